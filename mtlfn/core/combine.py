@@ -1,0 +1,160 @@
+"""From per-task gradients to one update: tensors grouped by who trains them, one Gram matrix and projection a group.
+
+One vector over everything would leak into coordinates that a task never reaches and leave most of the conflict in the
+common block. All groups use the same orders. The device is asked once: losses, Gram matrices and norms travel in a
+single transfer (``Measured``); the coefficients are worked out on the host; the rows are then summed on the device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from attrs import evolve, frozen
+from torch import Tensor
+
+from mtlfn.core import pcgrad
+from mtlfn.core.gradients import Reach, TaskGradients, reaching
+from mtlfn.core.keys import Key, fold, numpy_generator
+from mtlfn.core.state import Conflict
+
+Paths = tuple[tuple[str, str], ...]
+Method = Literal["pcgrad", "sum"]
+
+
+@frozen(eq=False)
+class Group:
+    """Tensors that the same tasks train.
+
+    Attributes:
+        paths: (slot, name) of each.
+        tasks: the present ones among these tasks, in batch order.
+        rows: several tasks: one [t, P], scaled by 2 ** -exponents; one task: each tensor as it is, [1, ...].
+        exponents: int32 [t].
+        gram: float64 [t, t] of the scaled rows.
+    """
+
+    paths: Paths
+    tasks: tuple[str, ...]
+    rows: tuple[Tensor, ...]
+    exponents: Tensor
+    gram: Tensor
+
+
+@frozen(eq=False)
+class Measured:
+    """A group's exponents and Gram matrix on the host."""
+
+    tasks: tuple[str, ...]
+    exponents: np.ndarray
+    gram: np.ndarray
+
+
+def group(gradients: TaskGradients, reach: Reach, present: tuple[str, ...]) -> tuple[Group, ...]:
+    """The groups in canonical order, on the device; nothing is transferred."""
+    members: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for slot, names in reaching(reach, present).items():
+        for name in names:
+            members.setdefault(reach[slot][name], []).append((slot, name))
+    groups = []
+    for reached, paths in sorted(members.items()):
+        tasks = tuple(task for task in present if task in reached)
+        pieces = [gradients.rows[slot][name] for slot, name in paths]
+        if len(tasks) == 1:
+            norms = torch._foreach_norm(pieces, 2, torch.float64)
+            exponents, gram = torch.zeros(1, dtype=torch.int32), torch.stack(norms).square().sum().view(1, 1)
+            rows = tuple(pieces)
+        else:
+            exponents = pcgrad.row_exponents(pieces)
+            rows = (pcgrad.scale_rows(pieces, exponents),)
+            gram = pcgrad.gram(rows[0])
+        groups.append(Group(tuple(paths), tasks, rows, exponents, gram))
+    return tuple(groups)
+
+
+def measure(groups: Iterable[Group], scalars: Iterable[Tensor]) -> tuple[tuple[Measured, ...], list[float]]:
+    """The one transfer of a step: every group's exponents and Gram matrix, and the given 0-d tensors as floats."""
+    groups, scalars = tuple(groups), tuple(scalars)
+    device = groups[0].gram.device
+    parts = [t.to(device, torch.float64).reshape(-1) for g in groups for t in (g.exponents, g.gram)]
+    values = torch.cat([*parts, *(s.to(device, torch.float64).reshape(1) for s in scalars)]).cpu().numpy()
+    measured, at = [], 0
+    for g in groups:
+        t = len(g.tasks)
+        exponents, gram = values[at : at + t].astype(int), values[at + t : at + t + t * t].reshape(t, t)
+        measured.append(Measured(g.tasks, exponents, gram))
+        at += t + t * t
+    return tuple(measured), values[at:].tolist()
+
+
+def orders(key: Key, tasks: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """For each present task the order in which it meets the others; a pure function of the step's key."""
+    return {
+        task: tuple(numpy_generator(fold(key, "order", task)).permutation([t for t in tasks if t != task]).tolist())
+        for task in tasks
+    }
+
+
+def coefficients(method: Method, measured: Measured, order: Mapping[str, tuple[str, ...]]) -> pcgrad.Surgery:
+    """Surgery on one group, the orders restricted to its tasks."""
+    if method == "sum":
+        return pcgrad.plain(measured.gram)
+    at = {task: i for i, task in enumerate(measured.tasks)}
+    return pcgrad.surgery(measured.gram, [[at[j] for j in order[i] if j in at] for i in measured.tasks])
+
+
+def row_weights(surgery: pcgrad.Surgery, measured: Measured) -> np.ndarray:
+    """The weight of each scaled row in the update (the sum over tasks of their projected gradients), float64 [t]."""
+    return (surgery.weights * np.ldexp(1.0, measured.exponents)[:, None]).sum(0)
+
+
+def norm(weights: Iterable[np.ndarray], measured: Iterable[Measured]) -> float:
+    """Norm of the whole update over all groups, from the Gram matrices."""
+    return math.sqrt(sum(max(float(w @ m.gram @ w), 0.0) for w, m in zip(weights, measured, strict=True)))
+
+
+def summed(group: Group, weights: np.ndarray, like: Mapping[tuple[str, str], Tensor]) -> list[Tensor]:
+    """The group's update, one tensor a path, shaped like its parameter."""
+    if len(group.tasks) == 1:
+        return [row[0] * float(weights[0]) for row in group.rows]
+    rows = group.rows[0]
+    flat = torch.from_numpy(weights).to(rows) @ rows
+    shapes = [like[path].shape for path in group.paths]
+    return [piece.view(shape) for piece, shape in zip(flat.split([s.numel() for s in shapes]), shapes, strict=True)]
+
+
+def conflicts(
+    before: Mapping[str, Mapping[str, Conflict]],
+    measured: Iterable[Measured],
+    surgeries: Iterable[pcgrad.Surgery],
+) -> dict[str, dict[str, Conflict]]:
+    """The counts with this step's meetings added.
+
+    A pair meets once a step if some group has both. It conflicts if in one of these groups the running gradient of i
+    had a negative inner product with j's. Its cosine is that of the original gradients over these groups together.
+    """
+    inner: dict[tuple[str, str], float] = {}
+    negative: dict[tuple[str, str], bool] = {}
+    lengths: dict[tuple[str, str], float] = {}
+    for m, s in zip(measured, surgeries, strict=True):
+        gram = m.gram * np.ldexp(1.0, m.exponents[:, None] + m.exponents[None, :])
+        for a, i in enumerate(m.tasks):
+            for b, j in enumerate(m.tasks):
+                if a != b:
+                    inner[i, j] = inner.get((i, j), 0.0) + float(gram[a, b])
+                    lengths[i, j] = lengths.get((i, j), 0.0) + float(gram[a, a])
+                    negative[i, j] = negative.get((i, j), False) or bool(s.negative[a, b])
+    after = {i: dict(row) for i, row in before.items()}
+    for i, j in inner:
+        size = math.sqrt(lengths[i, j]) * math.sqrt(lengths[j, i])
+        old = after[i][j]
+        after[i][j] = evolve(
+            old,
+            met=old.met + 1,
+            negative=old.negative + negative[i, j],
+            cosine=old.cosine + (inner[i, j] / size if size > 0 else 0.0),
+        )
+    return after

@@ -1,0 +1,64 @@
+"""Named random streams: every draw is a pure function of a key, and keys are hashed, never added.
+
+A key is 32 bytes in hexadecimal. ``fold`` derives a new one from a purpose and counters (step, task, call site, ...),
+so no draw depends on what was drawn before it. torch's CPU generator reads only 32 bits of a seed, which would
+make hashed seeds collide within one long run; on the CPU, numpy's Philox takes 128 bits of the key instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Key = str
+
+
+def root(seed: int) -> Key:
+    """The key of a run from its integer seed."""
+    return hashlib.sha256(f"mtlfn seed {int(seed)}".encode()).hexdigest()
+
+
+def fold(key: Key, *parts: str | int) -> Key:
+    """A new key from a key and parts. Parts are length-prefixed and typed: ("ab", 1) and ("a", "b1") differ."""
+    h = hashlib.sha256(bytes.fromhex(key))
+    for part in parts:
+        data = f"{type(part).__name__}:{part}".encode()
+        h.update(len(data).to_bytes(8, "big"))
+        h.update(data)
+    return h.hexdigest()
+
+
+def numpy_generator(key: Key) -> np.random.Generator:
+    """A fresh Philox generator on 128 bits of the key."""
+    return np.random.Generator(np.random.Philox(key=int(key[:32], 16)))
+
+
+def bits16(key: Key, count: int, device: torch.device) -> Tensor:
+    """``count`` uniform 16-bit integers, int16 [count] on the device; the draws of CPU and GPU differ."""
+    if device.type == "cpu":
+        raw = np.random.Philox(key=int(key[:32], 16)).random_raw((count + 3) // 4)
+        return torch.from_numpy(raw.view(np.int16)[:count])
+    generator = torch.Generator(device).manual_seed(int(key[:16], 16) & (2**63 - 1))
+    return torch.empty(count, dtype=torch.int16, device=device).random_(-(2**15), 2**15, generator=generator)
+
+
+def keep_mask(key: Key, shape: tuple[int, ...], rate: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Dropout mask: 0 with probability ``rate`` (rounded to 1/65536), else 1 / (1 - rate). Shape and dtype as asked."""
+    dropped = round(rate * 65536)
+    count = int(np.prod(shape))
+    kept = bits16(key, count, device) >= dropped - 32768
+    return kept.to(dtype).mul_(65536 / (65536 - dropped)).view(shape)
+
+
+def normal(key: Key, shape: tuple[int, ...], std: float) -> Tensor:
+    """Normal draws with mean 0, float32 on the CPU; equal on every machine and device."""
+    return torch.from_numpy(numpy_generator(key).standard_normal(shape, dtype=np.float32) * np.float32(std))
+
+
+def uniform(key: Key, shape: tuple[int, ...], bound: float) -> Tensor:
+    """Uniform draws in [-bound, bound), float32 on the CPU; equal on every machine and device."""
+    draws = numpy_generator(key).random(shape, dtype=np.float32)
+    return torch.from_numpy((draws * np.float32(2) - np.float32(1)) * np.float32(bound))

@@ -1,0 +1,168 @@
+"""One pure step: (State, Batch) -> State.
+
+``build`` binds the hyper-parameters and the loss; what it returns has no memory of its own. A loss or gradient that
+is not finite changes no parameter: data and token counts advance, the event is counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from attrs import evolve, field, frozen
+from torch import Tensor
+
+from mtlfn.core import combine, optimizer, weighting
+from mtlfn.core.batch import Batch
+from mtlfn.core.gradients import ENGINES, Loss, Reach
+from mtlfn.core.keys import fold
+from mtlfn.core.schedule import Schedule, learning_rate
+from mtlfn.core.state import Last, Moments, NonFinite, State
+
+Step = Callable[[State, Batch], State]
+
+
+@frozen(kw_only=True)
+class StepConfig:
+    """Hyper-parameters of a step.
+
+    Attributes:
+        engine: how per-task gradients are taken.
+        gradients: how they become one.
+        weighting: how task losses are weighed.
+        schedule: learning rate of adapters and heads against tokens.
+        sigma_learning_rate: peak learning rate of s = log sigma^2, on the same schedule.
+        weight_decay: on matrices; never on biases, gains, gates or sigma.
+        clip_norm: largest norm of the update of adapters and heads together; 0 for none.
+    """
+
+    schedule: Schedule
+    engine: Literal["loop", "merged"] = "merged"
+    gradients: combine.Method = "pcgrad"
+    weighting: Literal["equal", "uncertainty"] = "equal"
+    sigma_learning_rate: float = 0.01
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    adamw: optimizer.AdamW = field(factory=optimizer.AdamW)
+
+
+def build(config: StepConfig, loss: Loss, reach: Reach) -> Step:
+    """The step of a run. ``reach`` names, for every trainable tensor, the tasks whose loss trains it."""
+
+    def step(state: State, batch: Batch) -> State:
+        return _step(config, loss, reach, state, batch)
+
+    return step
+
+
+def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Batch) -> State:
+    advanced = _advance(state, batch)
+    present = batch.present
+    if not present:
+        return _detached(advanced)
+    key = fold(state.key, "step", state.step)
+    sigma = {task: state.sigma[task] for task in present}
+    weights: Mapping[str, float | Tensor] = (
+        weighting.uncertainty(sigma)
+        if config.weighting == "uncertainty"
+        else dict.fromkeys(present, weighting.equal(len(state.tokens)))
+    )
+    gradients = ENGINES[config.engine](loss, state.params, reach, batch, key, weights)
+    groups = combine.group(gradients, reach, present)
+    weighted = {
+        task: weighting.uncertainty_loss(gradients.losses[task], sigma[task])
+        if config.weighting == "uncertainty"
+        else gradients.losses[task] * weights[task]
+        for task in present
+    }
+    measured, scalars = combine.measure(groups, [*gradients.losses.values(), *weighted.values()])
+    raw, scaled = scalars[: len(present)], scalars[len(present) :]
+    last = Last(
+        {**state.last.loss, **dict.fromkeys(state.tokens), **dict(zip(gradients.losses, raw, strict=True))},
+        {**dict.fromkeys(state.tokens), **dict(zip(weighted, scaled, strict=True))},
+    )
+    if not all(map(math.isfinite, scalars)) or not all(math.isfinite(v) for m in measured for v in m.gram.flat):
+        failed = NonFinite(state.nonfinite.total + 1, state.nonfinite.in_a_row + 1)
+        return evolve(_detached(advanced), nonfinite=failed, last=evolve(last, grad_norm=math.nan))
+
+    order = combine.orders(key, present)
+    surgeries = [combine.coefficients(config.gradients, m, order) for m in measured]
+    row_weights = [combine.row_weights(s, m) for s, m in zip(surgeries, measured, strict=True)]
+    norm = combine.norm(row_weights, measured)
+    clip = config.clip_norm / norm if 0 < config.clip_norm < norm else 1.0
+    params = {(slot, name): v for slot, tensors in state.params.items() for name, v in tensors.items()}
+    updates: dict[tuple[str, str], Tensor] = {}
+    for g, w in zip(groups, row_weights, strict=True):
+        updates.update(zip(g.paths, combine.summed(g, w * clip, params), strict=True))
+    if config.weighting == "uncertainty":
+        for task in present:
+            updates["sigma", task] = weighting.uncertainty_gradient(gradients.losses[task], sigma[task])
+    return evolve(
+        _optimize(config, state, advanced, updates),
+        conflicts=combine.conflicts(state.conflicts, measured, surgeries),
+        nonfinite=NonFinite(state.nonfinite.total, 0),
+        last=evolve(last, grad_norm=norm),
+    )
+
+
+def _advance(state: State, batch: Batch) -> State:
+    """Step, cursors and tokens after the batch; tensors as they were."""
+    return evolve(
+        state,
+        step=state.step + 1,
+        cursors=dict(batch.cursors),
+        tokens={task: count + batch.tokens_of(task) for task, count in state.tokens.items()},
+    )
+
+
+def _detached(state: State) -> State:
+    """An equal state that shares no storage with ``state``."""
+
+    def copied(tree: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+        return {slot: {name: v.clone() for name, v in tensors.items()} for slot, tensors in tree.items()}
+
+    moments = state.optimizer
+    return evolve(
+        state,
+        params=copied(state.params),
+        sigma={task: s.clone() for task, s in state.sigma.items()},
+        optimizer=Moments(copied(moments.mean), copied(moments.square), moments.count),
+    )
+
+
+def _optimize(config: StepConfig, state: State, advanced: State, updates: Mapping[tuple[str, str], Tensor]) -> State:
+    """AdamW on the tensors that have an update; the others keep value, moments and step count."""
+    before = {**state.params, "sigma": state.sigma}
+    moments, paths = state.optimizer, list(updates)
+    rate = learning_rate(config.schedule, advanced.input_tokens)
+    sigma_rate = rate / config.schedule.peak * config.sigma_learning_rate
+    counts = {slot: dict(names) for slot, names in moments.count.items()}
+    for slot, name in paths:
+        counts[slot][name] += 1
+    params, means, squares = optimizer.update(
+        config.adamw,
+        [before[slot][name] for slot, name in paths],
+        list(updates.values()),
+        [moments.mean[slot][name] for slot, name in paths],
+        [moments.square[slot][name] for slot, name in paths],
+        [counts[slot][name] for slot, name in paths],
+        [sigma_rate if slot == "sigma" else rate for slot, _ in paths],
+        [config.weight_decay if updates[path].ndim >= 2 else 0.0 for path in paths],
+    )
+
+    def replaced(old: Mapping[str, Mapping[str, Tensor]], new: list[Tensor]) -> dict[str, dict[str, Tensor]]:
+        fresh = dict(zip(paths, new, strict=True))
+        return {
+            slot: {name: fresh[slot, name] if (slot, name) in fresh else v.clone() for name, v in tensors.items()}
+            for slot, tensors in old.items()
+        }
+
+    trained = replaced(before, params)
+    sigma = trained.pop("sigma")
+    return evolve(
+        advanced,
+        params=trained,
+        sigma=sigma,
+        optimizer=Moments(replaced(moments.mean, means), replaced(moments.square, squares), counts),
+    )

@@ -1,0 +1,1 @@
+"""Tasks and their data: readers, sources, tokenised store, sampler, stream and metrics."""

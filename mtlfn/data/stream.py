@@ -1,0 +1,131 @@
+"""The order of training: a pure function of the data and the state, exact to the token, resumed in O(1).
+
+A pass over a task's data is planned as a whole from (key, task, pass): examples are shuffled, grouped by similar
+length inside windows of the shuffled order, filled into micro-batches by padded slots, and the micro-batches are
+shuffled again. A cursor is (pass, micro-batch); nothing before it is replayed. Micro-batches never cross a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from attrs import frozen
+
+from mtlfn.core import tokens
+from mtlfn.core.batch import Batch, Cursor, MicroBatch
+from mtlfn.core.keys import Key, fold, numpy_generator
+from mtlfn.core.state import State
+from mtlfn.data.collate import collate
+from mtlfn.data.sampler import Sampling, draw
+from mtlfn.data.store import Corpus
+
+Stream = Callable[[State], Batch]
+
+
+@frozen(kw_only=True)
+class StreamConfig:
+    """How batches are made.
+
+    Attributes:
+        budget_tokens: input tokens of the whole run, met exactly.
+        micro_batch_tokens: padded slots a micro-batch may have (one longer example still makes one of its own).
+        sampling, temperature: which tasks a step draws.
+        micro_batches: micro-batches a step for random sampling; 0: as many as tasks.
+        window: examples of the shuffled order that are grouped by length together.
+    """
+
+    budget_tokens: int
+    micro_batch_tokens: int = 256
+    sampling: Sampling = "uniform"
+    temperature: float = 2.0
+    micro_batches: int = 0
+    window: int = 256
+
+
+def example_sizes(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    """Per example its number of sequences and the length of its longest, int64 [examples] each."""
+    lengths = np.diff(corpus.starts)
+    return np.diff(corpus.examples), np.maximum.reduceat(lengths, corpus.examples[:-1])
+
+
+def plan(
+    rows: np.ndarray, longest: np.ndarray, key: Key, task: str, epoch: int, window: int, slots: int
+) -> tuple[np.ndarray, ...]:
+    """The micro-batches of one pass: example numbers, every example exactly once.
+
+    ``rows``, ``longest``: as from ``example_sizes``. ``slots``: the most padded slots of a micro-batch.
+    """
+    generator = numpy_generator(fold(key, "order", task, epoch))
+    shuffled = generator.permutation(len(rows))
+    batches: list[np.ndarray] = []
+    for at in range(0, len(shuffled), window):
+        inside = shuffled[at : at + window]
+        inside = inside[np.argsort(longest[inside], kind="stable")]
+        batches += fill(inside, rows, longest, slots)
+    return tuple(batches[i] for i in generator.permutation(len(batches)))
+
+
+def fill(examples: np.ndarray, rows: np.ndarray, longest: np.ndarray, slots: int) -> list[np.ndarray]:
+    """Consecutive examples, sorted by length, cut into micro-batches of at most ``slots`` padded slots."""
+    out, start, height = [], 0, 0
+    for i, example in enumerate(examples):
+        if i > start and (height + rows[example]) * longest[example] > slots:
+            out.append(examples[start:i])
+            start, height = i, 0
+        height += int(rows[example])
+    return [*out, examples[start:]] if len(examples) else out
+
+
+def build(config: StreamConfig, corpora: Mapping[str, Corpus]) -> Stream:
+    """The stream over the training corpora, in canonical task order.
+
+    The newest plans are kept, for speed alone: they are functions of key, task and pass.
+    """
+    sizes = {task: example_sizes(corpus) for task, corpus in corpora.items()}
+    volumes = {task: corpus.tokens for task, corpus in corpora.items()}
+    newest: dict[str, tuple[tuple[Key, int], tuple[np.ndarray, ...]]] = {}
+
+    def planned(key: Key, task: str, epoch: int) -> tuple[np.ndarray, ...]:
+        if task not in newest or newest[task][0] != (key, epoch):
+            made = plan(*sizes[task], key, task, epoch, config.window, config.micro_batch_tokens)
+            newest[task] = (key, epoch), made
+        return newest[task][1]
+
+    def stream(state: State) -> Batch:
+        count = config.micro_batches or len(corpora)
+        drawn = draw(config.sampling, volumes, config.temperature, count, state.key, state.step)
+        cursors, chosen = dict(state.cursors), []
+        for task in drawn:
+            examples, cursors[task] = _next(planned, state.key, task, cursors[task])
+            chosen.append((corpora[task], examples))
+        return Batch(exact(chosen, config.budget_tokens - state.input_tokens), cursors)
+
+    return stream
+
+
+def _next(
+    planned: Callable[[Key, str, int], tuple[np.ndarray, ...]], key: Key, task: str, cursor: Cursor
+) -> tuple[np.ndarray, Cursor]:
+    """The micro-batch at a cursor and the cursor after it; the end of a pass is the start of the next."""
+    batches = planned(key, task, cursor.epoch)
+    after = Cursor(cursor.epoch, cursor.position + 1)
+    return batches[cursor.position], after if after.position < len(batches) else Cursor(cursor.epoch + 1, 0)
+
+
+def exact(chosen: Sequence[tuple[Corpus, np.ndarray]], left: int) -> tuple[MicroBatch, ...]:
+    """The micro-batches, cut so that they hold ``left`` input tokens if they would hold more."""
+    lengths = [[c.length(s) for e in examples for s in c.sequences(e)] for c, examples in chosen]
+    kept = list(tokens.cut([n for part in lengths for n in part], left))
+    out = []
+    for (corpus, examples), part in zip(chosen, lengths, strict=True):
+        mine, kept = kept[: len(part)], kept[len(part) :]
+        out.append(collate(corpus, examples, mine))
+    return tuple(micro_batch for micro_batch in out if micro_batch is not None)
+
+
+def evaluation_batches(corpus: Corpus, examples: Sequence[int], slots: int) -> list[np.ndarray]:
+    """The examples sorted by length in micro-batches of at most ``slots`` padded slots."""
+    rows, longest = example_sizes(corpus)
+    chosen = np.asarray(examples)
+    return fill(chosen[np.argsort(longest[chosen], kind="stable")], rows, longest, slots)

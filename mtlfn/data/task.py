@@ -1,0 +1,159 @@
+"""A task and the one schema in which every reader hands over its examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal
+
+from attrs import field, frozen
+
+Kind = Literal["tagging", "relation", "ranking", "classification", "multilabel"]
+Span = tuple[int, int]  # characters, 0-based, end exclusive
+SPLITS = ("train", "dev", "test")
+
+METRICS: dict[str, str] = {
+    "tagging": "entity_f1",
+    "relation": "relation_f1",
+    "ranking": "map",
+    "classification": "macro_f1",
+    "multilabel": "micro_f1",
+}
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message names the file and line (or example), what was found and what to do."""
+
+
+@frozen(kw_only=True)
+class Task:
+    """What a data set asks for.
+
+    Attributes:
+        name: as given on the command line.
+        kind: decides head, loss, decoding and metric.
+        level: 1 (entities, spans) or 2 (relations, ranking, labels).
+        labels: tagging: entity types; relation, classification: classes; multilabel: labels; ranking: empty.
+        negative: relation only: the class that means "no relation"; it is left out of the F1 score.
+    """
+
+    name: str
+    kind: Kind
+    level: Literal[1, 2]
+    labels: tuple[str, ...] = ()
+    negative: str | None = None
+
+    @property
+    def metric(self) -> str:
+        """Name of the primary metric."""
+        return METRICS[self.kind]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Output columns of the head: IOB2 tags, classes or labels; one score for ranking."""
+        if self.kind == "tagging":
+            return ("O", *(f"{prefix}-{label}" for label in self.labels for prefix in "BI"))
+        return self.labels if self.kind != "ranking" else ("score",)
+
+
+@frozen(kw_only=True)
+class Example:
+    """One example of any task.
+
+    Attributes:
+        id: unique within the task and split.
+        unit: document, query or sentence that this example belongs to: what statistics resample.
+        texts: the sequences that go through the model, each (text, second text or None).
+            ranking: one per candidate, (query, candidate); every other kind: exactly one.
+        words: tagging: character span of each word of ``texts[0][0]``, in order, not overlapping.
+        tags: tagging: one IOB2 tag per word.
+        head, tail: relation: the pieces of the two mentions in ``texts[0][0]``, in text order.
+        labels: relation, classification: exactly one class; multilabel: any number of labels;
+            ranking: "relevant" or "irrelevant" per candidate; tagging: empty.
+    """
+
+    id: str
+    unit: str
+    texts: tuple[tuple[str, str | None], ...]
+    words: tuple[Span, ...] = ()
+    tags: tuple[str, ...] = ()
+    head: tuple[Span, ...] = ()
+    tail: tuple[Span, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Dataset:
+    """A task with its splits. A missing split is an empty tuple."""
+
+    task: Task
+    train: tuple[Example, ...]
+    dev: tuple[Example, ...] = ()
+    test: tuple[Example, ...] = ()
+    source: str = field(default="", kw_only=True)
+
+    def __getitem__(self, split: str) -> tuple[Example, ...]:
+        return getattr(self, split)
+
+
+def problems(task: Task, example: Example) -> str | None:
+    """What is wrong with an example of this task, or None."""
+    if task.kind != "ranking" and len(example.texts) != 1:
+        return f"has {len(example.texts)} sequences, expected 1"
+    text = example.texts[0][0] if example.texts else ""
+    if task.kind == "tagging":
+        return _tagging_problems(task, example, text)
+    if task.kind == "ranking":
+        if len(example.labels) != len(example.texts) or not example.texts:
+            return f"has {len(example.labels)} relevance labels for {len(example.texts)} candidates"
+        allowed: tuple[str, ...] = ("relevant", "irrelevant")
+    else:
+        allowed = task.labels
+    unknown = [label for label in example.labels if label not in allowed]
+    if unknown:
+        return f"has the label {unknown[0]!r}, expected one of {', '.join(allowed)}"
+    if task.kind in ("relation", "classification") and len(example.labels) != 1:
+        return f"has {len(example.labels)} labels, expected 1"
+    if task.kind == "relation":
+        for name, pieces in (("head", example.head), ("tail", example.tail)):
+            if not pieces or any(not 0 <= a < b <= len(text) for a, b in pieces):
+                return f"has {name} spans {list(pieces)} in a text of {len(text)} characters"
+    return None
+
+
+def _tagging_problems(task: Task, example: Example, text: str) -> str | None:
+    if len(example.tags) != len(example.words) or not example.words:
+        return f"has {len(example.tags)} tags for {len(example.words)} words"
+    known = set(task.classes)
+    previous, end = "O", 0
+    for (a, b), tag in zip(example.words, example.tags, strict=True):
+        if tag not in known:
+            return f"has the tag {tag!r}, expected one of {', '.join(task.classes)}"
+        if not end <= a < b <= len(text):
+            return f"has the word span {(a, b)} after {end} in a text of {len(text)} characters"
+        if tag.startswith("I-") and previous[2:] != tag[2:]:
+            return f"has the tag {tag!r} after {previous!r}: not IOB2"
+        previous, end = tag, b
+    return None
+
+
+def check(dataset: Dataset) -> Dataset:
+    """The data set itself; DataError names the first empty training split, duplicate id or malformed example."""
+    name = dataset.task.name
+    for split in ("train", "dev"):
+        if not dataset[split]:
+            raise DataError(f"task {name}: the {split} split is empty ({dataset.source}); give it at least one example")
+    for split in SPLITS:
+        repeated = [i for i, n in Counter(e.id for e in dataset[split]).items() if n > 1]
+        if repeated:
+            raise DataError(f"task {name}, {split}: the id {repeated[0]!r} occurs more than once; ids must be unique")
+        for example in dataset[split]:
+            if problem := problems(dataset.task, example):
+                raise DataError(f"task {name}, {split}, example {example.id!r} {problem} ({dataset.source})")
+    return dataset
+
+
+def label_counts(task: Task, examples: Iterable[Example]) -> dict[str, int]:
+    """How often each output class occurs (words for tagging, examples otherwise)."""
+    counts = Counter(label for e in examples for label in (e.tags if task.kind == "tagging" else e.labels))
+    return {c: counts.get(c, 0) for c in (task.classes if task.kind != "ranking" else ("relevant", "irrelevant"))}

@@ -1,0 +1,179 @@
+"""From examples with character offsets to tokens with marks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from attrs import evolve, frozen
+
+from mtlfn.data.task import Example, Span, Task
+
+HEAD, TAIL = 1, 2  # bits of a relation's token marks
+Mentions = tuple[list[Span], list[Span]]  # pieces of head and tail
+CHUNK = 512  # texts handed to the tokenizer at once
+
+
+@frozen
+class Tokenised:
+    """One example in tokens: per sequence ids, token types and marks; its labels as numbers.
+
+    ``truncated``: some token was cut off. ``usable``: the tokens still show what the label speaks of.
+    """
+
+    ids: list[list[int]]
+    types: list[list[int]]
+    marks: list[list[int]]
+    labels: list[int]
+    truncated: bool
+    usable: bool
+
+
+def training_examples(task: Task, examples: Sequence[Example]) -> tuple[Example, ...]:
+    """What training draws from: ranking queries become pairs of candidates, everything else stays.
+
+    A query gives max(relevant, irrelevant) pairs, so that each candidate occurs; queries without either give none.
+    """
+    if task.kind != "ranking":
+        return tuple(examples)
+    pairs = []
+    for example in examples:
+        by_label: dict[str, list[tuple[str, str | None]]] = {"relevant": [], "irrelevant": []}
+        for text, label in zip(example.texts, example.labels, strict=True):
+            by_label[label].append(text)
+        good, bad = by_label["relevant"], by_label["irrelevant"]
+        for i in range(max(len(good), len(bad)) if good and bad else 0):
+            pair = (good[i % len(good)], bad[i % len(bad)])
+            pairs.append(evolve(example, id=f"{example.id}#{i}", texts=pair, labels=("relevant", "irrelevant")))
+    return tuple(pairs)
+
+
+def tokenise(task: Task, examples: Sequence[Example], tokenizer: Any, max_length: int) -> Iterator[Tokenised]:
+    """Tokens of every example, in order; special tokens included, no sequence longer than ``max_length``."""
+    numbers = {label: i for i, label in enumerate(task.classes)}
+    for at in range(0, len(examples), CHUNK):
+        chunk = examples[at : at + CHUNK]
+        if task.kind == "relation":
+            windows = [_window(*_marked(e), tokenizer, max_length) for e in chunk]
+            texts = [[(text, None)] for text, _, _ in windows]
+            spans_of = [spans for _, spans, _ in windows]
+            narrowed = [cut for _, _, cut in windows]
+        else:
+            texts, spans_of, narrowed = [list(e.texts) for e in chunk], [None] * len(chunk), [False] * len(chunk)
+        encoded = iter(_encode([t for ts in texts for t in ts], tokenizer, max_length))
+        for example, sequences, spans, cut in zip(chunk, texts, spans_of, narrowed, strict=True):
+            rows = [next(encoded) for _ in sequences]
+            marks = [_marks(task, example, offsets, spans) for _, _, offsets, _ in rows]
+            usable = all(any(m & bit for m in marks[0] if m >= 0) for bit in (HEAD, TAIL)) if spans else True
+            yield Tokenised(
+                ids=[ids for ids, _, _, _ in rows],
+                types=[types for _, types, _, _ in rows],
+                marks=marks,
+                labels=_labels(task, example, numbers),
+                truncated=cut or any(overflow for _, _, _, overflow in rows),
+                usable=usable,
+            )
+
+
+Row = tuple[list[int], list[int], list[Span | None], bool]
+
+
+def _encode(texts: Sequence[tuple[str, str | None]], tokenizer: Any, max_length: int) -> Iterator[Row]:
+    """(ids, token types, character offsets in the first text, cut) of every sequence."""
+    paired = any(second is not None for _, second in texts)
+    encoded = tokenizer(
+        [first for first, _ in texts],
+        [second or "" for _, second in texts] if paired else None,
+        truncation="longest_first" if paired else True,
+        max_length=max_length,
+        return_offsets_mapping=True,
+        return_token_type_ids=True,
+        return_attention_mask=False,
+    )
+    for i in range(len(texts)):
+        encoding = encoded.encodings[i]
+        inside = [
+            offset if sequence == 0 and offset[0] < offset[1] else None
+            for offset, sequence in zip(encoding.offsets, encoding.sequence_ids, strict=True)
+        ]
+        yield list(encoding.ids), list(encoding.type_ids), inside, bool(encoding.overflowing)
+
+
+def _labels(task: Task, example: Example, numbers: dict[str, int]) -> list[int]:
+    if task.kind == "tagging":
+        return [numbers[tag] for tag in example.tags]
+    if task.kind == "multilabel":
+        return [int(label in example.labels) for label in task.classes]
+    if task.kind == "ranking":
+        return [int(label == "relevant") for label in example.labels]
+    return [numbers[example.labels[0]]]
+
+
+def _marks(
+    task: Task, example: Example, offsets: Sequence[Span | None], spans: Mentions | None
+) -> list[int]:
+    if task.kind == "tagging":
+        return _word_numbers(example.words, offsets)
+    if spans is None:
+        return [-1] * len(offsets)
+    return [
+        -1 if o is None else sum(bit for bit, pieces in zip((HEAD, TAIL), spans, strict=True) if _inside(o, pieces))
+        for o in offsets
+    ]
+
+
+def _inside(offset: Span, pieces: Sequence[Span]) -> bool:
+    return any(offset[0] < b and a < offset[1] for a, b in pieces)
+
+
+def _word_numbers(words: Sequence[Span], offsets: Sequence[Span | None]) -> list[int]:
+    """The word's number at the first token that touches it, -1 elsewhere; words and tokens both run left to right."""
+    marks, word = [-1] * len(offsets), 0
+    for i, offset in enumerate(offsets):
+        if offset is None:
+            continue
+        while word < len(words) and words[word][1] <= offset[0]:
+            word += 1
+        if word < len(words) and words[word][0] < offset[1]:
+            marks[i] = word
+            word += 1
+    return marks
+
+
+def _marked(example: Example) -> tuple[str, Mentions]:
+    """The text with ``@`` around the head and ``#`` around the tail, and where the pieces of both now stand."""
+    text = example.texts[0][0]
+    # (position, 0 closes a mention and 1 opens one, sign): at one position mentions close before others open.
+    inserts = sorted(
+        insert
+        for pieces, sign in ((example.head, "@"), (example.tail, "#"))
+        for insert in ((pieces[0][0], 1, f"{sign} "), (pieces[-1][1], 0, f" {sign}"))
+    )
+    out, at = [], 0
+    for position, _, sign in inserts:
+        out += [text[at:position], sign]
+        at = position
+    out.append(text[at:])
+
+    def moved(position: int, opens: bool) -> int:
+        """A piece's start lies behind, its end before, what was inserted at its own position."""
+        return position + sum(len(sign) for p, _, sign in inserts if p < position or (p == position and opens))
+
+    head, tail = ([(moved(a, True), moved(b, False)) for a, b in pieces] for pieces in (example.head, example.tail))
+    return "".join(out), (head, tail)
+
+
+def _window(text: str, spans: Mentions, tokenizer: Any, max_length: int) -> tuple[str, Mentions, bool]:
+    """The text, or, where it is too long, a stretch of it around both mentions; spans in it; whether it was cut."""
+    room = max_length - tokenizer.num_special_tokens_to_add()
+    if len(text) <= room:  # a token has at least one character
+        return text, spans, False
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    both = [i for i, o in enumerate(offsets) if _inside(o, spans[0]) or _inside(o, spans[1])]
+    if len(offsets) <= room or not both:
+        return text, spans, False
+    spare = max(room - (both[-1] - both[0] + 1), 0)
+    first = max(min(both[0] - spare // 2, len(offsets) - room), 0)
+    start, end = offsets[first][0], offsets[min(first + room, len(offsets)) - 1][1]
+    head, tail = ([(a - start, b - start) for a, b in pieces if b > start and a < end] for pieces in spans)
+    return text[start:end], (head, tail), True

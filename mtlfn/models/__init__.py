@@ -1,0 +1,1 @@
+"""Backbones, the slots of the LoRA adapter, heads and strategies."""

@@ -1,0 +1,187 @@
+"""LoRA slots as rank blocks of one PEFT adapter: one product a linear, whatever the number of slots.
+
+Separate PEFT adapters for every slot make a step markedly slower. The state holds each slot's own ``lora_A`` [rank, in]
+and ``lora_B`` [out, rank]; here they are put side by side for PEFT's layers, and taken apart again for export.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from mtlfn.core.gradients import Reach
+from mtlfn.core.keys import Key, fold, uniform
+from mtlfn.core.state import Tree
+from mtlfn.data.task import Task
+from mtlfn.models.backbone import Backbone, BackboneError
+from mtlfn.models.split import Blocks, KeyedDropout, TaskLinear
+from mtlfn.models.strategy import Slot, Strategy, block_name, slots_at, tasks_reaching, tasks_through
+
+ADAPTER = "default"
+
+
+@frozen(kw_only=True)
+class LoraSettings:
+    """What the adapter is made of.
+
+    Attributes:
+        alpha_ratio: lora_alpha / rank: the factor of every adapter product, equal in all strategies.
+        dropout: rate on the input of the adapter products.
+        targets: "default" (PEFT's choice for the architecture), "all-linear", or names of linears.
+    """
+
+    alpha_ratio: float = 2.0
+    dropout: float = 0.05
+    targets: str = "default"
+
+
+@frozen
+class Linear:
+    """An adapted linear of the backbone: its module name, layer number and shape."""
+
+    name: str
+    layer: int
+    inputs: int
+    outputs: int
+
+
+def rank_of(strategy: Strategy) -> int:
+    """Ranks that one task uses at one layer; equal at every layer."""
+    return sum(slot.rank for slot in slots_at(strategy, 0, 1))
+
+
+def attach(backbone: Backbone, strategy: Strategy, settings: LoraSettings) -> tuple[Any, tuple[Linear, ...]]:
+    """The backbone inside a PEFT model with one adapter of all ranks, and the linears adapted.
+
+    The module's own adapter tensors are NaN: should a call fall back to them, it shows.
+    """
+    import peft
+
+    config = peft.LoraConfig(
+        r=rank_of(strategy),
+        lora_alpha=settings.alpha_ratio * rank_of(strategy),
+        target_modules=_targets(backbone, settings.targets),
+        lora_dropout=settings.dropout,
+        base_model_name_or_path=backbone.hub_id,
+    )
+    # PEFT draws initial weights, which are not used, from the global generator; and it asks transformers by a name
+    # that transformers is about to drop.
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        try:
+            model = peft.get_peft_model(backbone.model, config, adapter_name=ADAPTER)
+        except ValueError as error:
+            raise BackboneError(f"--lora-targets {settings.targets}: {str(error).splitlines()[0]}") from None
+    linears = []
+    for name, module in backbone.model.named_modules():
+        if not hasattr(module, "lora_A") or ADAPTER not in module.lora_A:
+            continue
+        if not name.startswith(backbone.layer_prefix + "."):
+            raise BackboneError(
+                f"--lora-targets {settings.targets}: {name} lies outside the layers; adapt linears inside them only"
+            )
+        layer = int(name[len(backbone.layer_prefix) + 1 :].split(".")[0])
+        linears.append(Linear(name, layer, module.in_features, module.out_features))
+        for part in (module.lora_A[ADAPTER], module.lora_B[ADAPTER]):
+            part.__class__ = TaskLinear
+            part.register_buffer("bounds", torch.zeros(1, dtype=torch.int64), persistent=False)
+            part.weight.requires_grad_(False).fill_(math.nan)
+        module.lora_dropout[ADAPTER] = KeyedDropout(name, settings.dropout)
+    return model.eval(), tuple(linears)
+
+
+def _targets(backbone: Backbone, targets: str) -> str | list[str]:
+    if targets == "all-linear":
+        return targets
+    if targets != "default":
+        return [name.strip() for name in targets.split(",")]
+    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as known
+
+    kind = backbone.model.config.model_type
+    if kind not in known:
+        raise BackboneError(
+            f"--lora-targets default: PEFT has no default for the architecture {kind!r}; "
+            "name the linears, or use all-linear"
+        )
+    return list(known[kind])
+
+
+def blocks(strategy: Strategy, tasks: Sequence[Task], layer: int, read_out: int) -> list[tuple[Slot, str]]:
+    """The slots of a layer with their names in the state, in rank order; private slots once for every task."""
+    return [
+        (slot, name)
+        for slot in slots_at(strategy, layer, read_out)
+        for name in dict.fromkeys(block_name(slot, t.name) for t in tasks)
+    ]
+
+
+def init(
+    linears: Sequence[Linear], strategy: Strategy, tasks: Sequence[Task], read_out: int, key: Key
+) -> dict[str, dict[str, Tensor]]:
+    """Adapter tensors at the start: A uniform as in PEFT (Kaiming with a = sqrt 5), B zero. Float32, CPU."""
+    out: dict[str, dict[str, Tensor]] = {}
+    for linear in linears:
+        for slot, name in blocks(strategy, tasks, linear.layer, read_out):
+            tensors, bound = out.setdefault(name, {}), 1 / math.sqrt(linear.inputs)
+            shape = (slot.rank, linear.inputs)
+            tensors[f"{linear.name}.lora_A"] = uniform(fold(key, name, linear.name), shape, bound)
+            tensors[f"{linear.name}.lora_B"] = torch.zeros(linear.outputs, slot.rank)
+    return out
+
+
+def reach(
+    linears: Sequence[Linear], strategy: Strategy, tasks: Sequence[Task], read_out: int, detach_level1: bool
+) -> Reach:
+    """For every adapter tensor, the tasks whose loss trains it."""
+    out: dict[str, dict[str, tuple[str, ...]]] = {}
+    for linear in linears:
+        for slot, name in blocks(strategy, tasks, linear.layer, read_out):
+            through = tasks_reaching(strategy, tasks, slot, linear.layer, read_out, detach_level1)
+            reached = tuple(t for t in through if block_name(slot, t) == name)
+            for part in ("lora_A", "lora_B"):
+                out.setdefault(name, {})[f"{linear.name}.{part}"] = reached
+    return out
+
+
+def assembled(
+    linears: Sequence[Linear],
+    strategy: Strategy,
+    tasks: Sequence[Task],
+    read_out: int,
+    reached: Reach,
+    params: Tree,
+    present: Sequence[str],
+) -> dict[str, Tensor]:
+    """The tensors of PEFT's linears under the backbone's module names, blocks side by side.
+
+    ``present``: the tasks whose rows are in the call, in slot order. Where a block comes expanded over tasks, so does
+    the result, over those of the present tasks whose rows pass the layer.
+    """
+    out, chosen = {}, [t for t in tasks if t.name in present]
+    for linear in linears:
+        names = [name for _, name in blocks(strategy, chosen, linear.layer, read_out)]
+        through = [t for t in tasks_through(strategy, chosen, linear.layer, read_out)]
+        for part, dim in (("lora_A", 0), ("lora_B", 1)):
+            key = f"{linear.name}.{part}"
+            parts = [params[name][key] for name in names]
+            if all(p.ndim == 2 for p in parts) or not through:
+                whole = torch.cat([p if p.ndim == 2 else p[0] for p in parts], dim)
+            else:
+                members = [[i for i, t in enumerate(through) if t in reached[name][key]] for name in names]
+                whole = Blocks.apply(len(through), dim, members, *parts)
+            out[f"{linear.name}.{part}.{ADAPTER}.weight"] = whole
+    return out
+
+
+def export_weights(
+    linears: Sequence[Linear], strategy: Strategy, task: Task, read_out: int, params: Tree
+) -> Mapping[str, Tensor]:
+    """One task's adapter under PEFT's own state-dict names."""
+    whole = assembled(linears, strategy, [task], read_out, {}, params, [task.name])
+    return {f"base_model.model.{name}": value.detach().cpu().contiguous() for name, value in whole.items()}

@@ -1,0 +1,279 @@
+"""The model as functions of its trainable tensors: losses for the step, predictions for evaluation.
+
+The module holds only what is frozen. Everything trainable comes in as an argument and goes through
+``torch.func.functional_call``; the module's own adapter tensors are NaN, so that a fall-back to them would show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from attrs import frozen
+from torch import Tensor
+from torch.func import functional_call
+
+from mtlfn.core.batch import Batch, MicroBatch
+from mtlfn.core.gradients import Reach
+from mtlfn.core.keys import Key, fold
+from mtlfn.core.state import Tree
+from mtlfn.data.task import Task
+from mtlfn.models import cross_attention, heads, lora
+from mtlfn.models.backbone import Backbone, BackboneError
+from mtlfn.models.layout import Layout, Rectangle, install_read_out, lay_out
+from mtlfn.models.split import KeyedDropout
+from mtlfn.models.strategy import Strategy, tasks_through
+
+
+@frozen(eq=False)
+class Model:
+    """A frozen backbone with adapter slots and heads.
+
+    Attributes:
+        backbone, strategy, tasks: what it is made of; tasks in canonical order, level 1 first.
+        adapted: the PEFT model around the backbone; exports use it.
+        linears: the adapted linears.
+        read_out: level-1 heads read the output of layer ``read_out - 1`` (hierarchical strategies).
+        detach_level1: the level-1 slot gets no gradient from level-2 tasks.
+        class_weights: task -> loss weights of its classes, or None.
+        reach: for every trainable tensor the tasks whose loss trains it.
+        shapes: slot -> name -> shape of every trainable tensor.
+        device: where it computes.
+    """
+
+    backbone: Backbone
+    strategy: Strategy
+    tasks: tuple[Task, ...]
+    adapted: Any
+    linears: tuple[lora.Linear, ...]
+    read_out: int
+    detach_level1: bool
+    class_weights: Mapping[str, Tensor | None]
+    reach: Reach
+    shapes: Mapping[str, Mapping[str, torch.Size]]
+    device: torch.device
+
+
+def canonical(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """Level-1 tasks first, otherwise as given: level-2 rows lie last in every batch."""
+    return tuple(sorted(tasks, key=lambda task: task.level))
+
+
+def build(
+    backbone: Backbone,
+    strategy: Strategy,
+    tasks: Sequence[Task],
+    settings: lora.LoraSettings,
+    *,
+    label_counts: Mapping[str, Mapping[str, int]],
+    read_out: int = 0,
+    detach_level1: bool = False,
+    device: torch.device | None = None,
+) -> Model:
+    """The model; it takes over the backbone's module. ``read_out`` 0: half of the layers.
+
+    Raises BackboneError where the read-out layer or the adapter targets do not fit the backbone.
+    """
+    device = device or torch.device("cpu")
+    tasks = canonical(tasks)
+    depth = len(backbone.layers)
+    read_out = read_out or (depth + 1) // 2
+    if not 1 <= read_out < depth and strategy.hierarchical:
+        raise BackboneError(f"--read-out-layer {read_out}: the backbone has {depth} layers; expected 1 to {depth - 1}")
+    if any(slot.private for slot in strategy.slots) and len(tasks) > 1:
+        raise ValueError(f"strategy {strategy.name}: private slots take one task, found {len(tasks)}")
+    adapted, linears = lora.attach(backbone, strategy, settings)
+    if strategy.hierarchical:
+        install_read_out(backbone.layers, read_out)
+    adapted.to(device)
+    reach = {
+        **lora.reach(linears, strategy, tasks, read_out, detach_level1),
+        **{f"head/{t.name}": dict.fromkeys(heads.init(t, backbone.width, "00"), (t.name,)) for t in tasks},
+    }
+    level2 = tuple(t.name for t in tasks if t.level == 2)
+    if strategy.hierarchical and level2:
+        reach[cross_attention.SLOT] = dict.fromkeys(cross_attention.init(backbone.width, "00"), level2)
+    model = Model(
+        backbone=backbone,
+        strategy=strategy,
+        tasks=tasks,
+        adapted=adapted,
+        linears=linears,
+        read_out=read_out,
+        detach_level1=detach_level1,
+        class_weights={t.name: _to(heads.class_weights(t, label_counts[t.name]), device) for t in tasks},
+        reach=reach,
+        shapes={},
+        device=device,
+    )
+    exemplar = init_params(model, "00")
+    shapes = {slot: {name: v.shape for name, v in tensors.items()} for slot, tensors in exemplar.items()}
+    for slot, names in reach.items():
+        if set(names) != set(shapes[slot]):
+            raise AssertionError(f"reach and tensors of {slot} differ: {set(names) ^ set(shapes[slot])}")
+    from attrs import evolve
+
+    return evolve(model, shapes=shapes)
+
+
+def _to(value: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if value is None else value.to(device)
+
+
+def init_params(model: Model, key: Key) -> dict[str, dict[str, Tensor]]:
+    """All trainable tensors at the start, float32 on the model's device; a pure function of the key."""
+    key, width = fold(key, "init"), model.backbone.width
+    params = lora.init(model.linears, model.strategy, model.tasks, model.read_out, key)
+    for task in model.tasks:
+        params[f"head/{task.name}"] = heads.init(task, width, key)
+    if cross_attention.SLOT in model.reach:
+        params[cross_attention.SLOT] = cross_attention.init(width, key)
+    return {slot: {name: v.to(model.device) for name, v in tensors.items()} for slot, tensors in params.items()}
+
+
+def check_params(model: Model, params: Tree) -> None:
+    """ValueError unless names and shapes are those of the model: functional_call would pass over a misspelt name."""
+    expected = {(slot, name): tuple(shape) for slot, names in model.shapes.items() for name, shape in names.items()}
+    found = {(slot, name): tuple(v.shape) for slot, names in params.items() for name, v in names.items()}
+    for path in sorted(expected.keys() | found.keys()):
+        if expected.get(path) != found.get(path):
+            raise ValueError(
+                f"tensor {'/'.join(path)}: expected shape {expected.get(path)}, found {found.get(path)}"
+            )
+
+
+def losses(model: Model, params: Tree, batch: Batch, key: Key) -> dict[str, Tensor]:
+    """Task -> mean loss over its labels in the batch, 0-d float32: the ``Loss`` that the core calls.
+
+    ``key``: the step's; dropout masks are drawn from it for each task and call site.
+    """
+    micro_batches = [m for m in batch.micro_batches if m.tokens.loss]
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    for m, logits in zip(micro_batches, forward(model, params, micro_batches, key), strict=True):
+        task = _task(model, m.task)
+        part = heads.loss_sum(task, logits, m.inputs, model.class_weights[m.task])
+        sums[m.task] = sums[m.task] + part if m.task in sums else part
+        counts[m.task] = counts.get(m.task, 0) + m.tokens.loss
+    return {task: value / counts[task] for task, value in sums.items()}
+
+
+def predict(model: Model, params: Tree, micro_batch: MicroBatch) -> list[Any]:
+    """Predictions of each row of a micro-batch; no dropout, no gradient."""
+    with torch.no_grad():
+        (logits,) = forward(model, params, [micro_batch], None)
+    return heads.decode(_task(model, micro_batch.task), logits, micro_batch.inputs.marks)
+
+
+def forward(
+    model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key: Key | None
+) -> list[Tensor]:
+    """The logits of each micro-batch from one pass through the backbone.
+
+    Micro-batches lie in canonical task order. ``key``: for dropout; None for none.
+    """
+    present = tuple(dict.fromkeys(m.task for m in micro_batches))
+    layout = _layout(model, micro_batches)
+    top, features = hidden_states(model, params, micro_batches, layout, key)
+    # A tensor of several tasks comes expanded over those that are present and train it: one set of rows a task.
+    crossing = [t for t in present if _task(model, t).level == 2]
+    crossed = {}
+    if cross_attention.SLOT in params and crossing:
+        dimensions = {name: len(shape) for name, shape in model.shapes[cross_attention.SLOT].items()}
+        sets = cross_attention.by_task(params[cross_attention.SLOT], dimensions, len(crossing))
+        crossed = dict(zip(crossing, sets, strict=True))
+    out = []
+    for m, r in zip(micro_batches, layout.rectangles, strict=True):
+        task = _task(model, m.task)
+        if not model.strategy.hierarchical:
+            read = _normalised(r.of(top))
+        elif task.level == 1:
+            read = _normalised(r.of(features))
+        else:
+            above = Rectangle(r.start - layout.leaving, r.rows, r.width, r.mask)
+            mask = None if r.mask is None else r.mask.to(model.device)
+            read = cross_attention.attend(crossed[m.task], above.of(top), _normalised(r.of(features)), mask)
+        out.append(heads.logits(task, params[f"head/{m.task}"], read, m.inputs, model.backbone.causal))
+    return out
+
+
+def _normalised(hidden: Tensor) -> Tensor:
+    """Features of unit scale for the heads: a pre-norm decoder's residual stream has none at the read-out layer."""
+    return F.layer_norm(hidden, hidden.shape[-1:])
+
+
+def hidden_states(
+    model: Model, params: Tree, micro_batches: Sequence[MicroBatch], layout: Layout, key: Key | None
+) -> tuple[Tensor, Tensor | None]:
+    """The top hidden state, [1, N', d] without the rows that left, and that of the read-out layer, [1, N, d]."""
+    tensors = _tensors(model, params, micro_batches, key)
+    ids = torch.cat([m.inputs.input_ids.flatten() for m in micro_batches]).unsqueeze(0)
+    positions = torch.cat([torch.arange(r.width).repeat(r.rows) for r in layout.rectangles]).unsqueeze(0)
+    arguments: dict[str, Any] = {
+        "input_ids": ids.to(model.device),
+        "position_ids": (positions + _first_position(model)).to(model.device),
+        "layout": layout,
+    }
+    if "token_type_ids" in model.backbone.tokenizer.model_input_names:
+        types = torch.cat([m.inputs.token_types.flatten() for m in micro_batches])
+        arguments["token_type_ids"] = types.unsqueeze(0).to(model.device)
+    if model.backbone.causal:
+        arguments["use_cache"] = False
+    top = functional_call(model.backbone.model, tensors, (), arguments).last_hidden_state
+    return top, layout.features[0] if layout.features else None
+
+
+def _first_position(model: Model) -> int:
+    """RoBERTa and its kin count positions from the padding index + 1."""
+    config = model.backbone.model.config
+    kin = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text")
+    return config.pad_token_id + 1 if config.model_type in kin else 0
+
+
+def _layout(model: Model, micro_batches: Sequence[MicroBatch]) -> Layout:
+    rectangles, start, leaving = [], 0, 0
+    for m in micro_batches:
+        rows, width = m.inputs.input_ids.shape
+        padded = m.tokens.padded != m.tokens.input
+        mask = torch.arange(width) < m.inputs.lengths[:, None] if padded else None
+        rectangles.append(Rectangle(start, rows, width, mask))
+        start = rectangles[-1].stop
+        if model.strategy.hierarchical and _task(model, m.task).level == 1:
+            leaving = start
+    return lay_out(rectangles, model.backbone.causal, leaving)
+
+
+def _tensors(
+    model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key: Key | None
+) -> dict[str, Tensor]:
+    """What functional_call puts into the backbone: adapter weights, row bounds and dropout keys."""
+    present = tuple(dict.fromkeys(m.task for m in micro_batches))
+    slots = {t: sum(m.inputs.input_ids.numel() for m in micro_batches if m.task == t) for t in present}
+    out = lora.assembled(
+        model.linears, model.strategy, model.tasks, model.read_out, model.reach, params, present
+    )
+    bounds: dict[tuple[str, ...], Tensor] = {}
+    keys: dict[tuple[str, ...], Tensor] = {}
+    for linear in model.linears:
+        chosen = [t for t in model.tasks if t.name in present]
+        through = tasks_through(model.strategy, chosen, linear.layer, model.read_out)
+        if through not in bounds:
+            bounds[through] = torch.tensor([0, *(slots[t] for t in through)]).cumsum(0)
+            drawn = [list(bytes.fromhex(fold(key, "dropout", t))) for t in through] if key is not None else []
+            keys[through] = torch.tensor(drawn, dtype=torch.uint8).view(-1, 32)
+        out[f"{linear.name}.lora_A.{lora.ADAPTER}.bounds"] = bounds[through]
+        out[f"{linear.name}.lora_B.{lora.ADAPTER}.bounds"] = bounds[through]
+        out[f"{linear.name}.lora_dropout.{lora.ADAPTER}.bounds"] = bounds[through]
+        out[f"{linear.name}.lora_dropout.{lora.ADAPTER}.keys"] = keys[through]
+    return out
+
+
+def _task(model: Model, name: str) -> Task:
+    return next(t for t in model.tasks if t.name == name)
+
+
+def dropout_sites(model: Model) -> list[str]:
+    """The call sites of dropout, each drawing masks of its own."""
+    return [m.site for m in model.backbone.model.modules() if isinstance(m, KeyedDropout)]
