@@ -58,7 +58,7 @@ class Conflict:
 
 @frozen
 class Progress:
-    """Early stopping: the best mean primary metric of a full evaluation, its step, evaluations left without a better."""
+    """Early stopping: best mean primary metric of a full evaluation, its step, evaluations left without a better."""
 
     best: float | None = None
     best_step: int | None = None

@@ -109,9 +109,7 @@ def _labels(task: Task, example: Example, numbers: dict[str, int]) -> list[int]:
     return [numbers[example.labels[0]]]
 
 
-def _marks(
-    task: Task, example: Example, offsets: Sequence[Span | None], spans: Mentions | None
-) -> list[int]:
+def _marks(task: Task, example: Example, offsets: Sequence[Span | None], spans: Mentions | None) -> list[int]:
     if task.kind == "tagging":
         return _word_numbers(example.words, offsets)
     if spans is None:

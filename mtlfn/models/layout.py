@@ -116,7 +116,9 @@ def attention(
     grouped = query.shape[1] != key.shape[1]
     out = []
     for r in layout.attended:
-        q, k, v = (t[0, :, r.start : r.stop].unflatten(1, (r.rows, r.width)).transpose(0, 1) for t in (query, key, value))
+        q, k, v = (
+            t[0, :, r.start : r.stop].unflatten(1, (r.rows, r.width)).transpose(0, 1) for t in (query, key, value)
+        )
         # Rows are padded on the right: a causal row never sees its padding, so it needs no mask.
         mask = None if r.mask is None or layout.causal else r.mask[:, None, None, :].to(q.device)
         o = F.scaled_dot_product_attention(

@@ -139,9 +139,7 @@ def check_params(model: Model, params: Tree) -> None:
     found = {(slot, name): tuple(v.shape) for slot, names in params.items() for name, v in names.items()}
     for path in sorted(expected.keys() | found.keys()):
         if expected.get(path) != found.get(path):
-            raise ValueError(
-                f"tensor {'/'.join(path)}: expected shape {expected.get(path)}, found {found.get(path)}"
-            )
+            raise ValueError(f"tensor {'/'.join(path)}: expected shape {expected.get(path)}, found {found.get(path)}")
 
 
 def losses(model: Model, params: Tree, batch: Batch, key: Key) -> dict[str, Tensor]:
@@ -167,9 +165,7 @@ def predict(model: Model, params: Tree, micro_batch: MicroBatch) -> list[Any]:
     return heads.decode(_task(model, micro_batch.task), logits, micro_batch.inputs.marks)
 
 
-def forward(
-    model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key: Key | None
-) -> list[Tensor]:
+def forward(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key: Key | None) -> list[Tensor]:
     """The logits of each micro-batch from one pass through the backbone.
 
     Micro-batches lie in canonical task order. ``key``: for dropout; None for none.
@@ -245,15 +241,11 @@ def _layout(model: Model, micro_batches: Sequence[MicroBatch]) -> Layout:
     return lay_out(rectangles, model.backbone.causal, leaving)
 
 
-def _tensors(
-    model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key: Key | None
-) -> dict[str, Tensor]:
+def _tensors(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key: Key | None) -> dict[str, Tensor]:
     """What functional_call puts into the backbone: adapter weights, row bounds and dropout keys."""
     present = tuple(dict.fromkeys(m.task for m in micro_batches))
     slots = {t: sum(m.inputs.input_ids.numel() for m in micro_batches if m.task == t) for t in present}
-    out = lora.assembled(
-        model.linears, model.strategy, model.tasks, model.read_out, model.reach, params, present
-    )
+    out = lora.assembled(model.linears, model.strategy, model.tasks, model.read_out, model.reach, params, present)
     bounds: dict[tuple[str, ...], Tensor] = {}
     keys: dict[tuple[str, ...], Tensor] = {}
     for linear in model.linears:

@@ -89,8 +89,8 @@ class TaskLinear(nn.Linear):
 class KeyedDropout(nn.Module):
     """Dropout whose mask is a pure function of keys: one for each task's rows and this call site.
 
-    Buffers: ``keys`` uint8 [t, 32] and ``bounds`` int64 [t + 1], both on the CPU; no keys, no dropout. Both engines draw
-    the same masks, and recomputation draws them again. The rate is rounded to 1/65536.
+    Buffers: ``keys`` uint8 [t, 32] and ``bounds`` int64 [t + 1], both on the CPU; no keys, no dropout. Both engines
+    draw the same masks, and recomputation draws them again. The rate is rounded to 1/65536.
     """
 
     def __init__(self, site: str, rate: float) -> None:

@@ -1,0 +1,1 @@
+"""From finished runs to answers: the verdict, the transfer matrix, the conflicts and the report."""

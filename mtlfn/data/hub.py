@@ -1,0 +1,385 @@
+"""Any table of the `datasets` library is a task once a mapping names its columns.
+
+The mapping is a value that a TOML file can hold:
+
+    [task.my_ner]
+    source = "path/to/folder or hub/id"
+    kind = "tagging"
+    level = 1
+    labels = ["Disease"]
+    columns = { tokens = "tokens", tags = "ner_tags" }
+    splits = { train = "train", dev = "validation", test = "test" }
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from attrs import asdict, fields, frozen
+
+from mtlfn.data.jsonl import join_words, pieces, same_length
+from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Kind, Task, problems
+
+if TYPE_CHECKING:
+    import datasets
+
+Row = dict[str, Any]
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+NEEDED: dict[str, tuple[str, ...]] = {
+    "tagging": ("tokens", "tags"),
+    "relation": ("text", "head", "tail", "label"),
+    "ranking": ("query", "candidates", "relevance"),
+    "classification": ("text", "label"),
+    "multilabel": ("text", "labels"),
+}
+OPTIONAL: dict[str, tuple[str, ...]] = {
+    kind: ("text_pair", "id", "unit") if kind in ("classification", "multilabel") else ("id", "unit") for kind in NEEDED
+}
+NAMED = {"tagging": "tags", "relation": "label", "ranking": "relevance", "classification": "label"} | {
+    "multilabel": "labels"
+}
+
+
+@frozen(kw_only=True)
+class Columns:
+    """Which column of the table holds what; a field inside a column of records is written ``column.field``.
+
+    Attributes:
+        text, text_pair: a string, or a list of strings that is joined by one blank.
+        tokens, tags: tagging: lists of equal length; tags are IOB2.
+        label: relation, classification: one class. labels: multilabel: a list of labels.
+        head, tail: relation: ``[start, end]`` or a list of them, characters of ``text``, end exclusive.
+        query: ranking: a string. candidates: a list of strings. relevance: one value a candidate, "relevant" or
+            "irrelevant", or a number or bool, of which more than 0 is relevant.
+        id: string or number, unique in the split; default: split and row number.
+        unit: string or number, the document or query that statistics resample; default: the id.
+    """
+
+    text: str | None = None
+    text_pair: str | None = None
+    tokens: str | None = None
+    tags: str | None = None
+    label: str | None = None
+    labels: str | None = None
+    head: str | None = None
+    tail: str | None = None
+    query: str | None = None
+    candidates: str | None = None
+    relevance: str | None = None
+    id: str | None = None
+    unit: str | None = None
+
+
+@frozen(kw_only=True)
+class Splits:
+    """Names of the splits in the source. Without a name for test, a split called "test" is taken if there is one."""
+
+    train: str = "train"
+    dev: str = "validation"
+    test: str | None = None
+
+
+@frozen(kw_only=True)
+class Mapping:
+    """How a `datasets` folder or Hub id becomes a task. DataError on values that contradict each other.
+
+    Attributes:
+        source: folder written by ``save_to_disk``, or a Hub id.
+        revision: Hub only: git revision (a commit hash makes the data repeatable).
+        subset: Hub only: the configuration, for data sets that have several.
+        kind, level, labels, negative: as in ``Task``.
+        names: names of integer tags or labels in the order of the integers; default: those of the table's
+            class-label feature.
+        columns, splits: where to find what.
+    """
+
+    source: str
+    revision: str | None = None
+    subset: str | None = None
+    kind: Kind
+    level: Literal[1, 2]
+    labels: tuple[str, ...] = ()
+    negative: str | None = None
+    names: tuple[str, ...] = ()
+    columns: Columns = Columns()
+    splits: Splits = Splits()
+
+    def __attrs_post_init__(self) -> None:
+        if problem := _contradiction(self):
+            raise DataError(problem)
+
+
+def _contradiction(mapping: Mapping) -> str | None:
+    kind, labels, splits = mapping.kind, mapping.labels, mapping.splits
+    if kind not in NEEDED:
+        return f"the kind is {kind!r}, expected one of {', '.join(NEEDED)}"
+    least = {"tagging": 1, "multilabel": 1, "ranking": 0}.get(kind, 2)
+    if len(labels) < least or len(set(labels)) < len(labels) or (kind == "ranking" and labels):
+        number = "no" if kind == "ranking" else f"at least {least}"
+        return f"labels is {list(labels)}, expected {number} different names for the kind {kind}"
+    if (kind == "relation") != (mapping.negative is not None) or mapping.negative not in (None, *labels):
+        wanted = f"one of {', '.join(labels)}" if kind == "relation" else f"none for the kind {kind}"
+        return f"negative is {mapping.negative!r}, expected {wanted}"
+    given = {role for role, column in asdict(mapping.columns).items() if column is not None}
+    if missing := [role for role in NEEDED[kind] if role not in given]:
+        return f"columns lacks {', '.join(missing)}, which the kind {kind} needs"
+    if surplus := given - {*NEEDED[kind], *OPTIONAL[kind]}:
+        return f"columns has {', '.join(sorted(surplus))}, which the kind {kind} does not use"
+    named = [name for name in (splits.train, splits.dev, splits.test) if name is not None]
+    if len(set(named)) < len(named):
+        return f"splits is {', '.join(named)}, expected different names: training data must not be evaluated on"
+    return None
+
+
+def structure(table: Any, name: str) -> Mapping:
+    """The mapping in a TOML table ``[task.<name>]``. DataError names every wrong key, what it holds and what is known.
+
+    Args:
+        table: nested dict as ``tomllib`` gives it.
+    """
+    import cattrs
+
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    # By default cattrs would take 3 for "3", and "abc" for the list a, b, c.
+    converter.register_structure_hook(str, lambda value, _: _of_type(value, str, "a string"))
+    hooks: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+        (tuple[str, ...], _string_list),
+        (Kind, lambda value: _one_of(value, get_args(Kind))),
+        (Literal[1, 2], lambda value: _one_of(value, (1, 2))),
+    )
+    for form, hook in hooks:
+        converter.register_structure_hook_func(lambda f, form=form: f == form, lambda v, _, hook=hook: hook(v))
+    for part in (Columns, Splits, Mapping):
+        plain = cattrs.gen.make_dict_structure_fn(part, converter, _cattrs_forbid_extra_keys=True)
+        converter.register_structure_hook(
+            part, lambda value, form, plain=plain: plain(_of_type(value, dict, "a table"), form)
+        )
+    try:
+        return converter.structure(table, Mapping)
+    except (cattrs.BaseValidationError, DataError) as error:
+        if isinstance(error, DataError):
+            raise DataError(f"[task.{name}]: {error}") from error
+        found = cattrs.transform_error(error, path=f"task.{name}", format_exception=_explain)
+        raise DataError(f"[task.{name}] cannot be used: {'; '.join(found)}") from error
+
+
+def _of_type(value: Any, form: type, expected: str) -> Any:
+    if not isinstance(value, form):
+        raise DataError(f"found {value!r}, expected {expected}")
+    return value
+
+
+def _string_list(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise DataError(f"found {value!r}, expected a list of strings")
+    return tuple(value)
+
+
+def _one_of(value: Any, allowed: tuple[Any, ...]) -> Any:
+    if value not in allowed or isinstance(value, bool):
+        raise DataError(f"found {value!r}, expected one of {', '.join(map(str, allowed))}")
+    return value
+
+
+def _explain(error: BaseException, _: Any) -> str:
+    import cattrs
+
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        known = ", ".join(a.name for a in fields(error.cl))
+        return f"unknown key {', '.join(sorted(error.extra_fields))}, expected some of {known}"
+    if isinstance(error, KeyError):
+        return f"the key {error.args[0]} is missing"
+    return str(error)
+
+
+def read(name: str, mapping: Mapping, base: Path) -> Dataset:
+    """The data set a mapping describes.
+
+    Args:
+        name: of the task.
+        base: folder that a relative ``mapping.source`` starts from.
+
+    Raises:
+        DataError: the source cannot be loaded, or a split, column or value is not what the mapping says; names the
+            source, split and row (from 0), what was found and what was expected.
+    """
+    task = Task(name=name, kind=mapping.kind, level=mapping.level, labels=mapping.labels, negative=mapping.negative)
+    tables = _load(name, mapping, base)
+    source = mapping.source + (f"@{mapping.revision}" if mapping.revision else "")
+    splits: dict[str, tuple[Example, ...]] = {}
+    for split in SPLITS:
+        key = getattr(mapping.splits, split)
+        if key is None:
+            key = "test" if "test" in tables and "test" not in (mapping.splits.train, mapping.splits.dev) else None
+        if key is None:
+            splits[split] = ()
+            continue
+        if key not in tables:
+            raise DataError(
+                f"task {name}: {source} has no split {key!r}, splits found: {', '.join(map(str, tables))}; "
+                f"name the {split} split under splits in [task.{name}]"
+            )
+        splits[split] = _examples(task, mapping, tables[key], split, f"task {name}, {source}, split {key}")
+    return Dataset(task=task, source=source, **splits)
+
+
+def _load(name: str, mapping: Mapping, base: Path) -> dict[Any, Any]:
+    import datasets
+
+    folder = base / mapping.source
+    if folder.is_dir():
+        if mapping.revision or mapping.subset:
+            raise DataError(f"task {name}: {folder} is a folder, so revision and subset mean nothing; leave them out")
+        try:
+            tables = datasets.load_from_disk(str(folder))
+        except (OSError, ValueError, TypeError, LookupError) as error:  # IndexError: a split saved without rows
+            raise DataError(
+                f"task {name}: {folder} cannot be loaded ({error}); expected a folder written by "
+                "datasets.DatasetDict.save_to_disk, with at least one row in every split"
+            ) from error
+    elif not HUB_ID.fullmatch(mapping.source):
+        raise DataError(f"task {name}: the folder {folder} does not exist; correct source in [task.{name}]")
+    else:
+        try:
+            tables = datasets.load_dataset(mapping.source, name=mapping.subset, revision=mapping.revision)
+        except Exception as error:  # whatever the Hub client, its HTTP library or a parser raises
+            raise DataError(
+                f"task {name}: {mapping.source!r} is no folder below {base} and cannot be loaded from the Hub "
+                f"({type(error).__name__}: {error}); check the id, revision, subset, network and access, or save the "
+                "data set on a connected machine with save_to_disk and give its folder as source"
+            ) from error
+    if not isinstance(tables, dict):
+        raise DataError(
+            f"task {name}: {mapping.source} holds one table ({type(tables).__name__}), expected named splits; save a "
+            "datasets.DatasetDict with train and validation"
+        )
+    return tables
+
+
+def _examples(task: Task, mapping: Mapping, table: datasets.Dataset, split: str, place: str) -> tuple[Example, ...]:
+    columns = {role: column for role, column in asdict(mapping.columns).items() if column is not None}
+    if not set(columns.values()) <= set(table.column_names):
+        table = table.flatten()  # records become column.field
+    for role, column in columns.items():
+        if column not in table.column_names:
+            raise DataError(
+                f"{place}: the column {column!r} (for {role}) is missing, columns found: "
+                f"{', '.join(table.column_names)}"
+            )
+    names = mapping.names or _class_names(table.features[columns[NAMED[task.kind]]])
+    # Other columns may be costly to decode (images); a stored format may turn lists into arrays.
+    table = table.select_columns(list(dict.fromkeys(columns.values()))).with_format(None)
+    examples: list[Example] = []
+    seen: dict[str, int] = {}
+    for number, row in enumerate(table):
+        roles = {role: row[column] for role, column in columns.items()}
+        try:
+            example = _example(task, roles, names, f"{split}-{number:07d}")
+            if problem := problems(task, example):
+                raise DataError(f"the example {example.id!r} {problem}")
+            if example.id in seen:
+                raise DataError(f"the id {example.id!r} is also that of row {seen[example.id]}; ids must be unique")
+        except DataError as error:
+            raise DataError(f"{place}, row {number}: {error}") from error
+        seen[example.id] = number
+        examples.append(example)
+    if not examples:
+        raise DataError(f"{place} is empty, expected at least one row")
+    return tuple(examples)
+
+
+def _class_names(feature: Any) -> tuple[str, ...]:
+    """Names of a class-label feature, also inside lists; otherwise empty."""
+    while (inner := getattr(feature, "feature", None)) is not None:
+        feature = inner
+    return tuple(getattr(feature, "names", None) or ())
+
+
+def _example(task: Task, roles: Row, names: tuple[str, ...], number: str) -> Example:
+    name = _key(roles["id"], "id") if "id" in roles else number
+    unit = _key(roles["unit"], "unit") if "unit" in roles else name
+    return _MAKE[task.kind](roles, names, name, unit)
+
+
+def _tagging(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
+    tokens = [_of_type(token, str, "strings as tokens") for token in _items(roles, "tokens")]
+    tags = tuple(_named(tag, names) for tag in _items(roles, "tags"))
+    same_length(tokens, tags)
+    text, words = join_words(tokens)
+    return Example(id=name, unit=unit, texts=((text, None),), words=words, tags=tags)
+
+
+def _relation(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
+    return Example(
+        id=name,
+        unit=unit,
+        texts=((_text(roles, "text"), None),),
+        head=pieces(roles["head"]),
+        tail=pieces(roles["tail"]),
+        labels=(_named(roles["label"], names),),
+    )
+
+
+def _ranking(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
+    query = _text(roles, "query")
+    texts = tuple((query, _of_type(item, str, "strings as candidates")) for item in _items(roles, "candidates"))
+    labels = tuple(_relevance(value, names) for value in _items(roles, "relevance"))
+    return Example(id=name, unit=unit, texts=texts, labels=labels)
+
+
+def _classification(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
+    return Example(id=name, unit=unit, texts=(_pair(roles),), labels=(_named(roles["label"], names),))
+
+
+def _multilabel(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
+    labels = dict.fromkeys(_named(value, names) for value in _items(roles, "labels"))
+    return Example(id=name, unit=unit, texts=(_pair(roles),), labels=tuple(labels))
+
+
+_MAKE: dict[str, Callable[[Row, tuple[str, ...], str, str], Example]] = {
+    "tagging": _tagging,
+    "relation": _relation,
+    "ranking": _ranking,
+    "classification": _classification,
+    "multilabel": _multilabel,
+}
+
+
+def _items(roles: Row, role: str) -> list[Any]:
+    return _of_type(roles[role], list, f"a list for {role}")
+
+
+def _text(roles: Row, role: str) -> str:
+    value = roles[role]
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return " ".join(value)
+    return _of_type(value, str, f"a string for {role}")
+
+
+def _pair(roles: Row) -> tuple[str, str | None]:
+    return _text(roles, "text"), _text(roles, "text_pair") if roles.get("text_pair") is not None else None
+
+
+def _key(value: Any, role: str) -> str:
+    return str(_of_type(value, (str, int), f"a string or whole number for {role}"))
+
+
+def _named(value: Any, names: Sequence[str]) -> str:
+    if isinstance(value, str):
+        return value
+    _of_type(value, int, "a string or a class-label integer")
+    if not names:
+        raise DataError(f"found {value}, a class without a name; list the names in order under names in the mapping")
+    if not 0 <= value < len(names):
+        raise DataError(f"found the class {value}, expected 0 to {len(names) - 1} ({', '.join(names)})")
+    return names[value]
+
+
+def _relevance(value: Any, names: Sequence[str]) -> str:
+    if isinstance(value, str) or names:
+        return _named(value, names)
+    return "relevant" if _of_type(value, (int, float), "a number, bool or string for relevance") > 0 else "irrelevant"

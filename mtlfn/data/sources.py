@@ -1,0 +1,63 @@
+"""A task name leads to one data set: a mapping first, then the data folder, else the embedded corpus."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtlfn.data import hub, jsonl
+from mtlfn.data.hub import Mapping
+from mtlfn.data.task import DataError, Dataset, check
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # names become folders and parts of slot names
+
+
+def resolve(
+    names: Sequence[str], data_dir: Path | None, mappings: dict[str, Mapping], *, base: Path | None = None
+) -> tuple[Dataset, ...]:
+    """The checked data sets of the tasks, in the order of their names.
+
+    Args:
+        data_dir: holds ``<name>/{train,dev,test}.jsonl[.gz]``; without it, names are those of the embedded tasks.
+        mappings: task name -> mapping; comes before both.
+        base: folder that relative sources of mappings start from; default: the working directory.
+
+    Raises:
+        DataError: no name, a name that is malformed, repeated or unknown, or data that ``check`` refuses.
+    """
+    if not names:
+        raise DataError("no task is named; name at least one")
+    for position, name in enumerate(names):
+        if not NAME.fullmatch(name):
+            raise DataError(f"the task name {name!r} is not allowed: small letters, digits, '_', '.' and '-' only")
+        if name in names[:position]:
+            raise DataError(f"the task {name!r} is named twice; name every task once")
+    return tuple(check(_resolve(name, data_dir, mappings, base or Path())) for name in names)
+
+
+def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], base: Path) -> Dataset:
+    if name in mappings:
+        return hub.read(name, mappings[name], base)
+    if data_dir is not None:
+        if name in jsonl.SCHEMAS:
+            return jsonl.read(data_dir / name, name)
+        raise _unknown(name, (*mappings, *jsonl.SCHEMAS), f"in the data folder {data_dir} or as a mapping")
+    from mtlfn.data import embedded
+
+    if name in embedded.NAMES:
+        return embedded.load(name)
+    where = "as an embedded task or a mapping"
+    if name in jsonl.SCHEMAS:
+        where += " (it is read from a data folder, and none was given)"
+    raise _unknown(name, (*mappings, *embedded.NAMES), where)
+
+
+def _unknown(name: str, known: Sequence[str], where: str) -> DataError:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return DataError(
+        f"the task {name!r} is not known {where}; {hint}Known names: {', '.join(known)}; "
+        f"for other data write a [task.{name}] mapping"
+    )

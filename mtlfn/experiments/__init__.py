@@ -1,0 +1,1 @@
+"""One thin module an experiment, each a command: `python -m mtlfn.experiments.<name>`."""

@@ -1,0 +1,1 @@
+"""The shell around the core: the only rooms with clocks, disks, signals and devices."""

@@ -1,0 +1,201 @@
+"""The one typed configuration of a run: a TOML preset, overridden by flags. Importing it is instant."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import attrs
+import tyro
+from attrs import field, frozen
+from attrs.validators import ge, gt, instance_of, le, lt, optional
+
+from mtlfn.data.hub import Mapping
+
+
+class UsageError(ValueError):
+    """Something the user asked for that cannot be; the message names the flag, what was found and what to do."""
+
+
+def default_cache() -> Path:
+    """Where tokenised data are kept: $MTLFN_CACHE, else ~/.cache/mtlfn."""
+    return Path(os.environ.get("MTLFN_CACHE") or Path.home() / ".cache" / "mtlfn")
+
+
+@frozen(kw_only=True)
+class Config:
+    """Everything that decides a run. Units stand in the names."""
+
+    tasks: str = ""
+    """Tasks, separated by commas. Default: the five embedded tasks."""
+
+    data_dir: Path | None = None
+    """Folder with <task>/{train,dev,test}.jsonl[.gz]. Default: the embedded corpus."""
+
+    backbone: str = "minilm"
+    """"minilm" (installed with mtlfn), a model folder, a .gguf file, or a Hugging Face Hub id."""
+
+    revision: str | None = None
+    """Git revision of a backbone on the Hub."""
+
+    budget_tokens: int = field(default=150_000, validator=[instance_of(int), ge(1)])
+    """Input tokens to train on, all tasks together: met exactly."""
+
+    schedule_tokens: int | None = field(default=None, validator=optional(ge(1)))
+    """Length of the learning-rate schedule in input tokens. Default: the budget."""
+
+    max_epochs: int | None = field(default=None, validator=optional(ge(1)))
+    """Train for this many corpora's worth of tokens instead of a budget, with early stopping."""
+
+    patience: int = field(default=3, validator=ge(1))
+    """With --max-epochs: stop after this many full evaluations without a better mean primary metric."""
+
+    seed: int = 0
+    """Root of every random draw."""
+
+    output_dir: Path | None = None
+    """Run directory. Default: results/<experiment>-<hash of the configuration>."""
+
+    cache_dir: Path | None = None
+    """Where tokenised data are kept. Default: $MTLFN_CACHE or ~/.cache/mtlfn."""
+
+    weighting: Literal["equal", "uncertainty"] = "equal"
+    """How task losses are weighed."""
+
+    sampling: Literal["uniform", "proportional", "temperature"] = "uniform"
+    """Every task once a step, or micro-batches drawn by corpus size (in tokens)."""
+
+    temperature: float = field(default=2.0, validator=gt(0))
+    """With --sampling temperature: P(task) is proportional to size^(1/temperature)."""
+
+    micro_batches: int = field(default=0, validator=ge(0))
+    """With random sampling: micro-batches a step. 0: as many as tasks."""
+
+    micro_batch_tokens: int = field(default=256, validator=ge(1))
+    """Padded token slots of a micro-batch (one longer example makes one of its own)."""
+
+    max_length: int = field(default=256, validator=ge(8))
+    """Longest sequence in tokens, special tokens included; the rest is cut off and counted."""
+
+    gradients: Literal["pcgrad", "sum"] | None = None
+    """How task gradients become one. Default: what the strategy says (S3b: pcgrad)."""
+
+    engine: Literal["loop", "merged"] = "merged"
+    """Per-task gradients one task at a time (least memory), or all in one forward and one reverse pass."""
+
+    detach_level1: bool = False
+    """The level-1 slot gets no gradient from level-2 tasks."""
+
+    read_out_layer: int = field(default=0, validator=ge(0))
+    """Level-1 heads read the output of this layer, counted from 1. 0: half of the layers."""
+
+    lora_targets: str = "default"
+    """"default" (PEFT's choice for the architecture), "all-linear", or names of linears separated by commas."""
+
+    lora_dropout: float = field(default=0.05, validator=[ge(0), lt(1)])
+    """Dropout on the input of the adapter products. The frozen backbone's own dropout is off."""
+
+    lora_alpha_ratio: float = field(default=2.0, validator=gt(0))
+    """lora_alpha / rank: the factor of every adapter product."""
+
+    learning_rate: float = field(default=1e-3, validator=gt(0))
+    """Peak learning rate of adapters and heads."""
+
+    sigma_learning_rate: float = field(default=1e-2, validator=gt(0))
+    """With --weighting uncertainty: peak learning rate of log sigma^2."""
+
+    warmup_ratio: float = field(default=0.1, validator=[ge(0), le(1)])
+    """Share of the schedule spent warming up."""
+
+    decay: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate falls after the warm-up."""
+
+    weight_decay: float = field(default=0.01, validator=ge(0))
+    """AdamW's decay of adapter and head matrices; never of biases, gains, gates or sigma."""
+
+    clip_norm: float = field(default=1.0, validator=ge(0))
+    """Largest norm of the update's gradient. 0: no clipping."""
+
+    max_steps: int | None = field(default=None, validator=optional(ge(0)))
+    """Stop, resumable, after this many steps in all; run again without it to go on."""
+
+    save_every_steps: int = field(default=200, validator=ge(1))
+    """A checkpoint and a quick evaluation every so many steps or every tenth of the budget, whichever is first."""
+
+    quick_eval_examples: int = field(default=500, validator=ge(0))
+    """Dev examples of a quick evaluation, all tasks together. 0: none."""
+
+    device: str = "auto"
+    """"auto", "cpu", "cuda" or "cuda:N"."""
+
+    threads: int | None = field(default=None, validator=optional(ge(1)))
+    """CPU threads. Default: torch's choice. Another number gives other bits."""
+
+    task: Annotated[dict[str, Mapping], tyro.conf.Suppress] = field(factory=dict)
+    """Only in a TOML file: [task.<name>] tables that map the columns of any `datasets` folder or Hub id."""
+
+
+# What cannot change a bit of the run, or is covered by a hash of what it leads to: not part of its identity.
+NOT_IDENTITY = frozenset(
+    {"output_dir", "cache_dir", "data_dir", "max_steps", "save_every_steps", "quick_eval_examples", "device", "threads"}
+)
+
+
+def from_toml(path: Path) -> Config:
+    """The configuration in a TOML file; UsageError names a wrong key or value."""
+    import tomllib
+
+    import cattrs
+
+    from mtlfn.data import hub
+
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config {path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path}: not valid TOML ({error})") from None
+    mappings = {name: hub.structure(value, name) for name, value in dict(table.pop("task", {})).items()}
+    if isinstance(table.get("tasks"), list):
+        table["tasks"] = ",".join(map(str, table["tasks"]))
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    converter.register_structure_hook(Path, lambda value, _: path.parent / str(value))
+    for kind in (int, float, str, bool):
+        converter.register_structure_hook(kind, _strict)
+    try:
+        return attrs.evolve(converter.structure(table, Config), task=mappings)
+    except cattrs.errors.ClassValidationError as error:
+        raise UsageError(f"--config {path}: {'; '.join(cattrs.transform_error(error))}") from None
+
+
+def _strict(value: Any, kind: type) -> Any:
+    if type(value) is kind or (kind is float and type(value) is int):
+        return kind(value)
+    raise ValueError(f"expected {kind.__name__}, found {value!r}")
+
+
+def identity(config: Config, **facts: Any) -> dict[str, Any]:
+    """What a run directory belongs to: the settings that decide its bits, and the given facts (hashes)."""
+    settings = attrs.asdict(config, filter=lambda a, _: a.name not in NOT_IDENTITY)
+    return {**settings, **facts}
+
+
+def digest(document: Any) -> str:
+    """SHA-256 of the canonical JSON of a document."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def task_names(config: Config) -> tuple[str, ...]:
+    """The tasks asked for, in the order given. UsageError where --data-dir comes without --tasks."""
+    if config.tasks:
+        return tuple(name.strip() for name in config.tasks.split(",") if name.strip())
+    if config.task:
+        return tuple(config.task)
+    if config.data_dir is not None:
+        raise UsageError(f"--data-dir {config.data_dir}: name the tasks to read there with --tasks NAME,NAME,…")
+    from mtlfn.data import embedded
+
+    return embedded.NAMES

@@ -1,0 +1,89 @@
+"""Evaluation: predictions of a split, their scores, and the trivial baselines beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtlfn.core.keys import fold, numpy_generator, root
+from mtlfn.core.state import Tree
+from mtlfn.data import metrics
+from mtlfn.data.collate import collate
+from mtlfn.data.store import Corpus
+from mtlfn.data.stream import evaluation_batches
+from mtlfn.data.task import Example, Task
+from mtlfn.models.heads import valid_iob2
+from mtlfn.models.model import Model, predict
+from mtlfn.run.checkpoint import write_file
+
+SLOTS = 2048  # padded slots of an evaluation micro-batch
+
+
+def predictions(model: Model, params: Tree, corpus: Corpus, examples: Sequence[Example], chosen: Sequence[int]) -> list:
+    """One prediction for each chosen example, in their order, as ``metrics.score`` reads them."""
+    out: dict[int, Any] = {}
+    for batch in evaluation_batches(corpus, chosen, SLOTS):
+        rows = iter(predict(model, params, collate(corpus, batch.tolist())))
+        for e in batch.tolist():
+            out[e] = _joined(corpus.task, examples[e], [next(rows) for _ in corpus.sequences(e)])
+    return [out[int(e)] for e in chosen]
+
+
+def _joined(task: Task, example: Example, rows: list[Any]) -> Any:
+    """The rows of one example as its prediction."""
+    if task.kind == "ranking":
+        return rows
+    if task.kind == "tagging":  # words cut off at the end have no token: no entity
+        return valid_iob2([rows[0].get(word, "O") for word in range(len(example.words))])
+    return rows[0]
+
+
+def quick_subset(task: str, size: int, count: int) -> list[int]:
+    """``count`` of ``size`` examples (all if fewer), the same in every run and evaluation."""
+    order = numpy_generator(fold(root(0), "quick", task)).permutation(size)
+    return np.sort(order[:count]).tolist()
+
+
+def score(
+    model: Model,
+    params: Tree,
+    corpora: Mapping[str, Corpus],
+    examples: Mapping[str, Sequence[Example]],
+    count: int | None = None,
+) -> tuple[dict[str, dict[str, float]], dict[str, list]]:
+    """Scores and predictions per task; on ``count`` examples of each, or all."""
+    scores, predicted = {}, {}
+    for task in model.tasks:
+        corpus, gold = corpora[task.name], examples[task.name]
+        chosen = quick_subset(task.name, len(gold), len(gold) if count is None else count)
+        predicted[task.name] = predictions(model, params, corpus, gold, chosen)
+        scores[task.name] = metrics.score(task, [gold[i] for i in chosen], predicted[task.name])
+    return scores, predicted
+
+
+def primary(tasks: Sequence[Task], scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The primary metric of each task."""
+    return {task.name: scores[task.name][task.metric] for task in tasks}
+
+
+def write_predictions(folder: Path, task: Task, split: str, examples: Sequence[Example], predicted: list) -> Path:
+    """One JSON line an example: id, unit, gold and prediction: what paired tests need."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{task.name}.{split}.jsonl"
+    lines = (
+        json.dumps(
+            {
+                "id": e.id,
+                "unit": e.unit,
+                "gold": list(e.tags if task.kind == "tagging" else e.labels),
+                "prediction": p,
+            }
+        )
+        for e, p in zip(examples, predicted, strict=True)
+    )
+    write_file(path, "".join(line + "\n" for line in lines).encode())
+    return path

@@ -1,0 +1,199 @@
+"""From a configuration to everything a run is made of: data, model, stream and step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from attrs import frozen
+
+from mtlfn.core import keys, state, step
+from mtlfn.core.schedule import Schedule
+from mtlfn.core.state import State
+from mtlfn.data import sources, store, stream
+from mtlfn.data.task import Dataset, Task, label_counts
+from mtlfn.models import backbone, lora, model
+from mtlfn.models.strategy import STRATEGIES
+from mtlfn.run.config import Config, UsageError, default_cache, digest, identity, task_names
+
+
+@frozen(eq=False)
+class Prepared:
+    """A run before its first step.
+
+    Attributes:
+        config: with every default that depends on the data filled in.
+        tasks, datasets: in canonical order.
+        train, dev: tokenised splits.
+        model, stream, step: the parts of the walk.
+        identity: what the run directory belongs to; ``identity_hash`` is its SHA-256.
+    """
+
+    config: Config
+    tasks: tuple[Task, ...]
+    datasets: Mapping[str, Dataset]
+    train: Mapping[str, store.Corpus]
+    dev: Mapping[str, store.Corpus]
+    model: model.Model
+    stream: stream.Stream
+    step: step.Step
+    schedule: Schedule
+    identity: dict[str, Any]
+
+    @property
+    def identity_hash(self) -> str:
+        return digest(self.identity)
+
+    @property
+    def corpus_tokens(self) -> int:
+        """Input tokens of one epoch: all training data once."""
+        return sum(corpus.tokens for corpus in self.train.values())
+
+    @property
+    def budget(self) -> int:
+        """Input tokens at which the run ends, if no early stopping ends it before."""
+        epochs = self.config.max_epochs
+        return self.config.budget_tokens if epochs is None else epochs * self.corpus_tokens
+
+    def start(self) -> State:
+        """The state before the first step."""
+        key = keys.root(self.config.seed)
+        names = tuple(task.name for task in self.tasks)
+        return state.init(key, model.init_params(self.model, key), names, patience=self.config.patience)
+
+    def finished(self, current: State) -> bool:
+        """Budget met exactly; or, with --max-epochs, patience at its end."""
+        stopped = self.config.max_epochs is not None and current.progress.patience_left == 0
+        return stopped or current.input_tokens == self.budget
+
+
+def prepare(strategy_name: str, config: Config) -> Prepared:
+    """Reads, tokenises and loads; UsageError, DataError or BackboneError where something cannot be used."""
+    strategy = STRATEGIES[strategy_name]
+    device = _device(config.device)
+    mappings = {name: m for name, m in config.task.items()}
+    found = sources.resolve(task_names(config), config.data_dir, mappings)
+    tasks = model.canonical([dataset.task for dataset in found])
+    datasets = {task.name: next(d for d in found if d.task.name == task.name) for task in tasks}
+    base = backbone.load(config.backbone, config.revision)
+    _check_length(config, base)
+    cache = config.cache_dir or default_cache()
+    train, dev = (
+        {t: store.load(dataset, split, base.tokenizer, config.max_length, cache) for t, dataset in datasets.items()}
+        for split in ("train", "dev")
+    )
+    for task, corpus in train.items():
+        if not len(corpus):
+            raise UsageError(f"task {task}: no training example is left after tokenisation ({corpus.notes})")
+    gradients = config.gradients or strategy.gradients
+    built = model.build(
+        base,
+        strategy,
+        tasks,
+        lora.LoraSettings(
+            alpha_ratio=config.lora_alpha_ratio, dropout=config.lora_dropout, targets=config.lora_targets
+        ),
+        label_counts={t: {**label_counts(d.task, d.train), "": len(d.train)} for t, d in datasets.items()},
+        read_out=config.read_out_layer,
+        detach_level1=config.detach_level1,
+        device=device,
+    )
+    config = attrs.evolve(config, tasks=",".join(datasets), gradients=gradients, read_out_layer=built.read_out)
+    facts = {
+        "strategy": strategy_name,
+        "backbone_digest": base.digest,
+        "tokenizer_digest": store.tokenizer_digest(base.tokenizer),
+        "data": {t: {"train": train[t].digest, "dev": dev[t].digest} for t in train},
+    }
+    budget = config.budget_tokens
+    if config.max_epochs is not None:
+        budget = config.max_epochs * sum(corpus.tokens for corpus in train.values())
+    schedule = Schedule(
+        peak=config.learning_rate,
+        schedule_tokens=config.schedule_tokens or budget,
+        warmup_ratio=config.warmup_ratio,
+        decay=config.decay,
+    )
+    step_config = step.StepConfig(
+        schedule=schedule,
+        engine=config.engine,
+        gradients=gradients,
+        weighting=config.weighting,
+        sigma_learning_rate=config.sigma_learning_rate,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+    )
+    stream_config = stream.StreamConfig(
+        budget_tokens=budget,
+        micro_batch_tokens=config.micro_batch_tokens,
+        sampling=config.sampling,
+        temperature=config.temperature,
+        micro_batches=config.micro_batches,
+    )
+    return Prepared(
+        config=config,
+        tasks=tasks,
+        datasets=datasets,
+        train=train,
+        dev=dev,
+        model=built,
+        stream=stream.build(stream_config, train),
+        step=step.build(step_config, partial(model.losses, built), built.reach),
+        schedule=schedule,
+        identity=identity(config, **facts),
+    )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device {name}: no CUDA device is available; use --device cpu")
+    return device
+
+
+def _check_length(config: Config, base: backbone.Backbone) -> None:
+    longest = getattr(base.model.config, "max_position_embeddings", config.max_length)
+    if config.max_length > longest:
+        raise UsageError(
+            f"--max-length {config.max_length}: the backbone {base.name} takes at most {longest} positions"
+        )
+
+
+def describe_data(prepared: Prepared) -> dict[str, Any]:
+    """What ``data.json`` says: sources, sizes, hashes, and what was cut."""
+    return {
+        t: {
+            "source": prepared.datasets[t].source,
+            "kind": prepared.datasets[t].task.kind,
+            "level": prepared.datasets[t].task.level,
+            "metric": prepared.datasets[t].task.metric,
+            **{
+                split: {"examples": len(c), "tokens": c.tokens, "sha256": c.digest, "cut": c.notes}
+                for split, c in (("train", prepared.train[t]), ("dev", prepared.dev[t]))
+            },
+        }
+        for t in prepared.datasets
+    }
+
+
+def trainable_parameters(prepared: Prepared) -> dict[str, int]:
+    """Trainable numbers per slot or head."""
+    shapes = prepared.model.shapes
+    return {slot: sum(shape.numel() for shape in names.values()) for slot, names in shapes.items()}
+
+
+def resolve_directory(config: Config, strategy_name: str) -> Path:
+    """The run directory: as asked for, or named by the settings that decide the run."""
+    if config.output_dir is not None:
+        return config.output_dir
+    settings = identity(config, data_dir=str(config.data_dir or ""))
+    return Path("results") / f"{strategy_name}-{digest(settings)[:8]}"
