@@ -128,9 +128,10 @@ run() {
     running=
 }
 
-# What pip says of an index it cannot reach, and of one that has nothing to offer.
+# What pip says of an index it cannot reach, and of one that lacks a version: since constraints.txt resolves, a
+# conflict means that what it names was not found.
 unreachable='Retrying \(Retry|NewConnectionError|ConnectTimeout|ReadTimeout|Max retries|SSLError|ProxyError'
-unreachable="$unreachable|from versions: none"
+unreachable="$unreachable|from versions: |ResolutionImpossible"
 
 explain() { # ends the script with what the log tells
     if grep -q 'No space left on device' "$log"; then

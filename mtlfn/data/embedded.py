@@ -69,7 +69,7 @@ CORPORA: dict[str, Corpus] = {
         Corpus(DISORDERS, disorders, (500, 66, 78)),
         Corpus(CUES, cues, (500, 66, 80)),
         Corpus(PERSUASION, memes, (1600, 210, 255)),
-        Corpus(CONTAINMENT, containment, (140, 18, 22)),
+        Corpus(CONTAINMENT, containment, (168, 22, 27)),
         Corpus(ANSWERS, answers, (120, 16, 19)),
     )
 }

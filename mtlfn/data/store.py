@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def _flatten(rows: Sequence[Tokenised]) -> dict[str, np.ndarray]:
     sequences = [s for row in rows for s in row.ids]
 
     def flat(parts: Iterator[Sequence[int]]) -> np.ndarray:
-        return np.fromiter((v for part in parts for v in part), dtype=np.int32)
+        return np.fromiter(chain.from_iterable(parts), dtype=np.int32)
 
     def starts(sizes: Iterator[int]) -> np.ndarray:
         return np.concatenate([[0], np.cumsum(list(sizes), dtype=np.int64)]).astype(np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from attrs import evolve, frozen
 
 from mtlfn.data.task import Example, Span, Task
@@ -54,7 +55,7 @@ def tokenise(task: Task, examples: Sequence[Example], tokenizer: Any, max_length
     for at in range(0, len(examples), CHUNK):
         chunk = examples[at : at + CHUNK]
         if task.kind == "relation":
-            windows = [_window(*_marked(e), tokenizer, max_length) for e in chunk]
+            windows = _windows([_marked(e) for e in chunk], tokenizer, max_length)
             texts = [[(text, None)] for text, _, _ in windows]
             spans_of = [spans for _, spans, _ in windows]
             narrowed = [cut for _, _, cut in windows]
@@ -114,14 +115,18 @@ def _marks(task: Task, example: Example, offsets: Sequence[Span | None], spans: 
         return _word_numbers(example.words, offsets)
     if spans is None:
         return [-1] * len(offsets)
-    return [
-        -1 if o is None else sum(bit for bit, pieces in zip((HEAD, TAIL), spans, strict=True) if _inside(o, pieces))
-        for o in offsets
-    ]
+    inside = np.array([offset is not None for offset in offsets])
+    places = np.array([offset or (0, 0) for offset in offsets])
+    bits = sum(bit * _touching(places, pieces) for bit, pieces in zip((HEAD, TAIL), spans, strict=True))
+    return np.where(inside, bits, -1).tolist()
 
 
-def _inside(offset: Span, pieces: Sequence[Span]) -> bool:
-    return any(offset[0] < b and a < offset[1] for a, b in pieces)
+def _touching(offsets: np.ndarray, pieces: Sequence[Span]) -> np.ndarray:
+    """Which of the character spans, int [n, 2], share a character with one of the pieces: bool [n]."""
+    out = np.zeros(len(offsets), dtype=bool)
+    for a, b in pieces:
+        out |= (offsets[:, 0] < b) & (a < offsets[:, 1])
+    return out
 
 
 def _word_numbers(words: Sequence[Span], offsets: Sequence[Span | None]) -> list[int]:
@@ -161,17 +166,31 @@ def _marked(example: Example) -> tuple[str, Mentions]:
     return "".join(out), (head, tail)
 
 
-def _window(text: str, spans: Mentions, tokenizer: Any, max_length: int) -> tuple[str, Mentions, bool]:
-    """The text, or, where it is too long, a stretch of it around both mentions; spans in it; whether it was cut."""
+def _windows(
+    marked: Sequence[tuple[str, Mentions]], tokenizer: Any, max_length: int
+) -> list[tuple[str, Mentions, bool]]:
+    """Each text, or, where it is too long, a stretch of it around both mentions; spans in it; whether it was cut."""
     room = max_length - tokenizer.num_special_tokens_to_add()
-    if len(text) <= room:  # a token has at least one character
-        return text, spans, False
-    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
-    both = [i for i, o in enumerate(offsets) if _inside(o, spans[0]) or _inside(o, spans[1])]
-    if len(offsets) <= room or not both:
-        return text, spans, False
-    spare = max(room - (both[-1] - both[0] + 1), 0)
-    first = max(min(both[0] - spare // 2, len(offsets) - room), 0)
-    start, end = offsets[first][0], offsets[min(first + room, len(offsets)) - 1][1]
+    out = [(text, spans, False) for text, spans in marked]
+    long = [i for i, (text, _) in enumerate(marked) if len(text) > room]  # a token has at least one character
+    if not long:
+        return out
+    encoded = tokenizer(
+        [marked[i][0] for i in long], add_special_tokens=False, return_offsets_mapping=True, verbose=False
+    )
+    for i, offsets in zip(long, encoded["offset_mapping"], strict=True):
+        if len(offsets) > room:
+            out[i] = _window(*marked[i], np.array(offsets), room)
+    return out
+
+
+def _window(text: str, spans: Mentions, offsets: np.ndarray, room: int) -> tuple[str, Mentions, bool]:
+    """The stretch of ``room`` tokens that has both mentions in its middle, or as much of them as it holds."""
+    both = np.flatnonzero(_touching(offsets, [*spans[0], *spans[1]]))
+    first = 0
+    if len(both):
+        spare = max(room - int(both[-1] - both[0] + 1), 0)
+        first = max(min(int(both[0]) - spare // 2, len(offsets) - room), 0)
+    start, end = int(offsets[first, 0]), int(offsets[first + room - 1, 1])
     head, tail = ([(a - start, b - start) for a, b in pieces if b > start and a < end] for pieces in spans)
     return text[start:end], (head, tail), True
