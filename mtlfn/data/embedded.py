@@ -23,7 +23,7 @@ semeval2017_t3 (ranking)
     topic, advice on other topics, chatter and jokes. The chatter repeats the words of the question, the good advice
     mostly does not.
 
-Two kinds of difficulty are drawn for every split alike. Surface noise: typing errors in 1.5 to 4 % of the longer
+Two kinds of difficulty are drawn for every split alike. Surface noise: typing errors in 1.5 to 3 % of the longer
 words (``TYPOS`` of each module), lost capitals, and capitals throughout. Label noise: of the mentions 4 % are missed
 and of those of several words 6 % lose their first one (``MISSED``, ``CLIPPED`` in ``embedded_text``), 4 % of the
 relation labels and 5 % of the relevance labels are turned over (``FLIPPED``). No model can be expected to score 100 %.
@@ -70,7 +70,7 @@ CORPORA: dict[str, Corpus] = {
         Corpus(CUES, cues, (500, 66, 80)),
         Corpus(PERSUASION, memes, (1600, 210, 255)),
         Corpus(CONTAINMENT, containment, (168, 22, 27)),
-        Corpus(ANSWERS, answers, (120, 16, 19)),
+        Corpus(ANSWERS, answers, (140, 18, 22)),
     )
 }
 NAMES: tuple[str, ...] = tuple(CORPORA)
@@ -83,8 +83,8 @@ def load(name: str) -> Dataset:
         name: one of ``NAMES``.
 
     Returns:
-        All three splits; a tagging task has 1,600 to 2,500 training examples, the relation task 1,200 and the
-        ranking task 120 (of ten candidates), which is about 40,000 training tokens each.
+        All three splits; a tagging task has 1,600 to 2,500 training examples, the relation task 1,450 and the
+        ranking task 140 (of ten candidates), which is about 40,000 training tokens each.
 
     Raises:
         ValueError: there is no embedded task of this name.

@@ -17,7 +17,7 @@ ANSWERS = Task(name="semeval2017_t3", kind="ranking", level=2)
 CANDIDATES = 10
 GOOD = (3, 4, 4, 5)
 FLIPPED = 0.05  # share of candidates with the other label
-TYPOS = 0.04
+TYPOS = 0.03
 LOWER = 0.6  # share of posts without capital letters
 
 FRAME = """
@@ -59,8 +59,8 @@ def answers(split: str, number: int, draws: Iterator[float]) -> list[Example]:
     points = _POINTS if unseen else _KNOWN
     point = pick(draws, points)
     topic = point.split(".")[0]
-    question = [*_optional(draws, "hello", 0.6), *_optional(draws, "since", 0.6), *_words(draws, f"{point}.ask"), "?"]
-    query = _post([*question, *_optional(draws, "thanks", 0.6)], draws)
+    question = [*_optional(draws, "hello", 0.4), *_optional(draws, "since", 0.35), *_words(draws, f"{point}.ask"), "?"]
+    query = _post([*question, *_optional(draws, "thanks", 0.35)], draws)
     near = [p for p in points if p != point and p.startswith(f"{topic}.")]
     far = [p for p in points if not p.startswith(f"{topic}.")]
     good = pick(draws, GOOD)
@@ -86,18 +86,18 @@ def answers(split: str, number: int, draws: Iterator[float]) -> list[Example]:
 def _irrelevant(draws: Iterator[float], topic: str, near: list[str], far: list[str]) -> str:
     """Another answer of this topic, an answer to something else, chatter or a joke."""
     kind = next(draws)
-    if kind < 0.2 and near:
+    if kind < 0.1 and near:
         return _advice(draws, pick(draws, near))
-    if kind < 0.6:
+    if kind < 0.38:
         return _advice(draws, pick(draws, far))
-    chat = _words(draws, "chatter" if kind < 0.82 else "joke")
+    chat = _words(draws, "chatter" if kind < 0.72 else "joke")
     noun = _words(draws, f"{topic}.noun")
     return _post([w for token in chat for w in (noun if token == "NOUN" else [token])], draws)
 
 
 def _advice(draws: Iterator[float], point: str) -> str:
     body = _words(draws, f"{point}.answer")
-    return _post([*_words(draws, "i"), *body, *_optional(draws, "bye", 0.5)], draws)
+    return _post([*_words(draws, "i"), *body, *_optional(draws, "bye", 0.35)], draws)
 
 
 def _words(draws: Iterator[float], symbol: str) -> list[str]:

@@ -241,7 +241,8 @@ def _load(name: str, mapping: Mapping, base: Path) -> dict[Any, Any]:
                 f"task {name}: {folder} cannot be loaded ({error}); expected a folder written by "
                 "datasets.DatasetDict.save_to_disk, with at least one row in every split"
             ) from error
-    elif not HUB_ID.fullmatch(mapping.source):
+    elif not HUB_ID.fullmatch(mapping.source) or Path(mapping.source).exists():
+        # load_dataset would take a folder of the working directory for a Hub id, although base names another place.
         raise DataError(f"task {name}: the folder {folder} does not exist; correct source in [task.{name}]")
     else:
         try:

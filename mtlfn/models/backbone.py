@@ -160,11 +160,18 @@ def _stack(name: str, model: Any) -> tuple[str, nn.ModuleList]:
 
 
 def _is_causal(config: Any) -> bool:
-    encoders = ("MaskedLM", "Model", "PreTraining")
-    names = config.architectures or []
-    return any(n.endswith("ForCausalLM") for n in names) or (
-        not any(n.endswith(encoders) for n in names) and getattr(config, "is_decoder", False)
+    """A decoder: an architecture known for causal and not for masked language modelling, or one configured so.
+
+    ``config.architectures`` would be simpler, but a GGUF file leaves it empty.
+    """
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     )
+
+    kind = config.model_type
+    only_causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return only_causal or bool(getattr(config, "is_decoder", False))
 
 
 def weights_digest(model: Any) -> str:
