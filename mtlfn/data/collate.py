@@ -24,7 +24,7 @@ class Inputs:
         input_ids, token_types: int64 [rows, width], padded on the right.
         lengths: int64 [rows], the input tokens of each row, at least 1.
         marks: int64 [rows, width]; tagging: number of the word whose first token this is, else -1; relation: bits
-            HEAD and TAIL, -1 outside the text; otherwise -1.
+            (see data/tokenise.py), -1 outside the text; otherwise -1.
         labels: tagging: int64 [rows, width], tag or IGNORED; relation, classification: int64 [rows], class or
             IGNORED; multilabel: float32 [rows, labels], NaN rows are ignored; ranking: int64 [pairs, 2], rows of the
             relevant and the irrelevant candidate.

@@ -17,11 +17,12 @@ from mtlfn.data.task import Example, Span, Task
 CONTAINMENT = Task(name="semeval2016_t12", kind="relation", level=2, labels=("none", "CONTAINS"), negative="none")
 PAIRS = 4  # at most, a text
 TEXTS = 3  # a note
-CLAUSE_COUNTS = (1, 2, 2)
+CLAUSE_COUNTS = (1, 1, 2)
 FLIPPED = 0.04  # share of pairs with the other label
 TYPOS = 0.015
 
 EVENTS = """
+who: 3* she | 3* he | 2* the patient | pt | Ms. <surname> | Mr. <surname>
 year: <#1996-2012>
 date: 3* <month> <#1-28> | <day> | <#1-12>/<#1-28>/<year> | the <#4-20>th | <month> <#4-20>th , <year> | New Year
 period: <year> | <month> | <month> of <year> | early <month> | the fall of <year> | week <#2-8>
@@ -44,31 +45,31 @@ CLAUSES = """
 in: on [T1 <date> ] | 2* [T1 <ago> ] | during [T1 <span> ] | 2* in [T1 <period> ] | at noon on [T1 <date> ]
 out: before [T1 <date> ] | after [T1 <date> ] | until [T1 <ago> ] | since [T1 <period> ] | prior to [T1 <span> ]
     | more than a year before [T1 <date> ] | well after [T1 <span> ]
-did1: 2* <got> [E1a <ill> ] | <did> [E1a <step> ] | 2* <got> [E1a <ill> ] and [E1b <ill> ]
+did1: 3* <got> [E1a <ill> ] | 2* <did> [E1a <step> ] | <got> [E1a <ill> ] and [E1b <ill> ]
     | <did> [E1a <step> ] for [E1b <ill> ] | <did> [E1a <step> ] without [E1b <ill> ]
-did0: 3* <got> [E0a <ill> ] | 2* <did> [E0a <step> ] | <got> [E0a <ill> ] and [E0b <ill> ]
+did0: 2* <got> [E0a <ill> ] | 2* <did> [E0a <step> ] | 2* <got> [E0a <ill> ] and [E0b <ill> ]
 late: 2* [E1a <step> ] on [T1 <date> ] and [E2a <step> ] on [T2 <date> ]
     | [E2a <ill> ] [T2 <ago> ] and [E1a <ill> ] back in [T1 <period> ]
     | [E1a <step> ] and [E2a <step> ] on [T1 <month> <#1-14> ] and [T2 <month> <#15-28> ] respectively
     | [E2a <step> ] and [E1a <step> ] on [T2 <day> ] and [T1 <day> ] respectively
-dated: 6* <in> <person> <did1> | 5* <person> <did1> <in> | 3* the [E1a <step> ] <was> <in>
-    | 2* a second [E1a <step> ] for [E1b <ill> ] <was> <in> | 4* <person> had <late>
-    | the drain was [E1a taken ] finally [E1a out ] <in> | <person> was [E1a put ] back [E1a on ] <drug> <in>
+dated: 6* <in> <who> <did1> | 5* <who> <did1> <in> | 3* the [E1a <step> ] <was> <in>
+    | 2* a second [E1a <step> ] for [E1b <ill> ] <was> <in> | 4* <who> had <late>
+    | the drain was [E1a taken ] finally [E1a out ] <in> | <who> was [E1a put ] back [E1a on ] <drug> <in>
     | [E1a <ill> ] began in [T1 <month> ] , she thinks , [T1 of <year> ] | [T1 <date> ] : [E1a <step> ] , uneventful
     | <in> the <scan> showed [E1a <ill> ] that was new compared with [T2 <date> ]
-    | <in> , while [E1b <act> ] was under way , <person> <got> [E1a <ill> ]
-loose: 4* <out> <person> <did0> | 4* <person> <did0> <out> | 2* [E0a <ill> ] had resolved by [T1 <date> ]
+    | <in> , while [E1b <act> ] was under way , <who> <got> [E1a <ill> ]
+loose: 4* <out> <who> <did0> | 4* <who> <did0> <out> | 2* [E0a <ill> ] had resolved by [T1 <date> ]
     | 2* the [E0a <step> ] set for [T1 <date> ] was cancelled because of [E0b <ill> ] | no [E0a <ill> ] <out>
     | the [E0a <ill> ] is the same as it was on [T1 <date> ]
     | 2* the [E0a <step> ] will not take place before [T1 <date> ]
-    | <person> was well until [T1 <ago> ] despite [E0a <ill> ]
+    | <who> was well until [T1 <ago> ] despite [E0a <ill> ]
     | on [T1 <date> ] she recalled [E0a <ill> ] from childhood
-bare: 3* <person> still has [E0a <ill> ] | her [E0a <step> ] is pending | [E0a <disease> ] runs in the family
-    | we discussed [E0a <step> ] for [E0b <ill> ] | <drug> controls the [E0a <ill> ] | <person> fears [E0a <ill> ]
-held: 3* during the [T1 <stay> ] <person> <did1> | 2* <person> <did1> during the [T1 <stay> ]
-    | after the [T1 <stay> ] <person> <did0> | [E0a <ill> ] led to the [T1 <stay> ]
+bare: 3* <who> still has [E0a <ill> ] | her [E0a <step> ] is pending | [E0a <disease> ] runs in the family
+    | we discussed [E0a <step> ] for [E0b <ill> ] | <drug> controls the [E0a <ill> ] | <who> fears [E0a <ill> ]
+held: 3* during the [T1 <stay> ] <who> <did1> | 2* <who> <did1> during the [T1 <stay> ]
+    | after the [T1 <stay> ] <who> <did0> | [E0a <ill> ] led to the [T1 <stay> ]
     | the [T1 <stay> ] followed [E0a <ill> ]
-clause: 5* <dated> | 7* <loose> | 2* <bare> | 2* <held>
+clause: 6* <dated> | 8* <loose> | 2* <bare> | 2* <held>
 joint: 3* , and | 3* , but | . | ; | , whereas
 """
 

@@ -10,8 +10,9 @@ from attrs import evolve, frozen
 
 from mtlfn.data.task import Example, Span, Task
 
-HEAD, TAIL = 1, 2  # bits of a relation's token marks
-Mentions = tuple[list[Span], list[Span]]  # pieces of head and tail
+HEAD, TAIL = 1, 2  # bits of a relation's token marks: a token of the mention,
+HEAD_SIGN, TAIL_SIGN = 4, 8  # and the sign before it
+Mentions = tuple[list[Span], list[Span]]  # pieces of head and tail, each with its sign as the first piece
 CHUNK = 512  # texts handed to the tokenizer at once
 
 
@@ -65,7 +66,7 @@ def tokenise(task: Task, examples: Sequence[Example], tokenizer: Any, max_length
         for example, sequences, spans, cut in zip(chunk, texts, spans_of, narrowed, strict=True):
             rows = [next(encoded) for _ in sequences]
             marks = [_marks(task, example, offsets, spans) for _, _, offsets, _ in rows]
-            usable = all(any(m & bit for m in marks[0] if m >= 0) for bit in (HEAD, TAIL)) if spans else True
+            usable = all(any(m > 0 and m & bit for m in marks[0]) for bit in (HEAD, TAIL)) if spans else True
             yield Tokenised(
                 ids=[ids for ids, _, _, _ in rows],
                 types=[types for _, types, _, _ in rows],
@@ -117,7 +118,9 @@ def _marks(task: Task, example: Example, offsets: Sequence[Span | None], spans: 
         return [-1] * len(offsets)
     inside = np.array([offset is not None for offset in offsets])
     places = np.array([offset or (0, 0) for offset in offsets])
-    bits = sum(bit * _touching(places, pieces) for bit, pieces in zip((HEAD, TAIL), spans, strict=True))
+    bits = np.zeros(len(offsets), dtype=np.int64)
+    for (sign, *pieces), sign_bit, bit in zip(spans, (HEAD_SIGN, TAIL_SIGN), (HEAD, TAIL), strict=True):
+        bits += sign_bit * _touching(places, [sign]) + bit * _touching(places, pieces)
     return np.where(inside, bits, -1).tolist()
 
 
@@ -152,18 +155,23 @@ def _marked(example: Example) -> tuple[str, Mentions]:
         for pieces, sign in ((example.head, "@"), (example.tail, "#"))
         for insert in ((pieces[0][0], 1, f"{sign} "), (pieces[-1][1], 0, f" {sign}"))
     )
-    out, at = [], 0
-    for position, _, sign in inserts:
-        out += [text[at:position], sign]
-        at = position
-    out.append(text[at:])
+    out, at, signs = "", 0, {}
+    for position, opens, sign in inserts:
+        out += text[at:position]
+        if opens:
+            signs[sign[0]] = (len(out), len(out) + 1)
+        out, at = out + sign, position
+    out += text[at:]
 
     def moved(position: int, opens: bool) -> int:
         """A piece's start lies behind, its end before, what was inserted at its own position."""
         return position + sum(len(sign) for p, _, sign in inserts if p < position or (p == position and opens))
 
-    head, tail = ([(moved(a, True), moved(b, False)) for a, b in pieces] for pieces in (example.head, example.tail))
-    return "".join(out), (head, tail)
+    head, tail = (
+        [signs[sign], *((moved(a, True), moved(b, False)) for a, b in pieces)]
+        for pieces, sign in ((example.head, "@"), (example.tail, "#"))
+    )
+    return out, (head, tail)
 
 
 def _windows(
@@ -192,5 +200,5 @@ def _window(text: str, spans: Mentions, offsets: np.ndarray, room: int) -> tuple
         spare = max(room - int(both[-1] - both[0] + 1), 0)
         first = max(min(int(both[0]) - spare // 2, len(offsets) - room), 0)
     start, end = int(offsets[first, 0]), int(offsets[first + room - 1, 1])
-    head, tail = ([(a - start, b - start) for a, b in pieces if b > start and a < end] for pieces in spans)
+    head, tail = ([(a - start, b - start) for a, b in pieces] for pieces in spans)
     return text[start:end], (head, tail), True

@@ -17,9 +17,11 @@ from torch import Tensor
 from mtlfn.core.keys import Key, fold, uniform
 from mtlfn.data.collate import IGNORED, Inputs
 from mtlfn.data.task import Task
-from mtlfn.data.tokenise import HEAD, TAIL
+from mtlfn.data.tokenise import HEAD, HEAD_SIGN, TAIL, TAIL_SIGN
 
 MARGIN = 1.0
+# What a relation head reads beside the whole sequence: the sign before each mention, and the mention's tokens.
+RELATION_MARKS = (HEAD_SIGN, HEAD, TAIL_SIGN, TAIL)
 
 
 def init(task: Task, width: int, key: Key) -> dict[str, Tensor]:
@@ -31,7 +33,7 @@ def init(task: Task, width: int, key: Key) -> dict[str, Tensor]:
 
     outputs = len(task.classes)
     if task.kind == "relation":
-        return {**linear("dense", width, 3 * width), **linear("out", outputs, width)}
+        return {**linear("dense", width, 5 * width), **linear("out", outputs, width)}
     return linear("out", outputs, width)
 
 
@@ -71,7 +73,7 @@ def logits(task: Task, params: Mapping[str, Tensor], features: Tensor, inputs: I
     read = pooled(features, inputs, causal)
     if task.kind == "relation":
         marks = inputs.marks.to(features.device).clamp(min=0)
-        read = torch.cat([read, *(_mean(features, (marks & bit) > 0) for bit in (HEAD, TAIL))], dim=-1)
+        read = torch.cat([read, *(_mean(features, (marks & bit) > 0) for bit in RELATION_MARKS)], dim=-1)
         read = F.gelu(F.linear(read, params["dense.weight"], params["dense.bias"]))
     return F.linear(read, params["out.weight"], params["out.bias"])
 

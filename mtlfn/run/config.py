@@ -159,6 +159,11 @@ def from_toml(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path}: not valid TOML ({error})") from None
     mappings = {name: hub.structure(value, name) for name, value in dict(table.pop("task", {})).items()}
+    # A folder is looked for beside the file that names it; what is not there is a Hub id, or an error later on.
+    mappings = {
+        name: attrs.evolve(m, source=str(path.parent / m.source)) if (path.parent / m.source).is_dir() else m
+        for name, m in mappings.items()
+    }
     if isinstance(table.get("tasks"), list):
         table["tasks"] = ",".join(map(str, table["tasks"]))
     converter = cattrs.Converter(forbid_extra_keys=True)
@@ -178,8 +183,13 @@ def _strict(value: Any, kind: type) -> Any:
 
 
 def identity(config: Config, **facts: Any) -> dict[str, Any]:
-    """What a run directory belongs to: the settings that decide its bits, and the given facts (hashes)."""
+    """What a run directory belongs to: the settings that decide its bits, and the given facts (hashes).
+
+    Where data came from is not part of it: the hash of what was read is.
+    """
     settings = attrs.asdict(config, filter=lambda a, _: a.name not in NOT_IDENTITY)
+    for mapping in settings["task"].values():
+        del mapping["source"], mapping["revision"]
     return {**settings, **facts}
 
 

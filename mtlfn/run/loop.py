@@ -12,15 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from mtlfn.core import keys
 from mtlfn.core.state import State, digest, record
 from mtlfn.core.tokens import total
 from mtlfn.data import metrics
 from mtlfn.run import checkpoint, evaluate, export, observers
 from mtlfn.run.command import BUG, MISMATCH, OK, RESUMABLE
-from mtlfn.run.config import NOT_IDENTITY, Config, UsageError
+from mtlfn.run.config import Config, UsageError, identity
 from mtlfn.run.prepare import Prepared, describe_data, prepare, resolve_directory, trainable_parameters
 
 NONFINITE_IN_A_ROW = 5
@@ -146,8 +144,8 @@ def _check_settings(folder: Path, config: Config, strategy: str) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         raise Mismatch(f"--output-dir {folder}: config.json cannot be read; name another folder") from None
     # Settings whose default depends on the data are compared later, when they are known.
-    asked = {k: v for k, v in attrs.asdict(config).items() if k not in NOT_IDENTITY and v not in (None, "", 0)}
-    _compare(folder, there, {**json.loads(json.dumps(asked, default=str)), "strategy": strategy}, subset=True)
+    asked = {k: v for k, v in identity(config, strategy=strategy).items() if v not in (None, "", 0)}
+    _compare(folder, there, json.loads(json.dumps(asked)), subset=True)
 
 
 def _compare(folder: Path, there: dict[str, Any], here: dict[str, Any], subset: bool = False) -> None:
@@ -163,7 +161,7 @@ def _compare(folder: Path, there: dict[str, Any], here: dict[str, Any], subset: 
 
 def _claim(folder: Path, prepared: Prepared, argv: Sequence[str]) -> None:
     """Writes what the directory belongs to, or checks that it belongs to this run."""
-    path, here = folder / "config.json", json.loads(json.dumps(prepared.identity, default=str))
+    path, here = folder / "config.json", json.loads(json.dumps(prepared.identity))
     if path.exists():
         _compare(folder, json.loads(path.read_text())["identity"], here)
         return

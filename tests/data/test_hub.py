@@ -1,0 +1,399 @@
+"""Mappings: TOML tables with readable errors, every kind from a saved table, and the Hub without a network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from attrs import evolve
+from datasets import ClassLabel, Features, List, Value
+
+from mtlfn.data import hub
+from mtlfn.data.hub import Columns, Mapping, Splits
+from mtlfn.data.task import DataError, Dataset, check
+
+TOML = """
+[task.my_ner]
+source = "corpus"
+kind = "tagging"
+level = 1
+labels = ["Disease"]
+columns = { tokens = "words", tags = "ner_tags" }
+splits = { train = "train", dev = "validation", test = "test" }
+"""
+NER = Mapping(
+    source="corpus", kind="tagging", level=1, labels=("Disease",), columns=Columns(tokens="words", tags="ner_tags")
+)
+CLASS = Mapping(
+    source="corpus", kind="classification", level=2, labels=("no", "yes"), columns=Columns(text="text", label="label")
+)
+PAIR = Mapping(
+    source="corpus",
+    kind="relation",
+    level=2,
+    labels=("none", "causes"),
+    negative="none",
+    columns=Columns(text="text", head="head", tail="tail", label="label"),
+)
+RANK = Mapping(
+    source="corpus",
+    kind="ranking",
+    level=2,
+    columns=Columns(query="query", candidates="answers", relevance="good"),
+)
+MANY = Mapping(
+    source="corpus", kind="multilabel", level=2, labels=("x", "y", "z"), columns=Columns(text="text", labels="labels")
+)
+WORDS = {"words": [["No", "flu"], ["Rest"]], "ner_tags": [["O", "B-Disease"], ["O"]]}
+TEXTS = {"text": ["one", "two"], "label": ["yes", "no"]}
+TABLE: dict[str, Any] = tomllib.loads(TOML)["task"]["my_ner"]
+
+
+def save(folder: Path, rows: dict[str, Any], features: Features | None = None, **more: dict[str, Any]) -> Path:
+    """``corpus`` below the folder, with the rows as train and as validation; ``more`` gives other splits."""
+    splits = {"train": rows, "validation": rows} | more
+    tables = {name: datasets.Dataset.from_dict(split, features=features) for name, split in splits.items()}
+    datasets.DatasetDict(tables).save_to_disk(str(folder / "corpus"))
+    return folder
+
+
+def read(folder: Path, mapping: Mapping) -> Dataset:
+    return check(hub.read("mine", mapping, folder))
+
+
+def failure(folder: Path, mapping: Mapping) -> str:
+    with pytest.raises(DataError) as caught:
+        hub.read("mine", mapping, folder)
+    return str(caught.value)
+
+
+def test_import_does_not_load_the_datasets_library() -> None:
+    code = "import sys, mtlfn.data.hub; assert not {'datasets', 'cattrs', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(hub.__file__).parents[2])
+
+
+def test_toml_table_is_the_value() -> None:
+    splits = Splits(train="train", dev="validation", test="test")
+    assert hub.structure(TABLE, "my_ner") == evolve(NER, splits=splits)
+
+
+def test_every_key_of_a_mapping_can_be_written_in_toml() -> None:
+    table = tomllib.loads(
+        'source="a/b"\nrevision="abc"\nsubset="s"\nkind="relation"\nlevel=2\nlabels=["n","p"]\nnegative="n"\n'
+        'names=["p","n"]\n[columns]\ntext="t"\nhead="h"\ntail="u"\nlabel="l"\nid="i"\nunit="d"\n[splits]\ndev="dev"'
+    )
+    assert hub.structure(table, "x") == Mapping(
+        source="a/b",
+        revision="abc",
+        subset="s",
+        kind="relation",
+        level=2,
+        labels=("n", "p"),
+        negative="n",
+        names=("p", "n"),
+        columns=Columns(text="t", head="h", tail="u", label="l", id="i", unit="d"),
+        splits=Splits(train="train", dev="dev"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"source": 3}, "found 3, expected a string @ task.t.source"),
+        ({"revision": 3}, "found 3, expected a string @ task.t.revision"),
+        ({"level": 3}, "found 3, expected one of 1, 2 @ task.t.level"),
+        ({"level": True}, "found True, expected one of 1, 2 @ task.t.level"),
+        ({"kind": "ner"}, "found 'ner', expected one of tagging, relation, ranking, classification, multilabel @"),
+        ({"labels": "Disease"}, "found 'Disease', expected a list of strings @ task.t.labels"),
+        ({"labels": [1]}, "found [1], expected a list of strings @ task.t.labels"),
+        ({"lables": []}, "unknown key lables, expected some of source, revision, subset, kind, level, labels,"),
+        ({"columns": "words"}, "found 'words', expected a table @ task.t.columns"),
+        ({"columns": {"tokens": "w", "tag": "t"}}, "unknown key tag, expected some of text, text_pair, tokens, tags,"),
+        ({"columns": {"tokens": "w"}}, "columns lacks tags, which the kind tagging needs"),
+        ({"columns": {"tokens": "w", "tags": "t", "label": "l"}}, "columns has label, which the kind tagging does not"),
+        ({"splits": {"trian": "a"}}, "unknown key trian, expected some of train, dev, test @ task.t.splits"),
+        ({"splits": {"dev": "train"}}, "splits is train, train, expected different names: training data must not"),
+        ({"labels": []}, "labels is [], expected at least 1 different names for the kind tagging"),
+        ({"labels": ["D", "D"]}, "labels is ['D', 'D'], expected at least 1 different names"),
+        ({"negative": "Disease"}, "negative is 'Disease', expected none for the kind tagging"),
+    ],
+)
+def test_wrong_table(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError) as caught:
+        hub.structure(TABLE | change, "t")
+    assert str(caught.value).startswith(f"[task.t] cannot be used: {said}")
+
+
+def test_missing_keys_are_all_named() -> None:
+    with pytest.raises(DataError, match=r"key source is missing .*; the key kind is missing .*; the key level is"):
+        hub.structure({}, "t")
+    with pytest.raises(DataError, match=r"^\[task\.t\]: found 'x', expected a table$"):
+        hub.structure("x", "t")
+
+
+@pytest.mark.parametrize(
+    ("mapping", "change", "said"),
+    [
+        (PAIR, {"negative": None}, "negative is None, expected one of none, causes"),
+        (PAIR, {"negative": "No"}, "negative is 'No', expected one of none, causes"),
+        (PAIR, {"labels": ("none",)}, "labels is ['none'], expected at least 2 different names"),
+        (CLASS, {"labels": ("no",)}, "labels is ['no'], expected at least 2 different names"),
+        (RANK, {"labels": ("a",)}, "labels is ['a'], expected no different names for the kind ranking"),
+        (CLASS, {"kind": "regression"}, "the kind is 'regression', expected one of tagging"),
+    ],
+)
+def test_contradictions_are_refused_in_the_value_itself(mapping: Mapping, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError) as caught:
+        evolve(mapping, **change)
+    assert str(caught.value).startswith(said)
+
+
+def test_tagging(tmp_path: Path) -> None:
+    dataset = read(save(tmp_path, WORDS), NER)
+    first, second = dataset.train
+    assert (first.texts, first.words, first.tags) == ((("No flu", None),), ((0, 2), (3, 6)), ("O", "B-Disease"))
+    assert (first.id, first.unit, second.id) == ("train-0000000", "train-0000000", "train-0000001")
+    assert dataset.dev[0].id == "dev-0000000"
+    assert (dataset.test, dataset.source) == ((), "corpus")
+    assert (dataset.task.name, dataset.task.kind, dataset.task.labels) == ("mine", "tagging", ("Disease",))
+
+
+def test_tags_as_class_label_integers(tmp_path: Path) -> None:
+    # Not in the order of the task's classes: the feature's names decide.
+    names = ["I-Disease", "O", "B-Disease"]
+    features = Features({"words": List(Value("string")), "ner_tags": List(ClassLabel(names=names))})
+    rows = {"words": [["a", "b", "c"]], "ner_tags": [[1, 2, 0]]}
+    assert read(save(tmp_path, rows, features), NER).train[0].tags == ("O", "B-Disease", "I-Disease")
+
+
+def test_integers_without_names_need_them_in_the_mapping(tmp_path: Path) -> None:
+    rows = {"words": [["a", "b"]], "ner_tags": [[0, 1]]}
+    save(tmp_path, rows)
+    assert "row 0: found 0, a class without a name; list the names in order" in failure(tmp_path, NER)
+    assert read(tmp_path, evolve(NER, names=("O", "B-Disease"))).train[0].tags == ("O", "B-Disease")
+    message = failure(tmp_path, evolve(NER, names=("O",)))
+    assert message.endswith("row 0: found the class 1, expected 0 to 0 (O)")
+
+
+def test_names_of_the_mapping_come_before_those_of_the_table(tmp_path: Path) -> None:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["LABEL_0", "LABEL_1"])})
+    save(tmp_path, {"text": ["one", "two"], "label": [1, 0]}, features)
+    assert [e.labels for e in read(tmp_path, evolve(CLASS, names=("no", "yes"))).train] == [("yes",), ("no",)]
+    assert "the label 'LABEL_1', expected one of no, yes" in failure(tmp_path, CLASS)
+
+
+def test_class_label_of_an_unlabelled_row(tmp_path: Path) -> None:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
+    save(tmp_path, {"text": ["one", "two"], "label": [1, -1]}, features)
+    message = failure(tmp_path, CLASS)
+    assert message == "task mine, corpus, split train, row 1: found the class -1, expected 0 to 1 (no, yes)"
+
+
+def test_classification_with_ids_units_and_a_second_text(tmp_path: Path) -> None:
+    rows = TEXTS | {"n": [7, 8], "doc": ["d", "d"], "more": [["a", "b"], None]}
+    columns = Columns(text="text", text_pair="more", label="label", id="n", unit="doc")
+    examples = read(save(tmp_path, rows), evolve(CLASS, columns=columns)).train
+    assert [e.texts for e in examples] == [(("one", "a b"),), (("two", None),)]
+    assert [(e.id, e.unit, e.labels) for e in examples] == [("7", "d", ("yes",)), ("8", "d", ("no",))]
+
+
+def test_unit_is_the_id_where_not_mapped(tmp_path: Path) -> None:
+    columns = Columns(text="text", label="label", id="n")
+    examples = read(save(tmp_path, TEXTS | {"n": ["a", "b"]}), evolve(CLASS, columns=columns)).train
+    assert [(e.id, e.unit) for e in examples] == [("a", "a"), ("b", "b")]
+
+
+def test_relation(tmp_path: Path) -> None:
+    rows = {"text": ["Aba hits Bebo"], "head": [[0, 3]], "tail": [[[11, 13], [9, 10]]], "label": ["causes"]}
+    (example,) = read(save(tmp_path, rows), PAIR).train
+    assert (example.head, example.tail, example.labels) == (((0, 3),), ((9, 10), (11, 13)), ("causes",))
+
+
+def test_fields_of_records(tmp_path: Path) -> None:
+    rows = {
+        "text": ["Aba hits Bebo"],
+        "pair": [{"head": [[0, 3]], "tail": [[9, 13]], "kind": "none"}],
+    }
+    columns = Columns(text="text", head="pair.head", tail="pair.tail", label="pair.kind")
+    (example,) = read(save(tmp_path, rows), evolve(PAIR, columns=columns)).train
+    assert (example.head, example.tail, example.labels) == (((0, 3),), ((9, 13),), ("none",))
+
+
+def test_multilabel(tmp_path: Path) -> None:
+    rows = {"text": ["one", "two", "three"], "labels": [["z", "x", "z"], [], ["y"]]}
+    assert [e.labels for e in read(save(tmp_path, rows), MANY).train] == [("z", "x"), (), ("y",)]
+
+
+@pytest.mark.parametrize(
+    "relevance", [[True, False, True], [1, 0, 2], [0.5, 0.0, 1.0], ["relevant", "irrelevant", "relevant"]]
+)
+def test_ranking(tmp_path: Path, relevance: list[Any]) -> None:
+    rows = {"query": ["why?"], "answers": [["a", "b", "c"]], "good": [relevance]}
+    (example,) = read(save(tmp_path, rows), RANK).train
+    assert example.texts == (("why?", "a"), ("why?", "b"), ("why?", "c"))
+    assert example.labels == ("relevant", "irrelevant", "relevant")
+
+
+def test_ranking_by_class_names(tmp_path: Path) -> None:
+    # Without the names 0 would be irrelevant.
+    rows = {"query": ["why?"], "answers": [["a", "b"]], "good": [[0, 1]]}
+    mapping = evolve(RANK, names=("relevant", "irrelevant"))
+    assert read(save(tmp_path, rows), mapping).train[0].labels == ("relevant", "irrelevant")
+
+
+def test_splits(tmp_path: Path) -> None:
+    other = {"text": ["three"], "label": ["no"]}
+    save(tmp_path, TEXTS, test=other, held=other)
+    assert [len(read(tmp_path, CLASS)[s]) for s in ("train", "dev", "test")] == [2, 2, 1]
+    turned = evolve(CLASS, splits=Splits(train="test", dev="held"))
+    assert [len(read(tmp_path, turned)[s]) for s in ("train", "dev", "test")] == [1, 1, 0]
+    named = evolve(CLASS, splits=Splits(test="tset"))
+    assert failure(tmp_path, named) == (
+        "task mine: corpus has no split 'tset', splits found: train, validation, test, held; "
+        "name the test split under splits in [task.mine]"
+    )
+
+
+def test_missing_dev_split(tmp_path: Path) -> None:
+    tables = {"train": datasets.Dataset.from_dict(TEXTS)}
+    datasets.DatasetDict(tables).save_to_disk(str(tmp_path / "corpus"))
+    assert "corpus has no split 'validation', splits found: train; name the dev split" in failure(tmp_path, CLASS)
+
+
+def test_stored_format_and_costly_columns_do_not_matter(tmp_path: Path) -> None:
+    table = datasets.Dataset.from_dict(WORDS | {"other": [1, 2]}).with_format("numpy")
+    datasets.DatasetDict({"train": table, "validation": table}).save_to_disk(str(tmp_path / "corpus"))
+    assert read(tmp_path, NER).train[0].tags == ("O", "B-Disease")
+
+
+@pytest.mark.parametrize(
+    ("mapping", "rows", "said"),
+    [
+        (NER, {"words": [["a"]]}, ": the column 'ner_tags' (for tags) is missing, columns found: words"),
+        (NER, {"words": [["a"]], "ner_tags": [["O", "O"]]}, ", row 0: 2 tags for 1 tokens, expected one tag a token"),
+        (NER, {"words": [["a"], None], "ner_tags": [["O"], ["O"]]}, ", row 1: found None, expected a list for tokens"),
+        (NER, {"words": [["a"]], "ner_tags": ["O"]}, ", row 0: found 'O', expected a list for tags"),
+        (NER, {"words": [[1]], "ner_tags": [["O"]]}, ", row 0: found 1, expected strings as tokens"),
+        (NER, {"words": [["a"]], "ner_tags": [["I-Disease"]]}, ", row 0: the example 'train-0000000' has the tag 'I-D"),
+        (CLASS, {"text": [None], "label": ["no"]}, ", row 0: found None, expected a string for text"),
+        (CLASS, {"text": ["a"], "label": [0.5]}, ", row 0: found 0.5, expected a string or a class-label integer"),
+        (CLASS, {"text": ["a"], "label": ["maybe"]}, ", row 0: the example 'train-0000000' has the label 'maybe'"),
+        (MANY, {"text": ["a"], "labels": ["x"]}, ", row 0: found 'x', expected a list for labels"),
+        (
+            RANK,
+            {"query": ["q"], "answers": [["a"]], "good": [[1, 0]]},
+            ", row 0: the example 'train-0000000' has 2 rel",
+        ),
+        (
+            RANK,
+            {"query": ["q"], "answers": [["a"]], "good": [["bad"]]},
+            ", row 0: the example 'train-0000000' has the l",
+        ),
+        (RANK, {"query": ["q"], "answers": [["a"]], "good": [[None]]}, ", row 0: found None, expected a number, bool"),
+        (
+            PAIR,
+            {"text": ["ab"], "head": [[0, 1]], "tail": [["a"]], "label": ["none"]},
+            ", row 0: found the spans ['a'], expected a list of [start, end]",
+        ),
+        (
+            PAIR,
+            {"text": ["ab"], "head": [[0, 1]], "tail": [[1, 3]], "label": ["none"]},
+            ", row 0: the example 'train-0000000' has tail spans [(1, 3)] in a text of 2 characters",
+        ),
+    ],
+)
+def test_wrong_rows(tmp_path: Path, mapping: Mapping, rows: dict[str, Any], said: str) -> None:
+    assert failure(save(tmp_path, rows), mapping).startswith(f"task mine, corpus, split train{said}")
+
+
+def test_ids_that_repeat_or_are_no_ids(tmp_path: Path) -> None:
+    columns = Columns(text="text", label="label", id="n")
+    save(tmp_path, TEXTS | {"n": ["a", "a"], "x": [0.5, 1.5]})
+    message = failure(tmp_path, evolve(CLASS, columns=columns))
+    assert message.endswith("split train, row 1: the id 'a' is also that of row 0; ids must be unique")
+    message = failure(tmp_path, evolve(CLASS, columns=evolve(columns, id="x")))
+    assert message.endswith("row 0: found 0.5, expected a string or whole number for id")
+
+
+def test_folder_that_is_no_saved_data_set(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    message = failure(tmp_path, CLASS)
+    assert message.startswith(f"task mine: {tmp_path / 'corpus'} cannot be loaded (")
+    assert message.endswith(
+        "expected a folder written by datasets.DatasetDict.save_to_disk, with at least one row in every split"
+    )
+
+
+def test_split_without_rows(tmp_path: Path) -> None:
+    table = datasets.Dataset.from_dict(TEXTS)
+    folder = str(tmp_path / "corpus")
+    # Saved in two ways by the library: with an empty file, and without a file, which it cannot load again.
+    datasets.DatasetDict({"train": table, "validation": table.filter(lambda _: False)}).save_to_disk(folder)
+    assert failure(tmp_path, CLASS) == "task mine, corpus, split validation is empty, expected at least one row"
+    datasets.DatasetDict({"train": table, "validation": table.select([])}).save_to_disk(folder)
+    assert failure(tmp_path, CLASS).endswith("with at least one row in every split")
+
+
+def test_folder_with_one_table(tmp_path: Path) -> None:
+    datasets.Dataset.from_dict(TEXTS).save_to_disk(str(tmp_path / "corpus"))
+    assert "corpus holds one table (Dataset), expected named splits; save a datasets.DatasetDict" in failure(
+        tmp_path, CLASS
+    )
+
+
+def test_folder_has_no_revision(tmp_path: Path) -> None:
+    save(tmp_path, TEXTS)
+    for change in ({"revision": "abc"}, {"subset": "a"}):
+        assert "is a folder, so revision and subset mean nothing" in failure(tmp_path, evolve(CLASS, **change))
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    message = failure(tmp_path, evolve(CLASS, source="../some/folder"))
+    expected = tmp_path / "../some/folder"
+    assert message == f"task mine: the folder {expected} does not exist; correct source in [task.mine]"
+    assert "does not exist" in failure(tmp_path, evolve(CLASS, source=str(tmp_path / "no")))
+
+
+def test_folder_of_the_working_directory_is_not_taken_for_a_hub_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(save(tmp_path, TEXTS))
+    (tmp_path / "base").mkdir()
+    assert "corpus does not exist; correct source in [task.mine]" in failure(tmp_path / "base", CLASS)
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable counts where the library is imported later, its constant where it is already."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("offline")
+def test_hub_without_a_network(tmp_path: Path) -> None:
+    message = failure(tmp_path, evolve(CLASS, source="someone/some-corpus", revision="abc"))
+    assert message.startswith(f"task mine: 'someone/some-corpus' is no folder below {tmp_path} and cannot be loaded")
+    assert "check the id, revision, subset, network and access, or save the data set on a connected machine" in message
+
+
+def test_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def load(path: str, **options: Any) -> datasets.DatasetDict:
+        asked.append((path, options))
+        table = datasets.Dataset.from_dict(TEXTS)
+        return datasets.DatasetDict({"train": table, "validation": table, "test": table})
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    dataset = read(tmp_path, evolve(CLASS, source="someone/corpus", revision="abc", subset="small"))
+    assert asked == [("someone/corpus", {"name": "small", "revision": "abc"})]
+    assert (dataset.source, len(dataset.test)) == ("someone/corpus@abc", 2)
+    assert read(tmp_path, evolve(CLASS, source="corpus")).source == "corpus"
+    assert asked[1:] == [("corpus", {"name": None, "revision": None})]

@@ -1,0 +1,55 @@
+"""What the README shows works: code runs, TOML is a configuration, flags and files exist."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from mtlfn.run.command import parse
+from mtlfn.run.config import from_toml
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_runs(code: str):
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("document", blocks("toml"))
+def test_toml_is_a_configuration(document: str, tmp_path: Path):
+    path = tmp_path / "my.toml"
+    path.write_text(document)
+    config = from_toml(path)
+    assert set(config.task) == set(tomllib.loads(document)["task"])
+    assert config.tasks.split(",") == list(config.task)
+
+
+def test_commands_parse():
+    commands = [line for block in blocks("bash") for line in block.splitlines() if "scripts/s3b.sh" in line]
+    assert len(commands) >= 3
+    for line in commands:
+        flags = line.partition("#")[0].split()[2:]
+        if "--config" not in flags:
+            assert not isinstance(parse("s3b", "", flags), int), line
+
+
+def test_every_flag_and_file_exists():
+    shown = subprocess.run(
+        [sys.executable, "-m", "mtlfn.experiments.s3b", "--help"], check=True, capture_output=True, text=True, cwd=ROOT
+    ).stdout
+    flags = set(re.findall(r"`[^`\n]*?(--[a-z][a-z0-9-]+)", README)) - {"--help"}
+    flags -= {"--shapes", "--rounds"}
+    assert flags >= {"--output-dir", "--max-steps", "--engine"}
+    known = shown + (ROOT / "mtlfn/run/command.py").read_text()
+    assert not [flag for flag in sorted(flags) if flag not in known]
+    for path in re.findall(r"scripts/[a-z0-9_]+\.(?:sh|py)", README):
+        assert (ROOT / path).is_file(), path
