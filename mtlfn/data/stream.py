@@ -36,7 +36,7 @@ class StreamConfig:
     """
 
     budget_tokens: int
-    micro_batch_tokens: int = 256
+    micro_batch_tokens: int = 128
     sampling: Sampling = "uniform"
     temperature: float = 2.0
     micro_batches: int = 0

@@ -74,7 +74,7 @@ class Config:
     micro_batches: int = field(default=0, validator=ge(0))
     """With random sampling: micro-batches a step. 0: as many as tasks."""
 
-    micro_batch_tokens: int = field(default=256, validator=ge(1))
+    micro_batch_tokens: int = field(default=128, validator=ge(1))
     """Padded token slots of a micro-batch (one longer example makes one of its own)."""
 
     max_length: int = field(default=256, validator=ge(8))
@@ -101,7 +101,7 @@ class Config:
     lora_alpha_ratio: float = field(default=2.0, validator=gt(0))
     """lora_alpha / rank: the factor of every adapter product."""
 
-    learning_rate: float = field(default=1e-3, validator=gt(0))
+    learning_rate: float = field(default=2e-3, validator=gt(0))
     """Peak learning rate of adapters and heads."""
 
     sigma_learning_rate: float = field(default=1e-2, validator=gt(0))
