@@ -78,7 +78,10 @@ def row_exponents(rows: Sequence[Tensor]) -> Tensor:
 
     ``rows``: the pieces of the Jacobian, each [T, ...].
     """
-    largest = torch.stack([r.reshape(len(r), -1).abs().amax(1) for r in rows if r.numel()]).amax(0)
+    filled = [r for r in rows if r.numel()]
+    if not filled:
+        return torch.zeros(len(rows[0]), dtype=torch.int32, device=rows[0].device)
+    largest = torch.stack([r.reshape(len(r), -1).abs().amax(1) for r in filled]).amax(0)
     limit = 126 if largest.dtype != torch.float64 else 1022
     exponents = torch.frexp(largest).exponent.clamp(-limit, limit)
     return torch.where(torch.isfinite(largest) & (largest > 0), exponents, 0).to(torch.int32)

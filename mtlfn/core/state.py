@@ -218,7 +218,7 @@ def encode(state: State) -> dict[str, bytes]:
         if isinstance(leaf, Tensor):
             tensors[path] = leaf.detach().cpu().clone(memory_format=torch.contiguous_format)
         else:
-            rest[path] = leaf
+            rest[path] = {"nan": struct.pack(">d", leaf).hex()} if leaf != leaf else leaf  # JSON drops a NaN's sign
     document = json.dumps({"schema": SCHEMA, "leaves": rest}, indent=0, sort_keys=True)
     return {"state.safetensors": save(tensors), "state.json": document.encode()}
 
@@ -250,6 +250,8 @@ def decode(files: Mapping[str, bytes], like: State) -> State:
             found[path] = value.to(leaf.device, copy=True)
         elif isinstance(value, list):
             found[path] = tuple(value)
+        elif isinstance(value, dict):
+            found[path] = struct.unpack(">d", bytes.fromhex(value["nan"]))[0]
     return _rebuild(like, found, ())
 
 

@@ -58,9 +58,9 @@ def build(config: StepConfig, loss: Loss, reach: Reach) -> Step:
 
 def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Batch) -> State:
     advanced = _advance(state, batch)
-    present = batch.present
+    present, absent = batch.present, dict.fromkeys(state.tokens)
     if not present:
-        return _detached(advanced)
+        return evolve(_detached(advanced), last=Last(absent, absent))
     key = fold(state.key, "step", state.step)
     sigma = {task: state.sigma[task] for task in present}
     weights: Mapping[str, float | Tensor] = (
@@ -79,8 +79,8 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
     measured, scalars = combine.measure(groups, [*gradients.losses.values(), *weighted.values()])
     raw, scaled = scalars[: len(present)], scalars[len(present) :]
     last = Last(
-        {**state.last.loss, **dict.fromkeys(state.tokens), **dict(zip(gradients.losses, raw, strict=True))},
-        {**dict.fromkeys(state.tokens), **dict(zip(weighted, scaled, strict=True))},
+        {**absent, **dict(zip(gradients.losses, raw, strict=True))},
+        {**absent, **dict(zip(weighted, scaled, strict=True))},
     )
     if not all(map(math.isfinite, scalars)) or not all(math.isfinite(v) for m in measured for v in m.gram.flat):
         failed = NonFinite(state.nonfinite.total + 1, state.nonfinite.in_a_row + 1)

@@ -127,5 +127,5 @@ def exact(chosen: Sequence[tuple[Corpus, np.ndarray]], left: int) -> tuple[Micro
 def evaluation_batches(corpus: Corpus, examples: Sequence[int], slots: int) -> list[np.ndarray]:
     """The examples sorted by length in micro-batches of at most ``slots`` padded slots."""
     rows, longest = example_sizes(corpus)
-    chosen = np.asarray(examples)
+    chosen = np.asarray(examples, dtype=np.int64)
     return fill(chosen[np.argsort(longest[chosen], kind="stable")], rows, longest, slots)

@@ -1,0 +1,76 @@
+"""A way to run the command in this process, and the tiny backbones and data, made once a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+
+from mtlfn.data import sources, store
+from mtlfn.models import backbone
+from mtlfn.run.command import main
+from tests import tiny
+from tests.tiny import bert, cache, data, llama, tiny_folder
+
+__all__ = ["bert", "cache", "data", "llama", "tiny_folder"]
+
+
+@attrs.frozen
+class Ended:
+    """How a command ended: exit code, what it printed, and what it complained of."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def message(self) -> str:
+        """The complaint on one line, without the frame that the flag parser draws."""
+        return " ".join(self.err.translate(dict.fromkeys(map(ord, "│╭╮╰╯─"), " ")).split())
+
+
+Go = Callable[..., Ended]
+
+
+@pytest.fixture(scope="session")
+def warm(bert: Path, data: Path, cache: Path) -> Path:
+    """The cache with everything that the runs here tokenise, each split by a tokenizer that was never used before."""
+    for dataset in sources.resolve(tiny.JSONL_TASKS, data, {}):
+        for split in ("train", "dev"):
+            store.load(dataset, split, backbone.load(str(bert)).tokenizer, 256, cache)
+    return cache
+
+
+@pytest.fixture
+def go(bert: Path, data: Path, warm: Path, capfd: pytest.CaptureFixture) -> Go:
+    """Runs S3b on two tasks with a budget of 500 tokens; flags come on top, ``None`` takes a default flag away."""
+
+    def run(*flags: object, **named: object) -> Ended:
+        settings = {
+            "backbone": bert,
+            "tasks": "bc5cdr_disease,ddi",
+            "data_dir": data,
+            "cache_dir": warm,
+            "budget_tokens": 500,
+            "micro_batch_tokens": 64,
+            "quick_eval_examples": 0,
+        }
+        argv = [
+            part
+            for name, value in {**settings, **named}.items()
+            if value is not None
+            for part in ("--" + name.replace("_", "-"), str(value))
+        ]
+        capfd.readouterr()
+        code = main("s3b", "A test.", [*argv, *map(str, flags)])
+        captured = capfd.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

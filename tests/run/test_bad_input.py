@@ -1,0 +1,233 @@
+"""What cannot be done is refused with one clear message and the right exit code, and nothing is overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.run.conftest import Ended, contents
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def copied(data, tmp_path) -> Path:
+    return Path(shutil.copytree(data, tmp_path / "data"))
+
+
+@pytest.fixture
+def begun(go, tmp_path_factory) -> Path:
+    """A run that was stopped after a step; a copy for each test."""
+    folder = tmp_path_factory.mktemp("begun") / "run"
+    assert go(output_dir=folder, max_steps=1).code == 75
+    return folder
+
+
+def refused(ended: Ended, code: int, *wanted: str) -> None:
+    """The exit code, every wanted word in the message, and no stack trace anywhere."""
+    assert ended.code == code, ended.err
+    for word in wanted:
+        assert word in ended.message, ended.message
+    assert ended.out == ""
+    assert "Traceback" not in ended.err
+    if ended.err.startswith("mtlfn: "):
+        assert ended.err.count("\n") == 1
+
+
+def damage(data: Path, task: str, split: str, line: int, change) -> Path:
+    """Changes a line (from 1) of a data file: ``change`` is a new text, or a function of the row."""
+    path = data / task / f"{split}.jsonl"
+    rows = path.read_text().splitlines()
+    rows[line - 1] = change if isinstance(change, str) else json.dumps(change(json.loads(rows[line - 1])))
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def without(column: str):
+    return lambda row: {k: v for k, v in row.items() if k != column}
+
+
+@pytest.mark.parametrize(
+    ("task", "split", "line", "change", "wanted"),
+    [
+        ("ddi", "train", 3, without("label"), ["'label'", "missing"]),
+        ("ddi", "dev", 2, without("head"), ["'head'", "missing"]),
+        ("ddi", "train", 1, lambda row: row | {"label": "loves"}, ["'loves'", "mechanism"]),
+        ("ddi", "train", 1, lambda row: row | {"head": {"spans": [[0, 999]]}}, ["head", "999"]),
+        ("bc5cdr_disease", "train", 5, lambda row: row | {"tags": row["tags"][1:]}, ["tags for", "tokens"]),
+        ("bc5cdr_disease", "dev", 1, lambda row: row | {"tags": ["I-Disease"] * len(row["tags"])}, ["I-Disease"]),
+        ("bc5cdr_disease", "train", 24, '{"id": "x", "tokens": [', ["JSON"]),
+        ("bc5cdr_disease", "train", 2, "[1, 2]", ["[1, 2]", "JSON object"]),
+    ],
+)
+def test_a_damaged_line_is_named_by_file_and_number(go, copied, folder, task, split, line, change, wanted):
+    path = damage(copied, task, split, line, change)
+    refused(go(data_dir=copied, output_dir=folder), 2, f"{path}, line {line}", *wanted)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_an_empty_or_missing_split(go, copied, folder, split):
+    path = copied / "ddi" / f"{split}.jsonl"
+    path.write_text("")
+    refused(go(data_dir=copied, output_dir=folder), 2, str(path), "empty")
+    path.unlink()
+    refused(go(data_dir=copied, output_dir=folder), 2, str(copied / "ddi"), split)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("named", "wanted"),
+    [
+        ({"tasks": "ddi,disease"}, ["'disease'", "bc5cdr_disease", "pubmedqa"]),
+        ({"tasks": "dddi"}, ["'dddi'", "did you mean 'ddi'"]),
+        ({"tasks": "ddi,ddi"}, ["'ddi'", "twice"]),
+        ({"tasks": ","}, ["task"]),
+        ({"tasks": None}, ["--data-dir", "--tasks"]),
+        ({"tasks": "ddi", "data_dir": None}, ["'ddi'", "data folder"]),
+        ({"budget_tokens": 0}, ["budget_tokens", ">= 1", "0"]),
+        ({"budget_tokens": -5}, ["budget_tokens", ">= 1", "-5"]),
+        ({"budget_tokens": "abc"}, ["--budget-tokens", "'abc'"]),
+        ({"budget_tokens": "1.5"}, ["--budget-tokens", "'1.5'"]),
+        ({"backbone": "nobody/such-a-model"}, ["--backbone", "nobody/such-a-model"]),
+        ({"backbone": "missing.gguf"}, ["--backbone", "missing.gguf"]),
+        ({"max_length": 257}, ["--max-length 257", "256 positions"]),
+        ({"lora_targets": "nonsense"}, ["--lora-targets", "nonsense"]),
+        ({"read_out_layer": 4}, ["--read-out-layer 4", "1 to 3"]),
+        ({"device": "nonsense"}, ["--device nonsense", "cpu"]),
+        ({"device": "cuda:99"}, ["--device cuda:99", "cpu"]),
+        ({"engine": "steam"}, ["--engine", "steam", "merged"]),
+        ({"budjet_tokens": 5}, ["--budjet-tokens", "--budget-tokens"]),
+        pytest.param(
+            {"device": "meta"}, ["--device meta"], marks=pytest.mark.xfail(reason="a RuntimeError passes through")
+        ),
+    ],
+)
+def test_a_flag_that_cannot_be_is_named(go, folder, named, wanted):
+    refused(go(output_dir=folder, **named), 2, *wanted)
+    assert not folder.exists()
+
+
+def test_a_data_folder_that_is_not_there(go, folder, tmp_path):
+    refused(go(output_dir=folder, data_dir=tmp_path / "nowhere"), 2, str(tmp_path / "nowhere"), "does not exist")
+    assert not folder.exists()
+
+
+def test_an_output_folder_that_is_a_file(go, tmp_path):
+    path = tmp_path / "file"
+    path.write_text("mine")
+    refused(go(output_dir=path), 2, f"--output-dir {path}", "file")
+    refused(go(output_dir=path / "below"), 2, f"--output-dir {path / 'below'}", "cannot be written")
+    assert path.read_text() == "mine"
+
+
+def test_an_output_folder_that_holds_something_else(go, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    refused(go(output_dir=tmp_path), 4, f"--output-dir {tmp_path}", "not empty", "another folder")
+    assert contents(tmp_path) == {"thesis.txt": b"mine"}
+
+
+def test_an_empty_output_folder_is_welcome(go, tmp_path):
+    assert go(output_dir=tmp_path, max_steps=0).code == 75
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_output_folder_without_permission(go, tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        refused(go(output_dir=tmp_path / "run"), 2, "--output-dir", "cannot be written", "Permission denied")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_an_output_folder_on_a_read_only_disk(go, folder, monkeypatch):
+    def read_only(self, *_, **__):
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", read_only)
+        ended = go(output_dir=folder)
+    refused(ended, 2, f"--output-dir {folder}", "cannot be written", "Read-only file system")
+
+
+HASHES = pytest.mark.xfail(reason="the message shows the hashes of the data, not the tasks they follow from")
+
+
+@pytest.mark.parametrize(
+    ("named", "wanted"),
+    [
+        ({"seed": 1}, ["seed is 0 there and 1 now"]),
+        ({"budget_tokens": 501}, ["budget_tokens is 500 there and 501 now"]),
+        ({"weighting": "uncertainty"}, ["weighting"]),
+        ({"engine": "loop"}, ["engine"]),
+        ({"detach_level1": None, "gradients": "sum"}, ["gradients is 'pcgrad' there and 'sum' now"]),
+        pytest.param(*({"tasks": "ddi"}, ["tasks"]), marks=HASHES),
+        pytest.param(*({"tasks": "bc5cdr_disease,ddi,hoc"}, ["tasks"]), marks=HASHES),
+        ({"lora_dropout": 0.0}, ["lora_dropout"]),
+    ],
+)
+def test_a_run_of_another_configuration_is_left_alone(go, begun, named, wanted):
+    before = contents(begun)
+    refused(go(output_dir=begun, **named), 4, f"--output-dir {begun}", *wanted)
+    assert contents(begun) == before
+
+
+def test_a_run_on_other_data_or_another_backbone_is_left_alone(go, begun, copied, bert, tmp_path):
+    before = contents(begun)
+    damage(copied, "ddi", "train", 1, lambda row: row | {"label": "int" if row["label"] != "int" else "none"})
+    refused(go(output_dir=begun, data_dir=copied), 4, "data is")
+    other = Path(shutil.copytree(bert, tmp_path / "other"))
+    refused(go(output_dir=begun, backbone=other), 4, "backbone is")
+    assert contents(begun) == before
+
+
+def test_the_same_settings_in_another_spelling_are_the_same_run(go, begun):
+    ended = go(output_dir=begun, gradients="pcgrad", read_out_layer=2, tasks="ddi, bc5cdr_disease", max_steps=1)
+    assert ended.code == 75, ended.err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        "\x00",
+        pytest.param('{"identity": null}', marks=pytest.mark.xfail(reason="an AttributeError passes through")),
+    ],
+)
+def test_a_damaged_config_is_left_alone(go, begun, text):
+    (begun / "config.json").write_text(text)
+    before = contents(begun)
+    refused(go(output_dir=begun), 4, f"--output-dir {begun}", "config.json", "another folder")
+    assert contents(begun) == before
+
+
+@pytest.mark.xfail(reason="a JSONDecodeError passes through")
+def test_a_damaged_result_is_no_stack_trace(go, begun):
+    (begun / "result.json").write_text("{")
+    assert go(output_dir=begun).code in (0, 2, 4)
+
+
+@pytest.mark.xfail(reason="an OSError passes through")
+def test_a_cache_that_cannot_be_written(go, folder, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    refused(go(output_dir=folder, cache_dir=tmp_path / "file"), 2, "--cache-dir", str(tmp_path / "file"))
+    assert not folder.exists()
+
+
+def test_a_bug_is_not_hidden(go, folder, monkeypatch):
+    """An error that is nobody's input keeps its stack trace."""
+    from mtlfn.run import prepare
+
+    monkeypatch.setattr(prepare, "_check_length", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        go(output_dir=folder)

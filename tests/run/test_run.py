@@ -1,0 +1,280 @@
+"""A run trains on exactly its budget, repeats to the bit, and says all of it in its files."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from mtlfn.data import metrics, sources
+from mtlfn.run import observers
+from tests import tiny
+from tests.run.conftest import contents
+
+
+def result(folder: Path) -> dict:
+    return json.loads((folder / "result.json").read_text())
+
+
+def lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def steps(folder: Path) -> list[dict]:
+    return [line for line in lines(folder) if "event" not in line]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture
+def full(go, out) -> Path:
+    """A finished run of four tasks with everything switched on; made once, by the first test that asks."""
+    folder = out / "full"
+    if not folder.exists():
+        ended = go(
+            tasks=",".join(tiny.JSONL_TASKS),
+            budget_tokens=1100,
+            weighting="uncertainty",
+            save_every_steps=2,
+            quick_eval_examples=8,
+            output_dir=folder,
+        )
+        assert ended.code == 0, ended.err
+        (folder.parent / "full.out").write_text(ended.out)
+    return folder
+
+
+@pytest.mark.parametrize("budget", [1, 61, 513, 640])
+def test_the_budget_is_met_exactly(go, out, budget):
+    """One token, less than one batch, an odd number, and a corpus' whole number of tokens or none."""
+    folder = out / f"budget{budget}"
+    assert go(budget_tokens=budget, output_dir=folder).code == 0
+    found = result(folder)
+    assert found["tokens"]["total"] == budget == sum(found["tokens"]["per_task"].values())
+    assert steps(folder)[-1]["tokens"] == budget
+    assert sum(sum(line["batch_tokens"].values()) for line in steps(folder)) == budget
+
+
+def test_a_budget_of_whole_batches_is_met_exactly(go, out):
+    """The budget is set to what the first two steps of another run took."""
+    whole = steps(out / "budget640")[1]["tokens"]
+    assert go(budget_tokens=whole, output_dir=out / "whole").code == 0
+    assert [line["tokens"] for line in steps(out / "whole")][-1] == whole
+    assert len(steps(out / "whole")) == 2
+
+
+def test_metrics_have_one_full_line_a_step(full):
+    found = steps(full)
+    assert [line["step"] for line in found] == list(range(1, len(found) + 1))
+    total = 0
+    for line in found:
+        total += sum(line["batch_tokens"].values())
+        assert line["tokens"] == total == sum(line["tokens_per_task"].values())
+        assert set(line["loss"]) == set(line["weighted"]) == set(line["sigma"]) == set(tiny.JSONL_TASKS)
+        assert line["tasks_in_step"] == sum(v is not None for v in line["weighted"].values())
+        assert len(line["conflicts"]) == 12
+        assert math.isfinite(line["grad_norm"])
+        assert line["grad_norm"] > 0
+        assert line["learning_rate"] >= 0
+        assert line["nonfinite"] == 0
+        assert {"seconds_per_step", "tokens_per_second", "eta_seconds"} <= set(line)
+    # Uncertainty weights: before the first step s = 0, so the weighted loss is half the raw one.
+    for task, raw in found[0]["loss"].items():
+        assert found[0]["weighted"][task] == pytest.approx(raw / 2, rel=1e-6)
+    for before, after in pairwise(found):
+        for task, raw in after["loss"].items():
+            if after["weighted"][task] is not None:
+                s = 2 * math.log(before["sigma"][task])
+                assert after["weighted"][task] == pytest.approx(math.exp(-s) * raw / 2 + s / 2, rel=1e-4)
+    assert any(line["sigma"][t] != 1 for line in found for t in line["sigma"])
+    assert len({line["loss"]["ddi"] for line in found}) == len(found)
+
+
+def test_evaluations_are_lines_of_their_own(full):
+    events = [line for line in lines(full) if "event" in line]
+    assert {line["event"] for line in events} == {"quick", "full"}
+    assert all(set(line["scores"]) == set(tiny.JSONL_TASKS) for line in events)
+    assert events[-1]["event"] == "full"
+    assert events[-1]["step"] == steps(full)[-1]["step"]
+
+
+def test_the_result_says_what_was_trained_and_reached(full, data):
+    found, last = result(full), steps(full)[-1]
+    assert found["experiment"] == "s3b"
+    assert found["steps"] == last["step"]
+    tokens = found["tokens"]
+    assert tokens["total"] == 1100 == sum(tokens["per_task"].values())
+    assert tokens["per_task"] == last["tokens_per_task"]
+    assert tokens["input_share_of_slots"] == pytest.approx(1100 / sum(tokens["padded"].values()))
+    assert all(0 < tokens["loss"][t] <= tokens["per_task"][t] <= tokens["padded"][t] for t in tiny.JSONL_TASKS)
+    assert json.loads((full / "tokens.json").read_text()) == tokens
+    pairs = {f"{i} > {j}" for i in tiny.JSONL_TASKS for j in tiny.JSONL_TASKS if i != j}
+    assert set(found["conflicts"]) == pairs
+    for pair in found["conflicts"].values():
+        assert 0 < pair["met"] <= found["steps"]
+        assert pair["frequency"] == pair["negative"] / pair["met"]
+        assert -1 <= pair["cosine"] <= 1
+    for dataset in sources.resolve(tiny.JSONL_TASKS, data, {}):
+        score = found["scores"][dataset.task.name]
+        assert score["metric"] == dataset.task.metric
+        assert score["dev"] == score["all"][dataset.task.metric]
+        assert score["baselines"] == metrics.baselines(dataset.task, dataset.train, dataset.dev)
+    assert found["digest"] == json.loads(newest(full).read_text())["digest"]
+
+
+def newest(folder: Path) -> Path:
+    return sorted((folder / "checkpoints").iterdir())[-1] / "manifest.json"
+
+
+def test_the_scores_are_those_of_the_predictions_written(full, data):
+    for dataset in sources.resolve(tiny.JSONL_TASKS, data, {}):
+        task = dataset.task
+        path = full / "predictions" / f"{task.name}.dev.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [(row["id"], row["unit"]) for row in rows] == [(e.id, e.unit) for e in dataset.dev]
+        assert [row["gold"] for row in rows] == [list(e.tags or e.labels) for e in dataset.dev]
+        found = metrics.score(task, dataset.dev, [row["prediction"] for row in rows])
+        assert found == result(full)["scores"][task.name]["all"]
+
+
+def test_the_directory_says_where_everything_comes_from(full, data, bert):
+    config, env, about = (json.loads((full / f"{name}.json").read_text()) for name in ("config", "env", "data"))
+    assert config["hash"] == result(full)["identity"]
+    assert config["identity"]["strategy"] == "s3b"
+    assert env["packages"]["torch"] == torch.__version__
+    assert env["threads"] == torch.get_num_threads()
+    assert env["deterministic"] is True
+    assert set(about) == set(tiny.JSONL_TASKS)
+    assert about["hoc"]["source"] == str(data / "hoc")
+    assert about["hoc"]["train"]["examples"] == 24
+    assert config["identity"]["data"]["hoc"]["train"] == about["hoc"]["train"]["sha256"]
+    assert not [p for p in full.rglob("*") if ".tmp-" in p.name or p.suffix in (".pt", ".pkl", ".bin")]
+
+
+def test_the_console_shows_scores_beside_baselines_and_the_log_the_same(full):
+    text = (full.parent / "full.out").read_text()
+    assert result(full)["digest"] in text
+    assert "1,100 input tokens" in text
+    for task in tiny.JSONL_TASKS:
+        (row,) = [line for line in text.splitlines() if line.startswith(task + " ")]
+        assert f"{result(full)['scores'][task]['dev']:.3f}" in row
+    assert (full / "train.log").read_text().strip() == text.strip()
+
+
+def test_running_a_finished_run_again_changes_nothing(go, full):
+    before = contents(full)
+    again = go(tasks=",".join(tiny.JSONL_TASKS), budget_tokens=1100, weighting="uncertainty", output_dir=full)
+    assert again.code == 0
+    assert "finished" in again.out
+    assert result(full)["digest"] in again.out
+    assert contents(full) == before
+
+
+@pytest.mark.parametrize("engine", ["merged", "loop"])
+def test_two_runs_give_the_same_digest_and_another_seed_another(go, out, engine):
+    found = []
+    for name, seed in (("one", 0), ("two", 0), ("three", 1)):
+        folder = out / f"{engine}-{name}"
+        assert go(engine=engine, seed=seed, weighting="uncertainty", output_dir=folder).code == 0
+        found.append(result(folder))
+    one, two, three = found
+    assert one["digest"] == two["digest"] != three["digest"]
+    del one["seconds"], two["seconds"]
+    assert one == two
+    assert contents(out / f"{engine}-one" / "export") == contents(out / f"{engine}-two" / "export")
+
+
+def test_how_a_run_is_watched_never_changes_a_bit(go, out):
+    digests = set()
+    for i, watch in enumerate(
+        (
+            {},
+            {"save_every_steps": 1},
+            {"save_every_steps": 2, "quick_eval_examples": 4},
+            {"quick_eval_examples": 100, "save_every_steps": 1, "device": "cpu", "threads": 1},
+        )
+    ):
+        assert go(output_dir=out / f"watch{i}", weighting="uncertainty", **watch).code == 0
+        digests.add(result(out / f"watch{i}")["digest"])
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("sampling", ["proportional", "temperature"])
+def test_random_sampling_draws_tasks_by_size_and_meets_the_budget(go, out, sampling):
+    folder = out / sampling
+    ended = go(sampling=sampling, micro_batches=1, tasks="bc5cdr_disease,ddi", output_dir=folder, budget_tokens=700)
+    assert ended.code == 0, ended.err
+    assert result(folder)["tokens"]["total"] == 700
+    assert {line["tasks_in_step"] for line in steps(folder)} == {1}
+    absent = [t for line in steps(folder) for t, v in line["weighted"].items() if v is None]
+    assert set(absent) == {"bc5cdr_disease", "ddi"}
+
+
+def test_a_preset_with_a_ranking_task_from_a_table(go, out):
+    """All five kinds together, one of them mapped from a `datasets` folder by a TOML file."""
+    import datasets
+
+    made = tiny.datasets()["answers"]
+    datasets.disable_progress_bars()
+    datasets.DatasetDict(
+        {
+            split: datasets.Dataset.from_dict(
+                {
+                    "q": [e.texts[0][0] for e in examples],
+                    "c": [[second for _, second in e.texts] for e in examples],
+                    "r": [[int(label == "relevant") for label in e.labels] for e in examples],
+                }
+            )
+            for split, examples in (("train", made.train), ("validation", made.dev))
+        }
+    ).save_to_disk(str(out / "table"))
+    preset = out / "five.toml"
+    preset.write_text(
+        f'tasks = ["bc5cdr_disease", "ddi", "hoc", "pubmedqa", "answers"]\n[task.answers]\nsource = "{out / "table"}"\n'
+        'kind = "ranking"\nlevel = 2\ncolumns = { query = "q", candidates = "c", relevance = "r" }\n'
+    )
+    folder = out / "five"
+    ended = go("--config", preset, tasks=None, budget_tokens=700, output_dir=folder)
+    assert ended.code == 0, ended.err
+    assert result(folder)["tokens"]["total"] == 700
+    assert set(result(folder)["scores"]["answers"]["all"]) == {"map", "mrr"}
+
+
+def test_a_decoder_runs_too(go, llama, out):
+    folder = out / "decoder"
+    ended = go(backbone=llama, budget_tokens=400, output_dir=folder)
+    assert ended.code == 0, ended.err
+    assert result(folder)["tokens"]["total"] == 400
+
+
+def test_a_loss_that_is_not_finite_several_times_stops_the_run_with_a_checkpoint(go, out, monkeypatch):
+    from mtlfn.models import heads
+
+    loss = heads.loss_sum
+    monkeypatch.setattr(heads, "loss_sum", lambda *args: loss(*args) * math.nan)
+    folder = out / "nan"
+    ended = go(output_dir=folder, budget_tokens=2000)
+    assert ended.code == 1
+    assert "not finite" in ended.out
+    assert "--learning-rate" in ended.out
+    assert len(steps(folder)) == 5
+    assert steps(folder)[-1]["nonfinite"] == 5
+    assert not (folder / "result.json").exists()
+    assert newest(folder).parent.name == "step-00000005"
+
+
+def test_metrics_after_the_checkpoint_and_half_a_line_are_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    observers.truncate(path, 3)
+    assert not path.exists()
+    kept = '{"step": 1}\n{"step": 2, "event": "quick"}\n{"step": 2}\n'
+    path.write_text(kept + '{"step": 3}\n{"step": 4}\n{"st')
+    observers.truncate(path, 2)
+    assert path.read_text() == kept
