@@ -55,10 +55,11 @@ def keep_mask(key: Key, shape: tuple[int, ...], rate: float, device: torch.devic
 
 def normal(key: Key, shape: tuple[int, ...], std: float) -> Tensor:
     """Normal draws with mean 0, float32 on the CPU; equal on every machine and device."""
-    return torch.from_numpy(numpy_generator(key).standard_normal(shape, dtype=np.float32) * np.float32(std))
+    draws = numpy_generator(key).standard_normal(shape, dtype=np.float32)
+    return torch.from_numpy(np.asarray(draws * np.float32(std)))
 
 
 def uniform(key: Key, shape: tuple[int, ...], bound: float) -> Tensor:
     """Uniform draws in [-bound, bound), float32 on the CPU; equal on every machine and device."""
     draws = numpy_generator(key).random(shape, dtype=np.float32)
-    return torch.from_numpy((draws * np.float32(2) - np.float32(1)) * np.float32(bound))
+    return torch.from_numpy(np.asarray((draws * np.float32(2) - np.float32(1)) * np.float32(bound)))

@@ -100,8 +100,10 @@ def _key(task: Task, split: str, examples: Sequence[Example], tokenizer: Any, ma
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
-    """SHA-256 of a fast tokenizer's full definition."""
-    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    """SHA-256 of a fast tokenizer's definition, less the truncation and padding that its last use left behind."""
+    definition = json.loads(tokenizer.backend_tokenizer.to_str())
+    del definition["truncation"], definition["padding"]
+    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(arrays: dict[str, np.ndarray]) -> str:

@@ -155,11 +155,12 @@ def _marked(example: Example) -> tuple[str, Mentions]:
         for pieces, sign in ((example.head, "@"), (example.tail, "#"))
         for insert in ((pieces[0][0], 1, f"{sign} "), (pieces[-1][1], 0, f" {sign}"))
     )
-    out, at, signs = "", 0, {}
+    out, at, signs, inserted = "", 0, {}, []
     for position, opens, sign in inserts:
         out += text[at:position]
         if opens:
             signs[sign[0]] = (len(out), len(out) + 1)
+        inserted.append((len(out), len(out) + len(sign)))
         out, at = out + sign, position
     out += text[at:]
 
@@ -168,10 +169,22 @@ def _marked(example: Example) -> tuple[str, Mentions]:
         return position + sum(len(sign) for p, _, sign in inserts if p < position or (p == position and opens))
 
     head, tail = (
-        [signs[sign], *((moved(a, True), moved(b, False)) for a, b in pieces)]
+        [signs[sign], *_without([(moved(a, True), moved(b, False)) for a, b in pieces], inserted)]
         for pieces, sign in ((example.head, "@"), (example.tail, "#"))
     )
     return out, (head, tail)
+
+
+def _without(pieces: Sequence[Span], inserted: Sequence[Span]) -> list[Span]:
+    """The pieces less what was inserted inside them (the signs of a mention nested in another), from left to right."""
+    out = []
+    for a, b in pieces:
+        for start, end in inserted:
+            if a < start < b:
+                out.append((a, start))
+                a = end
+        out.append((a, b))
+    return out
 
 
 def _windows(
@@ -180,7 +193,7 @@ def _windows(
     """Each text, or, where it is too long, a stretch of it around both mentions; spans in it; whether it was cut."""
     room = max_length - tokenizer.num_special_tokens_to_add()
     out = [(text, spans, False) for text, spans in marked]
-    long = [i for i, (text, _) in enumerate(marked) if len(text) > room]  # a token has at least one character
+    long = [i for i, (text, _) in enumerate(marked) if len(text.encode()) > room]  # a token has at least one byte
     if not long:
         return out
     encoded = tokenizer(

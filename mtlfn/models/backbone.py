@@ -91,8 +91,19 @@ def _locate(name: str, revision: str | None) -> tuple[str, str, dict[str, Any]]:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise BackboneError(f"--backbone {name}: the folder holds no config.json; expected a transformers model")
+        if not any((path / file).is_file() for file in _TOKENIZERS):
+            raise BackboneError(
+                f"--backbone {name}: the folder holds no tokenizer; expected tokenizer.json or a vocabulary beside "
+                "config.json"
+            )
         return str(path), path.name, {}
     return name, name, {"revision": revision} if revision else {}
+
+
+_TOKENIZERS = (
+    *("tokenizer.json", "vocab.txt", "vocab.json"),
+    *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model"),
+)
 
 
 def _minilm_folder() -> Path:
@@ -116,6 +127,7 @@ def _minilm_folder() -> Path:
 
 def _load(name: str, source: str, options: dict[str, Any]) -> tuple[Any, Any]:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     from mtlfn.models.layout import ATTENTION, register_attention
@@ -126,8 +138,14 @@ def _load(name: str, source: str, options: dict[str, Any]) -> tuple[Any, Any]:
         config = AutoConfig.from_pretrained(source, **options)
         # A pooler would be dead weight: heads read hidden states.
         extra = {"add_pooling_layer": False} if config.model_type in _WITH_POOLER else {}
-        model = AutoModel.from_pretrained(
-            source, config=config, dtype=torch.float32, attn_implementation=ATTENTION, **extra, **options
+        model, loaded = AutoModel.from_pretrained(
+            source,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation=ATTENTION,
+            output_loading_info=True,
+            **extra,
+            **options,
         )
     except ImportError as error:
         raise BackboneError(f"--backbone {name}: {_first_line(error)}") from None
@@ -136,6 +154,15 @@ def _load(name: str, source: str, options: dict[str, Any]) -> tuple[Any, Any]:
             f"--backbone {name}: not a folder, a .gguf file, 'minilm' or a model that can be loaded from the "
             f"Hugging Face Hub ({_first_line(error)})"
         ) from None
+    except (SafetensorError, RuntimeError) as error:
+        raise BackboneError(
+            f"--backbone {name}: its weights are damaged or of another model ({_first_line(error)}); get it again"
+        ) from None
+    # transformers fills what is missing with random numbers; only a pooler would not be missed.
+    if missing := sorted(key for key in loaded["missing_keys"] if "pooler" not in key):
+        raise BackboneError(
+            f"--backbone {name}: its weights are incomplete: {len(missing)} tensors are missing, such as {missing[0]}"
+        )
     return model, tokenizer
 
 

@@ -93,6 +93,10 @@ def attach(backbone: Backbone, strategy: Strategy, settings: LoraSettings) -> tu
             part.register_buffer("bounds", torch.zeros(1, dtype=torch.int64), persistent=False)
             part.weight.requires_grad_(False).fill_(math.nan)
         module.lora_dropout[ADAPTER] = KeyedDropout(name, settings.dropout)
+    asked = () if settings.targets in ("default", "all-linear") else config.target_modules
+    for target in sorted(asked):
+        if not any(linear.name == target or linear.name.endswith(f".{target}") for linear in linears):
+            raise BackboneError(f"--lora-targets {settings.targets}: no linear inside the layers is called {target!r}")
     return model.eval(), tuple(linears)
 
 

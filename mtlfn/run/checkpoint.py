@@ -53,7 +53,7 @@ def save(folder: Path, state: State, identity: str) -> Path:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     read(target, identity)
-    _prune(folder, {state.progress.best_step})
+    _prune(folder, target, state.progress.best_step)
     return target
 
 
@@ -86,13 +86,14 @@ def read(target: Path, identity: str) -> tuple[dict[str, Any], dict[str, bytes]]
         manifest = json.loads((target / MANIFEST).read_bytes())
         files = {name: (target / name).read_bytes() for name in manifest["files"]}
         wrong = [name for name, data in files.items() if _sha(data) != manifest["files"][name]["sha256"]]
+        schema, written_by, _ = manifest["schema"], manifest["identity"], manifest["digest"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{target.name}: {type(error).__name__}: {error}") from None
     if wrong:
         raise Damaged(f"{target.name}: the content of {wrong[0]} is not what was written")
-    if manifest["schema"] != SCHEMA:
-        raise Damaged(f"{target.name}: schema {manifest['schema']}, this version reads schema {SCHEMA}")
-    if manifest["identity"] != identity:
+    if schema != SCHEMA:
+        raise Damaged(f"{target.name}: schema {schema}, this version reads schema {SCHEMA}")
+    if written_by != identity:
         raise Damaged(f"{target.name}: written by a run of another configuration")
     return manifest, files
 
@@ -126,8 +127,10 @@ def sweep(folder: Path) -> None:
         shutil.rmtree(orphan, ignore_errors=True)
 
 
-def _prune(folder: Path, kept_steps: set[int | None]) -> None:
-    kept = {f"step-{step:08d}" for step in kept_steps if step is not None}
-    for old in steps(folder)[:-KEPT]:
-        if old.name not in kept:
+def _prune(folder: Path, newest: Path, best_step: int | None) -> None:
+    """Keeps the newest, the one before it and the best. What lies after the newest was passed over as damaged."""
+    there = steps(folder)
+    kept = [p for p in there if p <= newest][-KEPT:]
+    for old in there:
+        if old not in kept and old.name != f"step-{best_step or 0:08d}":
             shutil.rmtree(old)

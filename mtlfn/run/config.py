@@ -158,7 +158,10 @@ def from_toml(path: Path) -> Config:
         raise UsageError(f"--config {path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path}: not valid TOML ({error})") from None
-    mappings = {name: hub.structure(value, name) for name, value in dict(table.pop("task", {})).items()}
+    tasks = table.pop("task", {})
+    if not isinstance(tasks, dict):
+        raise UsageError(f"--config {path}: task is {tasks!r}, expected tables [task.<name>]")
+    mappings = {name: hub.structure(value, name) for name, value in tasks.items()}
     # A folder is looked for beside the file that names it; what is not there is a Hub id, or an error later on.
     mappings = {
         name: attrs.evolve(m, source=str(path.parent / m.source)) if (path.parent / m.source).is_dir() else m
@@ -173,7 +176,15 @@ def from_toml(path: Path) -> Config:
     try:
         return attrs.evolve(converter.structure(table, Config), task=mappings)
     except cattrs.errors.ClassValidationError as error:
-        raise UsageError(f"--config {path}: {'; '.join(cattrs.transform_error(error))}") from None
+        problems = cattrs.transform_error(error, format_exception=_explain)
+        raise UsageError(f"--config {path}: {'; '.join(problems)}") from None
+
+
+def _explain(error: BaseException, kind: type | None) -> str:
+    """What the check of a value says (it names the field); cattrs' own words otherwise."""
+    from cattrs.v import format_exception
+
+    return str(error.args[0]) if isinstance(error, ValueError) and error.args else format_exception(error, kind)
 
 
 def _strict(value: Any, kind: type) -> Any:

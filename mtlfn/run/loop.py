@@ -43,15 +43,22 @@ def run(strategy: str, config: Config, argv: Sequence[str]) -> int:
     except BackboneError as error:
         raise UsageError(str(error)) from None
     _claim(folder, prepared, argv)
-    if (folder / "result.json").exists():
-        print(f"mtlfn: this run is finished; its result:\n{_summary(json.loads((folder / 'result.json').read_text()))}")
-        print(f"all of it: {folder}")
+    if (summary := _finished(folder)) is not None:
+        print(f"mtlfn: this run is finished; its result:\n{summary}\nall of it: {folder}")
         return OK
     report = observers.Reporter(folder / "train.log")
     try:
         return _train(strategy, prepared, folder, report, argv, began)
     finally:
         report.close()
+
+
+def _finished(folder: Path) -> str | None:
+    """The summary of a finished run; None where there is no result, or a damaged one, which is then made again."""
+    try:
+        return _summary(json.loads((folder / "result.json").read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _train(
@@ -136,11 +143,13 @@ def _check_settings(folder: Path, config: Config, strategy: str) -> None:
         raise UsageError(f"--output-dir {folder}: is a file; name a folder")
     path = folder / "config.json"
     if not path.exists():
-        if folder.exists() and any(folder.iterdir()):
+        # A run that was killed while it began has left these at most.
+        begun = ("data.json", "env.json")
+        if folder.exists() and any(p.name not in begun and ".tmp-" not in p.name for p in folder.iterdir()):
             raise Mismatch(f"--output-dir {folder}: not empty and not a run of mtlfn; name another folder")
         return
     try:
-        there = json.loads(path.read_text())["identity"]
+        there = dict(json.loads(path.read_text())["identity"])
     except (OSError, ValueError, KeyError, TypeError):
         raise Mismatch(f"--output-dir {folder}: config.json cannot be read; name another folder") from None
     # Settings whose default depends on the data are compared later, when they are known.
@@ -149,7 +158,8 @@ def _check_settings(folder: Path, config: Config, strategy: str) -> None:
 
 
 def _compare(folder: Path, there: dict[str, Any], here: dict[str, Any], subset: bool = False) -> None:
-    for name in sorted(here if subset else {*there, *here}):
+    # Hashes of the data last: another setting explains more.
+    for name in sorted(here if subset else {*there, *here}, key=lambda name: (name == "data", name)):
         if name == "tasks" and subset:
             continue
         if there.get(name) != here.get(name):

@@ -82,10 +82,13 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     base = backbone.load(config.backbone, config.revision)
     _check_length(config, base)
     cache = config.cache_dir or default_cache()
-    train, dev = (
-        {t: store.load(dataset, split, base.tokenizer, config.max_length, cache) for t, dataset in datasets.items()}
-        for split in ("train", "dev")
-    )
+    try:
+        train, dev = (
+            {t: store.load(d, split, base.tokenizer, config.max_length, cache) for t, d in datasets.items()}
+            for split in ("train", "dev")
+        )
+    except OSError as error:
+        raise UsageError(f"--cache-dir {cache}: cannot be used ({error.strerror}); name another folder") from None
     for task, corpus in train.items():
         if not len(corpus):
             raise UsageError(f"task {task}: no training example is left after tokenisation ({corpus.notes})")
@@ -155,8 +158,10 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise UsageError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device {name}: no CUDA device is available; use --device cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"--device {name}: {torch.cuda.device_count()} CUDA devices are available; use --device cpu")
     return device
 
 

@@ -326,3 +326,12 @@ def test_a_zero_on_the_diagonal_conflicts_with_nothing():
     """A Gram matrix in float32 can have lost the square of a short row and kept its product with a long one."""
     gram = torch.tensor([[1.0, -(2.0**-100)], [-(2.0**-100), 0.0]])
     assert pcgrad.weights(gram, [[1], [0]]).tolist() == [[1.0, 0.0], [2.0**-100, 1.0]]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("inner", [1e-3, 1e-6, 1e-12])
+def test_a_slight_agreement_is_no_conflict_and_a_slight_conflict_is_one(inner, dtype):
+    agreeing = torch.tensor([[1.0, 0.0], [inner, 1.0]], dtype=dtype)
+    assert torch.equal(pcgrad.project(agreeing, [[1], [0]]), agreeing)
+    opposed = torch.tensor([[1.0, 0.0], [-inner, 1.0]], dtype=dtype)
+    assert pcgrad.project(opposed, [[1], [0]])[1].tolist() == pytest.approx([0.0, 1.0], abs=1e-20)

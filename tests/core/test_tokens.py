@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import attrs
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mtlfn.core.batch import Batch, MicroBatch
@@ -13,6 +13,7 @@ counts = st.builds(TokenCount, *[st.integers(0, 10**12)] * 4)
 lengths = st.lists(st.integers(1, 300), max_size=20)
 
 
+@example([3, 2], -1)
 @given(lengths, st.integers(-5, 3000))
 def test_the_cut_meets_the_budget_with_a_prefix(sizes, left):
     kept = cut(sizes, left)

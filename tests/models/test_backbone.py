@@ -127,7 +127,6 @@ def forget_the_tokenizer(folder: Path) -> None:
         path.unlink()
 
 
-@pytest.mark.xfail(reason="errors of safetensors and of shapes pass through, missing parts are filled in silently")
 @pytest.mark.parametrize("damage", [truncate, forget_a_layer, reshape, forget_the_tokenizer])
 def test_a_damaged_or_incomplete_folder(copied, damage):
     damage(copied)
@@ -170,7 +169,6 @@ def test_targets_that_do_not_exist(bert, targets):
         build(bert, targets)
 
 
-@pytest.mark.xfail(reason="a target that matches nothing is passed over beside one that matches")
 @pytest.mark.parametrize("targets", ["query,nonsense", "word_embeddings"])
 def test_targets_of_which_some_are_no_linears_of_the_layers(bert, targets):
     with pytest.raises(BackboneError, match="--lora-targets"):

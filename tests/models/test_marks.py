@@ -79,7 +79,6 @@ def test_random_mentions_of_whole_words_are_marked_whole_and_alone(tokenizer):
         assert marked(tokenizer, example, TAIL) == "".join(words[i] for i in chosen[1]), chosen
 
 
-@pytest.mark.xfail(reason="the signs of the inner mention lie inside the outer one's span and are marked with it")
 def test_the_signs_around_a_nested_mention_are_no_part_of_the_outer_one(tokenizer):
     example = relation(TEXT, spans(TEXT, "acute asthma on"), spans(TEXT, "asthma"))
     (row,) = tokenise(RELATION, [example], tokenizer, 200)
@@ -146,7 +145,6 @@ def test_a_text_that_fits_is_not_cut(tokenizer):
     assert (row.truncated, row.usable) == (False, True)
 
 
-@pytest.mark.xfail(reason="a text with fewer characters than there is room for tokens counts as short enough")
 def test_a_text_of_many_byte_characters_is_cut_around_both_mentions_too(llama):
     """74 characters, but 134 tokens: a byte-level tokenizer has more tokens than the text has characters."""
     tokenizer = backbone.load(str(llama)).tokenizer

@@ -90,7 +90,6 @@ def test_any_flipped_byte_of_the_state_is_noticed(tmp_path, file):
         assert file in said[0]
 
 
-@pytest.mark.xfail(reason="a manifest in which a key is misspelt passes through as a KeyError", raises=KeyError)
 def test_any_flipped_byte_of_the_manifest_is_noticed_or_harmless(tmp_path):
     save(tmp_path, 1, 2)
     path = tmp_path / "step-00000002" / "manifest.json"
@@ -139,11 +138,9 @@ def test_the_newest_two_and_the_best_are_kept(tmp_path):
     assert names(tmp_path) == [7, 8]
 
 
-@pytest.mark.xfail(reason="damaged checkpoints of later steps count as the newest two, and push out the new one")
 def test_what_was_just_saved_is_never_pruned(tmp_path):
     """Two later ones are damaged: the run went back, and its new checkpoints are the only ones that can be used."""
-    save(tmp_path, 1, 8, 9)
-    checkpoint.save(tmp_path, at(1), IDENTITY)
+    save(tmp_path, 8, 9)
     for step in (8, 9):
         (tmp_path / f"step-0000000{step}" / "state.json").unlink()
     save(tmp_path, 3)
