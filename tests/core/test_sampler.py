@@ -41,6 +41,10 @@ def test_temperature_one_is_proportional_and_a_large_one_uniform(volumes):
         assert math.isclose(p, uniform[t], rel_tol=1e-6)
 
 
+def test_a_small_temperature_overflows_nothing():
+    assert probabilities("temperature", {"a": 10**9, "b": 1}, 0.01) == {"a": 1.0, "b": 0.0}
+
+
 @pytest.mark.parametrize(("sampling", "temperature"), [("proportional", 2.0), ("temperature", 2.0), ("temperature", 5)])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_draws_come_as_often_as_the_probabilities_say(sampling, temperature, seed):

@@ -188,7 +188,11 @@ def test_a_tensor_changes_the_losses_of_the_tasks_that_reach_it_and_of_no_other(
                 if (slot, name) == ("head/answers", "out.bias"):
                     continue  # a ranking loss sees differences of scores only: their common bias moves nothing
                 changed = {task for task in TASKS if not torch.equal(base[task], after[task])}
-                assert changed == set(plain.built.reach[slot][name]), f"{slot} {name}"
+                expected = set(plain.built.reach[slot][name])
+                if (slot, name) == ("cross_attention", "norm.bias"):
+                    # It shifts every candidate's score alike: what is left in the ranking loss is rounding.
+                    changed, expected = changed - {"answers"}, expected - {"answers"}
+                assert changed == expected, f"{slot} {name}"
 
 
 def test_detached_the_level_1_slot_learns_from_level_1_tasks_only_and_shared_from_all(worlds):
