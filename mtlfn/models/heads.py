@@ -34,7 +34,10 @@ def init(task: Task, width: int, key: Key) -> dict[str, Tensor]:
     outputs = len(task.classes)
     if task.kind == "relation":
         return {**linear("dense", width, 5 * width), **linear("out", outputs, width)}
-    return linear("out", outputs, width)
+    made = linear("out", outputs, width)
+    if task.kind == "ranking":
+        del made["out.bias"]  # adds the same to every candidate: no gradient ever reaches it
+    return made
 
 
 def class_weights(task: Task, counts: Mapping[str, int]) -> Tensor | None:
@@ -75,7 +78,7 @@ def logits(task: Task, params: Mapping[str, Tensor], features: Tensor, inputs: I
         marks = inputs.marks.to(features.device).clamp(min=0)
         read = torch.cat([read, *(_mean(features, (marks & bit) > 0) for bit in RELATION_MARKS)], dim=-1)
         read = F.gelu(F.linear(read, params["dense.weight"], params["dense.bias"]))
-    return F.linear(read, params["out.weight"], params["out.bias"])
+    return F.linear(read, params["out.weight"], params.get("out.bias"))
 
 
 def loss_sum(task: Task, logits: Tensor, inputs: Inputs, weights: Tensor | None) -> Tensor:

@@ -209,7 +209,7 @@ def hidden_states(
     positions = torch.cat([torch.arange(r.width).repeat(r.rows) for r in layout.rectangles]).unsqueeze(0)
     arguments: dict[str, Any] = {
         "input_ids": ids.to(model.device),
-        "position_ids": (positions + _first_position(model)).to(model.device),
+        "position_ids": (positions + first_position(model.backbone.model.config)).to(model.device),
         "layout": layout,
     }
     if "token_type_ids" in model.backbone.tokenizer.model_input_names:
@@ -221,9 +221,8 @@ def hidden_states(
     return top, layout.features[0] if layout.features else None
 
 
-def _first_position(model: Model) -> int:
-    """RoBERTa and its kin count positions from the padding index + 1."""
-    config = model.backbone.model.config
+def first_position(config: Any) -> int:
+    """The position of a row's first token: RoBERTa and its kin count from the padding index + 1."""
     kin = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text")
     return config.pad_token_id + 1 if config.model_type in kin else 0
 

@@ -16,6 +16,7 @@ from mtlfn.core import keys
 from mtlfn.core.state import State, digest, record
 from mtlfn.core.tokens import total
 from mtlfn.data import metrics
+from mtlfn.models.model import check_params
 from mtlfn.run import checkpoint, evaluate, export, observers
 from mtlfn.run.command import BUG, MISMATCH, OK, RESUMABLE
 from mtlfn.run.config import Config, UsageError, identity
@@ -69,6 +70,7 @@ def _train(
     state = checkpoint.load_newest(saves, prepared.start(), prepared.identity_hash, report.say)
     resumed = state is not None
     state = state or prepared.start()
+    check_params(prepared.model, state.params)
     observers.truncate(folder / "metrics.jsonl", state.step)
     _banner(strategy, prepared, folder, report, state, resumed)
 

@@ -166,7 +166,10 @@ def _device(name: str) -> torch.device:
 
 
 def _check_length(config: Config, base: backbone.Backbone) -> None:
-    longest = getattr(base.model.config, "max_position_embeddings", config.max_length)
+    longest = getattr(base.model.config, "max_position_embeddings", None)
+    if longest is None:
+        return
+    longest -= model.first_position(base.model.config)
     if config.max_length > longest:
         raise UsageError(
             f"--max-length {config.max_length}: the backbone {base.name} takes at most {longest} positions"
