@@ -327,7 +327,9 @@ def test_the_digest_depends_on_the_bytes_alone(tensor):
         assert digest({"x": tensor}) != digest({"x": flipped(tensor.reshape(-1)).view(tensor.shape)})
 
 
-@pytest.mark.parametrize("leaf", [[1], {1}, b"a", 1j, object(), (1, 2), np.int64(1)], ids=lambda leaf: type(leaf).__name__)
+@pytest.mark.parametrize(
+    "leaf", [[1], {1}, b"a", 1j, object(), (1, 2), np.int64(1)], ids=lambda leaf: type(leaf).__name__
+)
 def test_what_cannot_be_part_of_a_state_is_refused_by_its_path(leaf):
     with pytest.raises(TypeError, match=r"^x\|y: a " + type(leaf).__name__):
         digest({"x": {"y": leaf}})
