@@ -53,3 +53,8 @@ def test_every_flag_and_file_exists():
     assert not [flag for flag in sorted(flags) if flag not in known]
     for path in re.findall(r"scripts/[a-z0-9_]+\.(?:sh|py)", README):
         assert (ROOT / path).is_file(), path
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.toml")), ids=lambda path: path.name)
+def test_every_preset_is_a_configuration(path: Path):
+    assert from_toml(path).tasks
