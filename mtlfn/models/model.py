@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 from torch.func import functional_call
 
@@ -23,7 +23,6 @@ from mtlfn.data.task import Task
 from mtlfn.models import cross_attention, heads, lora
 from mtlfn.models.backbone import Backbone, BackboneError
 from mtlfn.models.layout import Layout, Rectangle, install_read_out, lay_out
-from mtlfn.models.split import KeyedDropout
 from mtlfn.models.strategy import Strategy, tasks_through
 
 
@@ -113,8 +112,6 @@ def build(
     for slot, names in reach.items():
         if set(names) != set(shapes[slot]):
             raise AssertionError(f"reach and tensors of {slot} differ: {set(names) ^ set(shapes[slot])}")
-    from attrs import evolve
-
     return evolve(model, shapes=shapes)
 
 
@@ -263,8 +260,3 @@ def _tensors(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], ke
 
 def _task(model: Model, name: str) -> Task:
     return next(t for t in model.tasks if t.name == name)
-
-
-def dropout_sites(model: Model) -> list[str]:
-    """The call sites of dropout, each drawing masks of its own."""
-    return [m.site for m in model.backbone.model.modules() if isinstance(m, KeyedDropout)]

@@ -30,6 +30,7 @@ class Prepared:
         tasks, datasets: in canonical order.
         train, dev: tokenised splits.
         model, stream, step: the parts of the walk.
+        budget: input tokens at which the run ends, if no early stopping ends it before.
         identity: what the run directory belongs to; ``identity_hash`` is its SHA-256.
     """
 
@@ -42,6 +43,7 @@ class Prepared:
     stream: stream.Stream
     step: step.Step
     schedule: Schedule
+    budget: int
     identity: dict[str, Any]
 
     @property
@@ -52,12 +54,6 @@ class Prepared:
     def corpus_tokens(self) -> int:
         """Input tokens of one epoch: all training data once."""
         return sum(corpus.tokens for corpus in self.train.values())
-
-    @property
-    def budget(self) -> int:
-        """Input tokens at which the run ends, if no early stopping ends it before."""
-        epochs = self.config.max_epochs
-        return self.config.budget_tokens if epochs is None else epochs * self.corpus_tokens
 
     def start(self) -> State:
         """The state before the first step."""
@@ -75,8 +71,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     """Reads, tokenises and loads; UsageError, DataError or BackboneError where something cannot be used."""
     strategy = STRATEGIES[strategy_name]
     device = _device(config.device)
-    mappings = {name: m for name, m in config.task.items()}
-    found = sources.resolve(task_names(config), config.data_dir, mappings)
+    found = sources.resolve(task_names(config), config.data_dir, config.task)
     tasks = model.canonical([dataset.task for dataset in found])
     datasets = {task.name: next(d for d in found if d.task.name == task.name) for task in tasks}
     base = backbone.load(config.backbone, config.revision)
@@ -147,6 +142,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         stream=stream.build(stream_config, train),
         step=step.build(step_config, partial(model.losses, built), built.reach),
         schedule=schedule,
+        budget=budget,
         identity=identity(config, **facts),
     )
 
