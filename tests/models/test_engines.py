@@ -16,6 +16,7 @@ from mtlfn.core.batch import Batch
 from mtlfn.core.gradients import ENGINES, TaskGradients
 from mtlfn.core.schedule import Schedule
 from mtlfn.models import lora, model
+from mtlfn.models.split import KeyedDropout
 from tests import tiny
 
 TASKS = ("bc5cdr_disease", "spans", "ddi", "hoc", "pubmedqa", "answers")
@@ -166,7 +167,7 @@ def test_the_loss_of_a_task_is_the_mean_over_all_its_micro_batches(plain):
     joined = tiny.batch(plain.corpora, ("spans", 5), ("ddi", 6))
     quiet = copy.deepcopy(plain.built)
     for module in quiet.backbone.model.modules():
-        if isinstance(module, model.KeyedDropout):
+        if isinstance(module, KeyedDropout):
             module.dropped = 0
     one, two = (model.losses(quiet, plain.params, b, KEY) for b in (split, joined))
     for task in ("spans", "ddi"):
