@@ -18,7 +18,7 @@ from mtlfn.data import sources, store, stream
 from mtlfn.data.task import Dataset, Task, label_counts
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.strategy import STRATEGIES
-from mtlfn.run.config import Config, UsageError, default_cache, digest, identity, task_names
+from mtlfn.run.config import Config, UsageError, default_cache, digest, identity, micro_batch_slots, task_names
 
 
 @frozen(eq=False)
@@ -100,7 +100,6 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         detach_level1=config.detach_level1,
         device=device,
     )
-    config = attrs.evolve(config, tasks=",".join(datasets), gradients=gradients, read_out_layer=built.read_out)
     facts = {
         "strategy": strategy_name,
         "backbone_digest": base.digest,
@@ -110,6 +109,14 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     budget = config.budget_tokens
     if config.max_epochs is not None:
         budget = config.max_epochs * sum(corpus.tokens for corpus in train.values())
+    config = attrs.evolve(
+        config,
+        tasks=",".join(datasets),
+        gradients=gradients,
+        read_out_layer=built.read_out,
+        micro_batch_tokens=config.micro_batch_tokens
+        or micro_batch_slots(budget, (config.sampling != "uniform" and config.micro_batches) or len(tasks)),
+    )
     schedule = Schedule(
         peak=config.learning_rate,
         schedule_tokens=config.schedule_tokens or budget,

@@ -6,10 +6,21 @@ from pathlib import Path
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mtlfn.data import embedded, hub
 from mtlfn.run.command import main, parse
-from mtlfn.run.config import NOT_IDENTITY, Config, UsageError, digest, from_toml, identity, task_names
+from mtlfn.run.config import (
+    NOT_IDENTITY,
+    Config,
+    UsageError,
+    digest,
+    from_toml,
+    identity,
+    micro_batch_slots,
+    task_names,
+)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -197,3 +208,18 @@ def test_values_out_of_range_are_refused_by_name(capsys, field, value):
         attrs.evolve(Config(), **{field: value})
     assert main("s3b", "A test.", ["--" + field.replace("_", "-"), str(value)]) == 2
     assert field in capsys.readouterr().err.replace("-", "_")
+
+
+@pytest.mark.parametrize(
+    ("budget", "tasks", "slots"),
+    [(1, 1, 128), (150_000, 5, 128), (300_000, 4, 256), (900_000, 4, 512), (10**9, 2, 512)],
+)
+def test_micro_batches_are_as_large_as_the_budget_has_steps_for(budget, tasks, slots):
+    assert micro_batch_slots(budget, tasks) == slots
+
+
+@given(st.integers(1, 10**9), st.integers(1, 50))
+def test_no_default_size_of_micro_batches_leaves_a_run_fewer_than_150_steps(budget, tasks):
+    slots = micro_batch_slots(budget, tasks)
+    assert slots == 128 or budget / (slots * tasks) >= 150
+    assert slots <= micro_batch_slots(2 * budget, tasks)

@@ -206,6 +206,17 @@ def test_how_a_run_is_watched_never_changes_a_bit(go, out):
     assert len(digests) == 1
 
 
+def test_the_size_of_micro_batches_that_a_run_chose_is_recorded_and_the_run_resumes_with_it(go, out):
+    again = {"budget_tokens": 120_000, "micro_batch_tokens": None, "output_dir": out / "chosen"}
+    assert go("--max-steps", 1, **again).code == 75
+    settings = json.loads((out / "chosen" / "config.json").read_text())["identity"]
+    assert settings["micro_batch_tokens"] == 256  # 120,000 tokens / 200 steps / 2 tasks
+    assert go("--max-steps", 2, **again).code == 75
+    other = go(**{**again, "micro_batch_tokens": 128})
+    assert other.code == 4
+    assert "micro_batch_tokens is 256 there and 128 now" in other.message
+
+
 @pytest.mark.parametrize("sampling", ["proportional", "temperature"])
 def test_random_sampling_draws_tasks_by_size_and_meets_the_budget(go, out, sampling):
     folder = out / sampling
