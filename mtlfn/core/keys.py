@@ -47,10 +47,12 @@ def bits16(key: Key, count: int, device: torch.device) -> Tensor:
 
 def keep_mask(key: Key, shape: tuple[int, ...], rate: float, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Dropout mask: 0 with probability ``rate`` (rounded to 1/65536), else 1 / (1 - rate). Shape and dtype as asked."""
-    dropped = round(rate * 65536)
-    count = int(np.prod(shape))
-    kept = bits16(key, count, device) >= dropped - 32768
-    return kept.to(dtype).mul_(65536 / (65536 - dropped)).view(shape)
+    return mask(bits16(key, int(np.prod(shape)), device), round(rate * 65536), dtype).view(shape)
+
+
+def mask(bits: Tensor, dropped: int, dtype: torch.dtype) -> Tensor:
+    """Dropout mask from uniform 16-bit integers: 0 for ``dropped`` in 65536 of them, else what keeps the mean at 1."""
+    return (bits >= dropped - 32768).to(dtype).mul_(65536 / (65536 - dropped))
 
 
 def normal(key: Key, shape: tuple[int, ...], std: float) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtlfn.core.keys import bits16, fold
+from mtlfn.core.keys import bits16, fold, mask
 
 
 class SplitGradient(torch.autograd.Function):
@@ -108,5 +108,4 @@ class KeyedDropout(nn.Module):
             bits16(fold(bytes(key).hex(), self.site), (b - a) * size, x.device)
             for key, a, b in zip(keys, bounds, bounds[1:], strict=False)
         ]
-        kept = (torch.cat(bits) if len(bits) > 1 else bits[0]) >= self.dropped - 32768
-        return x * kept.to(x.dtype).mul_(65536 / (65536 - self.dropped)).view(x.shape)
+        return x * mask(torch.cat(bits) if len(bits) > 1 else bits[0], self.dropped, x.dtype).view(x.shape)
