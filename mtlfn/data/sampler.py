@@ -27,6 +27,11 @@ def probabilities(sampling: Sampling, sizes: Mapping[str, int], temperature: flo
     return {task: power / total for task, power in powers.items()}
 
 
+def per_step(sampling: Sampling, asked: int, tasks: int) -> int:
+    """Micro-batches a step: every task's one where sampling is uniform, else as many as asked for (0: as tasks)."""
+    return tasks if sampling == "uniform" else asked or tasks
+
+
 def draw(
     sampling: Sampling, sizes: Mapping[str, int], temperature: float, count: int, key: Key, step: int
 ) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from mtlfn.core.batch import Batch, Cursor, MicroBatch
 from mtlfn.core.keys import Key, fold, numpy_generator
 from mtlfn.core.state import State
 from mtlfn.data.collate import collate
-from mtlfn.data.sampler import Sampling, draw
+from mtlfn.data.sampler import Sampling, draw, per_step
 from mtlfn.data.store import Corpus
 
 Stream = Callable[[State], Batch]
@@ -93,7 +93,7 @@ def build(config: StreamConfig, corpora: Mapping[str, Corpus]) -> Stream:
         return newest[task][1]
 
     def stream(state: State) -> Batch:
-        count = config.micro_batches or len(corpora)
+        count = per_step(config.sampling, config.micro_batches, len(corpora))
         drawn = draw(config.sampling, volumes, config.temperature, count, state.key, state.step)
         cursors, chosen = dict(state.cursors), []
         for task in drawn:

@@ -14,7 +14,7 @@ from attrs import frozen
 from mtlfn.core import keys, state, step
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State
-from mtlfn.data import sources, store, stream
+from mtlfn.data import sampler, sources, store, stream
 from mtlfn.data.task import Dataset, Task, label_counts
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.strategy import STRATEGIES
@@ -115,7 +115,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         gradients=gradients,
         read_out_layer=built.read_out,
         micro_batch_tokens=config.micro_batch_tokens
-        or micro_batch_slots(budget, (config.sampling != "uniform" and config.micro_batches) or len(tasks)),
+        or micro_batch_slots(budget, sampler.per_step(config.sampling, config.micro_batches, len(tasks))),
     )
     schedule = Schedule(
         peak=config.learning_rate,
