@@ -101,8 +101,12 @@ def _locate(name: str, revision: str | None) -> tuple[str, str, dict[str, Any]]:
 
 
 _TOKENIZERS = (
-    *("tokenizer.json", "vocab.txt", "vocab.json"),
-    *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model"),
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
 )
 
 

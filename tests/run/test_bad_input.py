@@ -105,7 +105,7 @@ def test_an_empty_or_missing_split(go, copied, folder, split):
         ({"device": "cuda:99"}, ["--device cuda:99", "cpu"]),
         ({"engine": "steam"}, ["--engine", "steam", "merged"]),
         ({"budjet_tokens": 5}, ["--budjet-tokens", "--budget-tokens"]),
-        pytest.param({"device": "meta"}, ["--device meta"]),
+        ({"device": "meta"}, ["--device meta"]),
     ],
 )
 def test_a_flag_that_cannot_be_is_named(go, folder, named, wanted):
@@ -163,8 +163,8 @@ def test_an_output_folder_on_a_read_only_disk(go, folder, monkeypatch):
         ({"weighting": "uncertainty"}, ["weighting"]),
         ({"engine": "loop"}, ["engine"]),
         ({"detach_level1": None, "gradients": "sum"}, ["gradients is 'pcgrad' there and 'sum' now"]),
-        pytest.param(*({"tasks": "ddi"}, ["tasks"])),
-        pytest.param(*({"tasks": "bc5cdr_disease,ddi,hoc"}, ["tasks"])),
+        ({"tasks": "ddi"}, ["tasks"]),
+        ({"tasks": "bc5cdr_disease,ddi,hoc"}, ["tasks"]),
         ({"lora_dropout": 0.0}, ["lora_dropout"]),
     ],
 )
@@ -196,7 +196,7 @@ def test_the_same_settings_in_another_spelling_are_the_same_run(go, begun):
         "[]",
         "{}",
         "\x00",
-        pytest.param('{"identity": null}'),
+        '{"identity": null}',
     ],
 )
 def test_a_damaged_config_is_left_alone(go, begun, text):

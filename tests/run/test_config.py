@@ -68,8 +68,8 @@ def test_paths_in_a_preset_start_from_its_folder(tmp_path):
         ("x = [", "not valid TOML"),
         ("[task.answers]\nsource = 3", "answers"),
         ("[task]\nanswers = 3", "answers"),
-        pytest.param("budget_tokens = 0", "budget_tokens"),
-        pytest.param('task = "x"', "task"),
+        ("budget_tokens = 0", "budget_tokens"),
+        ('task = "x"', "task"),
     ],
 )
 def test_a_preset_that_is_wrong_is_refused_by_name(tmp_path, capsys, text, wanted):
