@@ -39,7 +39,7 @@ def test_commands_parse():
     for line in commands:
         flags = line.partition("#")[0].split()[2:]
         if "--config" not in flags:
-            assert not isinstance(parse("s3b", "", flags), int), line
+            assert not isinstance(parse("mtlfn.experiments.s3b", "", flags), int), line
 
 
 def test_every_flag_and_file_exists():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -22,8 +22,10 @@ from mtlfn.core.keys import Key
 from mtlfn.core.tokens import TokenCount
 
 Tree = Mapping[str, Mapping[str, Tensor]]  # slot or head -> name -> tensor
-SCHEMA = 1  # raised whenever a field or its meaning changes
 SEPARATOR = "|"
+SCHEMA = 1  # raised whenever a field or its meaning changes; the step from the one before goes into MIGRATIONS
+# schema -> what turns the leaves (path -> value) of a state of that schema into those of the next
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 
 class StateMismatch(ValueError):
@@ -182,24 +184,36 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
         yield from leaves(child, (*path, name))
 
 
-def digest(state: Any) -> str:
-    """SHA-256 over (path, type, shape, bytes) of every leaf: the identity that resume and replay compare.
+def leaf_digests(state: Any) -> dict[str, str]:
+    """Path -> SHA-256 over (path, type, shape, bytes) of every leaf, in canonical order.
 
     Bytes, not values: NaN equals itself, -0.0 differs from 0.0, one ulp shows. Independent of key order and device.
     """
-    h = hashlib.sha256()
+    found = {}
     for path, leaf in leaves(state):
         kind, data = _canonical(path, leaf)
+        h = hashlib.sha256()
         for part in (path.encode(), kind.encode(), data):
             h.update(len(part).to_bytes(8, "big"))
             h.update(part)
-    return h.hexdigest()
+        found[path] = h.hexdigest()
+    return found
 
 
-def _canonical(path: str, leaf: Any) -> tuple[str, bytes]:
+def digest(state: Any) -> str:
+    """SHA-256 over every leaf's: the identity that resume and replay compare."""
+    return combined(leaf_digests(state))
+
+
+def combined(digests: Mapping[str, str]) -> str:
+    """The digest of a state from those of its leaves, in canonical order."""
+    return hashlib.sha256(bytes.fromhex("".join(digests.values()))).hexdigest()
+
+
+def _canonical(path: str, leaf: Any) -> tuple[str, bytes | memoryview]:
     if isinstance(leaf, Tensor):
         flat = leaf.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        return f"{leaf.dtype}{list(leaf.shape)}", flat.numpy().tobytes()
+        return f"{leaf.dtype}{list(leaf.shape)}", flat.numpy().data
     if isinstance(leaf, float):
         return "float", struct.pack(">d", leaf)
     if leaf is None or isinstance(leaf, bool | int | str):
@@ -216,11 +230,18 @@ def encode(state: State) -> dict[str, bytes]:
     tensors, rest = {}, {}
     for path, leaf in leaves(state):
         if isinstance(leaf, Tensor):
-            tensors[path] = leaf.detach().cpu().clone(memory_format=torch.contiguous_format)
+            tensors[path] = _alone(leaf.detach().cpu())
         else:
             rest[path] = {"nan": struct.pack(">d", leaf).hex()} if leaf != leaf else leaf  # JSON drops a NaN's sign
     document = json.dumps({"schema": SCHEMA, "leaves": rest}, indent=0, sort_keys=True)
     return {"state.safetensors": save(tensors), "state.json": document.encode()}
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """A contiguous tensor that shares its storage with no other, as safetensors wants them."""
+    if tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes:
+        return tensor
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def decode(files: Mapping[str, bytes], like: State) -> State:
@@ -231,15 +252,17 @@ def decode(files: Mapping[str, bytes], like: State) -> State:
     from safetensors.torch import load
 
     document = json.loads(files["state.json"])
-    if document["schema"] != SCHEMA:
-        raise StateMismatch(f"state.json has schema {document['schema']}, this version reads schema {SCHEMA}")
-    found = {**load(files["state.safetensors"]), **document["leaves"]}
+    found = _migrated({**load(files["state.safetensors"]), **document["leaves"]}, document["schema"])
     expected = dict(leaves(like))
     for path in sorted(expected.keys() ^ found.keys()):
         raise StateMismatch(f"{path}: {'missing from' if path in expected else 'unexpected in'} the serialised state")
     for path, leaf in expected.items():
         value = found[path]
-        if isinstance(leaf, Tensor) != isinstance(value, Tensor):
+        if isinstance(value, list):
+            found[path] = value = tuple(value)
+        elif isinstance(value, dict):
+            found[path] = value = struct.unpack(">d", bytes.fromhex(value["nan"]))[0]
+        if type(leaf) is not type(value) and (isinstance(leaf, Tensor) or not (leaf is None or value is None)):
             raise StateMismatch(f"{path}: expected a {type(leaf).__name__}, found a {type(value).__name__}")
         if isinstance(leaf, Tensor):
             if (leaf.dtype, leaf.shape) != (value.dtype, value.shape):
@@ -248,11 +271,17 @@ def decode(files: Mapping[str, bytes], like: State) -> State:
                 )
             # A copy: the tensors that safetensors hands out share one buffer and need not be aligned.
             found[path] = value.to(leaf.device, copy=True)
-        elif isinstance(value, list):
-            found[path] = tuple(value)
-        elif isinstance(value, dict):
-            found[path] = struct.unpack(">d", bytes.fromhex(value["nan"]))[0]
     return _rebuild(like, found, ())
+
+
+def _migrated(found: dict[str, Any], schema: Any) -> dict[str, Any]:
+    """The leaves brought from their schema to this version's, one schema after the other."""
+    written = schema
+    while schema != SCHEMA:
+        if schema not in MIGRATIONS:
+            raise StateMismatch(f"state.json has schema {written}, this version reads schema {SCHEMA}")
+        found, schema = MIGRATIONS[schema](found), schema + 1
+    return found
 
 
 def _rebuild(like: Any, found: Mapping[str, Any], path: tuple[str, ...]) -> Any:

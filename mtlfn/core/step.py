@@ -43,7 +43,7 @@ class StepConfig:
     weighting: Literal["equal", "uncertainty"] = "equal"
     sigma_learning_rate: float = 0.01
     weight_decay: float = 0.01
-    clip_norm: float = 1.0
+    clip_norm: float = 0.0
     adamw: optimizer.AdamW = field(factory=optimizer.AdamW)
 
 

@@ -1,83 +1,65 @@
 """Checkpoints: a directory that is there in full or not at all, verified by content, never a pickle.
 
-Files are written to a temporary sibling and fsynced; ``manifest.json`` holds sizes, SHA-256 and the state's digest; a
-rename puts the directory in place, and the parent is fsynced. Loading verifies everything and takes the next newest
-where one fails.
+``manifest.json`` holds the size and SHA-256 of every file and the state's digest. A save is read back and compared
+before anything older goes. Loading verifies everything and takes the next newest where one fails, loudly.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mtlfn.core.state import SCHEMA, State, StateMismatch, decode, digest, encode
+from attrs import frozen
+
+from mtlfn.core.state import SCHEMA, State, StateMismatch, combined, decode, digest, encode, leaf_digests
+from mtlfn.run.disk import REAL, Disk, remove_folder, write_folder
 
 MANIFEST = "manifest.json"
 KEPT = 2  # newest checkpoints kept beside the best
+NAME = re.compile(r"step-(\d{8,})")
 
 
 class Damaged(ValueError):
     """A checkpoint that cannot be used, and why."""
 
 
-def save(folder: Path, state: State, identity: str) -> Path:
+@frozen
+class Saved:
+    """A verified checkpoint: where it lies, the state's digest and those of its leaves (path -> SHA-256)."""
+
+    path: Path
+    digest: str
+    leaves: Mapping[str, str]
+
+
+def save(folder: Path, state: State, identity: str, disk: Disk = REAL) -> Saved:
     """Writes ``folder/step-N``, verifies it, then prunes older ones. ``identity``: hash of the run's configuration."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"step-{state.step:08d}"
-    files = encode(state)
+    with ThreadPoolExecutor(1) as beside:  # hashing releases the interpreter lock
+        hashed = beside.submit(leaf_digests, state)
+        files = encode(state)
+        sums = {name: {"bytes": len(data), "sha256": _sha(data)} for name, data in files.items()}
+        found = hashed.result()
     manifest = {
         "schema": SCHEMA,
         "identity": identity,
         "step": state.step,
-        "digest": digest(state),
-        "files": {
-            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
-        },
+        "digest": combined(found),
+        "files": sums,
     }
-    scratch = folder / f"{target.name}.tmp-{os.getpid()}"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    try:
-        for name, data in {**files, MANIFEST: json.dumps(manifest, indent=1).encode()}.items():
-            _write(scratch / name, data)
-        _sync(scratch)
-        if target.exists():  # a damaged one: an intact one is never saved again
-            shutil.rmtree(target)
-        os.rename(scratch, target)
-        _sync(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    read(target, identity)
-    _prune(folder, target, state.progress.best_step)
-    return target
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """A file that is there in full or not at all: temporary sibling, fsync, rename, fsync of the folder."""
-    scratch = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    _write(scratch, data)
-    os.replace(scratch, path)
-    _sync(path.parent)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    files[MANIFEST] = json.dumps(manifest, indent=1).encode()
+    write_folder(target, files, disk)
+    for name, data in files.items():
+        if (target / name).read_bytes() != data:
+            raise Damaged(f"{target.name}: {name} does not read back as it was written; the disk may be failing")
+    _prune(folder, target, state.progress.best_step, disk)
+    return Saved(target, manifest["digest"], found)
 
 
 def read(target: Path, identity: str) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -86,51 +68,73 @@ def read(target: Path, identity: str) -> tuple[dict[str, Any], dict[str, bytes]]
         manifest = json.loads((target / MANIFEST).read_bytes())
         files = {name: (target / name).read_bytes() for name in manifest["files"]}
         wrong = [name for name, data in files.items() if _sha(data) != manifest["files"][name]["sha256"]]
-        schema, written_by, _ = manifest["schema"], manifest["identity"], manifest["digest"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        schema, written_by, step, _ = (manifest[key] for key in ("schema", "identity", "step", "digest"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"{target.name}: {type(error).__name__}: {error}") from None
     if wrong:
         raise Damaged(f"{target.name}: the content of {wrong[0]} is not what was written")
-    if schema != SCHEMA:
+    if not isinstance(schema, int) or schema > SCHEMA:
         raise Damaged(f"{target.name}: schema {schema}, this version reads schema {SCHEMA}")
     if written_by != identity:
         raise Damaged(f"{target.name}: written by a run of another configuration")
+    if target.name != f"step-{step:08d}":
+        raise Damaged(f"{target.name}: it holds step {step}; the folder was renamed or copied")
     return manifest, files
 
 
-def _sha(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def load(target: Path, like: State, identity: str) -> State:
+    """The state in a checkpoint; Damaged says why there is none."""
+    manifest, files = read(target, identity)
+    try:
+        state = decode(files, like)
+    except (StateMismatch, KeyError, ValueError, TypeError) as error:
+        raise Damaged(f"{target.name}: {error}") from None
+    # A state of an older schema has another digest by now; its files were verified.
+    if manifest["schema"] == SCHEMA and digest(state) != manifest["digest"]:
+        raise Damaged(f"{target.name}: the state's digest is not the one written")
+    return state
 
 
-def load_newest(folder: Path, like: State, identity: str, warn: Callable[[str], None]) -> State | None:
-    """The newest state that is intact; each one passed over is reported. None where there is none."""
-    for target in sorted(steps(folder), reverse=True):
+def load_newest(
+    folder: Path,
+    like: State,
+    identity: str,
+    warn: Callable[[str], None],
+    known: Mapping[int, Collection[str]] | None = None,
+) -> State | None:
+    """The newest state that is intact; each one passed over is reported. None where there is none.
+
+    ``known``: step -> the digests that the ledger has for it; a checkpoint of such a step must have one of them.
+    """
+    for target in reversed(steps(folder)):
         try:
-            manifest, files = read(target, identity)
-            state = decode(files, like)
-            if digest(state) != manifest["digest"]:
-                raise Damaged(f"{target.name}: the state's digest is not the one written")
+            state = load(target, like, identity)
+            if (expected := (known or {}).get(state.step)) and digest(state) not in expected:
+                raise Damaged(f"{target.name}: the ledger has another digest for this step")
             return state
-        except (Damaged, StateMismatch) as error:
+        except Damaged as error:
             warn(f"checkpoint passed over: {error}")
     return None
 
 
 def steps(folder: Path) -> list[Path]:
     """The checkpoint directories, oldest first."""
-    return sorted(p for p in folder.glob("step-*") if ".tmp-" not in p.name)
+    return sorted((p for p in folder.glob("step-*") if NAME.fullmatch(p.name)), key=step_of)
 
 
-def sweep(folder: Path) -> None:
-    """Removes what an interrupted save left behind."""
-    for orphan in folder.glob("step-*.tmp-*"):
-        shutil.rmtree(orphan, ignore_errors=True)
+def step_of(target: Path) -> int:
+    """The step that a checkpoint directory is named after."""
+    return int(target.name.removeprefix("step-"))
 
 
-def _prune(folder: Path, newest: Path, best_step: int | None) -> None:
+def _sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _prune(folder: Path, newest: Path, best_step: int | None, disk: Disk) -> None:
     """Keeps the newest, the one before it and the best. What lies after the newest was passed over as damaged."""
     there = steps(folder)
     kept = [p for p in there if p <= newest][-KEPT:]
     for old in there:
-        if old not in kept and old.name != f"step-{best_step or 0:08d}":
-            shutil.rmtree(old)
+        if old not in kept and step_of(old) != best_step:
+            remove_folder(old, disk)

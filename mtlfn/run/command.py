@@ -1,18 +1,22 @@
 """The command line of an experiment: flags to a configuration, errors to one message and an exit code.
 
-Exit codes: 0 finished, 75 stopped but resumable, 2 usage, 3 preflight failed, 4 another configuration or data, 1 a bug.
+Exit codes: 0 finished, 75 stopped but resumable, 2 usage, 3 preflight failed, 4 a reproducibility mismatch, 1 a bug.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated, TypeVar
 
 import tyro
+from attrs import frozen
 
 from mtlfn.data.task import DataError
 from mtlfn.run.config import Config, UsageError, from_toml
+
+T = TypeVar("T")
 
 OK, BUG, USAGE, PREFLIGHT, MISMATCH, RESUMABLE = 0, 1, 2, 3, 4, 75
 
@@ -20,13 +24,90 @@ OK, BUG, USAGE, PREFLIGHT, MISMATCH, RESUMABLE = 0, 1, 2, 3, 4, 75
 def main(strategy: str, description: str, argv: Sequence[str] | None = None) -> int:
     """Parses the flags, trains, and returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    try:
-        config = parse(strategy, description, argv)
+
+    def train() -> int:
+        config = parse(f"mtlfn.experiments.{strategy}", description, argv)
         if isinstance(config, int):
             return config
         from mtlfn.run import loop
 
         return loop.run(strategy, config, argv)
+
+    return _guarded(train)
+
+
+def doctor(argv: Sequence[str] | None = None) -> int:
+    """The preflight of S3b with the options of a run; returns the exit code."""
+
+    def examine() -> int:
+        config = parse(
+            "mtlfn.doctor",
+            "Looks at what a run needs: device, memory, disk, a timed checkpoint, a step of each task.",
+            list(sys.argv[1:] if argv is None else argv),
+        )
+        if isinstance(config, int):
+            return config
+        from mtlfn.run import doctor
+
+        return doctor.examine("s3b", config)
+
+    return _guarded(examine)
+
+
+def replay(argv: Sequence[str] | None = None) -> int:
+    """Takes the steps of a run again and compares; returns the exit code."""
+
+    def again() -> int:
+        asked = _cli(
+            Replay,
+            list(sys.argv[1:] if argv is None else argv),
+            None,
+            "mtlfn.replay",
+            "Takes the steps of a run again, from its checkpoints or from its beginning, and compares every digest "
+            "with the ledger. Without options: from the last checkpoint but one to the end.",
+        )
+        if isinstance(asked, int):
+            return asked
+        from mtlfn.run import replay
+
+        moved = {"data_dir": asked.data_dir, "cache_dir": asked.cache_dir, "backbone": asked.backbone}
+        return replay.replay(
+            asked.run, asked.from_, asked.to, asked.all, **{k: v for k, v in moved.items() if v is not None}
+        )
+
+    return _guarded(again)
+
+
+@frozen
+class Replay:
+    """What to replay."""
+
+    run: tyro.conf.Positional[Path]
+    """Directory of the run."""
+
+    from_: Annotated[int | None, tyro.conf.arg(name="from")] = None
+    """First step: one that the ledger has, or 0."""
+
+    to: int | None = None
+    """Last step: one that the ledger has. Default: its last."""
+
+    all: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Every segment, from the very first step."""
+
+    data_dir: Path | None = None
+    """Where the data are now, if not where they were."""
+
+    cache_dir: Path | None = None
+    """Where tokenised data are kept now."""
+
+    backbone: str | None = None
+    """Where the backbone is now. Its content must be the same."""
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    """Runs a command; what the user did wrong becomes one message and an exit code."""
+    try:
+        return command()
     except (UsageError, DataError) as error:
         return _complain(error, USAGE)
     except Exception as error:
@@ -36,7 +117,7 @@ def main(strategy: str, description: str, argv: Sequence[str] | None = None) -> 
         return _complain(error, code)
 
 
-def parse(strategy: str, description: str, argv: Sequence[str]) -> Config | int:
+def parse(module: str, description: str, argv: Sequence[str]) -> Config | int:
     """The configuration, or the exit code with which the parser ended (0 for --help, 2 for a wrong flag)."""
     argv, preset = list(argv), Config()
     for i, flag in enumerate(argv):
@@ -47,13 +128,18 @@ def parse(strategy: str, description: str, argv: Sequence[str]) -> Config | int:
             preset = from_toml(Path(value))
             del argv[i : i + (1 if "=" in flag else 2)]
             break
+    hint = "--config FILE.toml gives defaults that the other flags override."
+    return _cli(Config, argv, preset, module, f"{description}\n\n{hint}")
+
+
+def _cli(kind: type[T], argv: Sequence[str], default: T | None, module: str, description: str) -> T | int:
     try:
         return tyro.cli(
-            Config,
+            kind,
             args=argv,
-            default=preset,
-            prog=f"python -m mtlfn.experiments.{strategy}",
-            description=f"{description}\n\n--config FILE.toml gives defaults that the other flags override.",
+            **({} if default is None else {"default": default}),
+            prog=f"python -m {module}",
+            description=description,
         )
     except SystemExit as end:
         return int(end.code or 0)

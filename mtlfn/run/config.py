@@ -102,7 +102,7 @@ class Config:
     lora_alpha_ratio: float = field(default=2.0, validator=gt(0))
     """lora_alpha / rank: the factor of every adapter product."""
 
-    learning_rate: float = field(default=2e-3, validator=gt(0))
+    learning_rate: float = field(default=1e-3, validator=gt(0))
     """Peak learning rate of adapters and heads."""
 
     sigma_learning_rate: float = field(default=1e-2, validator=gt(0))
@@ -117,8 +117,11 @@ class Config:
     weight_decay: float = field(default=0.01, validator=ge(0))
     """AdamW's decay of adapter and head matrices; never of biases, gains, gates or sigma."""
 
-    clip_norm: float = field(default=10.0, validator=ge(0))
-    """Largest norm of the update's gradient. 0: no clipping."""
+    clip_norm: float = field(default=0.0, validator=ge(0))
+    """Largest norm of the update's gradient. 0: no clipping, which where a label is rare would silence it."""
+
+    max_hours: float = field(default=11.5, validator=gt(0))
+    """Stop, resumable, before so many hours have passed since the process (on Kaggle: the notebook) began."""
 
     max_steps: int | None = field(default=None, validator=optional(ge(0)))
     """Stop, resumable, after this many steps in all; run again without it to go on."""
@@ -135,13 +138,20 @@ class Config:
     threads: int | None = field(default=None, validator=optional(ge(1)))
     """CPU threads. Default: torch's choice. Another number gives other bits."""
 
+    accept_environment: bool = False
+    """Go on although the environment differs from the one the run was in; its state says so from then on."""
+
+    skip_smoke_test: bool = False
+    """Begin without the smoke test (50 steps on 100 examples, thrown away); the run directory says so."""
+
     task: Annotated[dict[str, Mapping], tyro.conf.Suppress] = field(factory=dict)
     """Only in a TOML file: [task.<name>] tables that map the columns of any `datasets` folder or Hub id."""
 
 
 # What cannot change a bit of the run, or is covered by a hash of what it leads to: not part of its identity.
 NOT_IDENTITY = frozenset(
-    {"output_dir", "cache_dir", "data_dir", "max_steps", "save_every_steps", "quick_eval_examples", "device", "threads"}
+    {"output_dir", "cache_dir", "data_dir", "max_steps", "max_hours", "save_every_steps", "quick_eval_examples"}
+    | {"device", "threads", "accept_environment", "skip_smoke_test"}
 )
 
 
@@ -179,6 +189,26 @@ def from_toml(path: Path) -> Config:
     except cattrs.errors.ClassValidationError as error:
         problems = cattrs.transform_error(error, format_exception=_explain)
         raise UsageError(f"--config {path}: {'; '.join(problems)}") from None
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """The whole configuration as JSON, local paths made absolute, so that it can be taken up from another folder."""
+    document = attrs.asdict(config, value_serializer=lambda _, __, v: str(v.resolve()) if isinstance(v, Path) else v)
+    if Path(config.backbone).exists():
+        document["backbone"] = str(Path(config.backbone).resolve())
+    for name, mapping in config.task.items():
+        if Path(mapping.source).exists():
+            document["task"][name]["source"] = str(Path(mapping.source).resolve())
+    return json.loads(json.dumps(document))
+
+
+def from_settings(document: dict[str, Any], **changes: Any) -> Config:
+    """The configuration that ``settings`` wrote, with changes."""
+    import cattrs
+
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    converter.register_structure_hook(Path, lambda value, _: Path(value))
+    return attrs.evolve(converter.structure(document, Config), **changes)
 
 
 def _explain(error: BaseException, kind: type | None) -> str:

@@ -18,7 +18,7 @@ from mtlfn.data.stream import evaluation_batches
 from mtlfn.data.task import Example, Task
 from mtlfn.models.heads import valid_iob2
 from mtlfn.models.model import Model, predict
-from mtlfn.run.checkpoint import write_file
+from mtlfn.run.disk import write_file
 
 SLOTS = 2048  # padded slots of an evaluation micro-batch
 

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from mtlfn.core.state import Tree
 from mtlfn.models import cross_attention, lora
 from mtlfn.models.model import Model
-from mtlfn.run.checkpoint import write_file
+from mtlfn.run.disk import write_file
 
 
 def export(model: Model, params: Tree, folder: Path) -> None:

@@ -1,10 +1,12 @@
-"""The walk of a run, top to bottom: prepare, resume or start, step until finished, evaluate, export, result."""
+"""A run from its command to its result: prepare, resume or start, step until finished, evaluate, export.
+
+``train`` is the loop itself; everything that is no arithmetic (disk, clock, signals, console) reaches it as a hook.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,122 +14,111 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mtlfn.core import keys
-from mtlfn.core.state import State, digest, record
-from mtlfn.core.tokens import total
-from mtlfn.data import metrics
+import attrs
+from attrs import frozen
+
+from mtlfn.core.batch import Batch
+from mtlfn.core.state import State
 from mtlfn.models.model import check_params
-from mtlfn.run import checkpoint, evaluate, export, observers
-from mtlfn.run.command import BUG, MISMATCH, OK, RESUMABLE
-from mtlfn.run.config import Config, UsageError, identity
-from mtlfn.run.prepare import Prepared, describe_data, prepare, resolve_directory, trainable_parameters
+from mtlfn.run import archive, deadline, directory, disk, evaluate, export, kaggle, ledger, memory, monitors, observers
+from mtlfn.run import summary as texts
+from mtlfn.run.command import BUG, OK, PREFLIGHT, RESUMABLE
+from mtlfn.run.config import Config, UsageError
+from mtlfn.run.directory import Mismatch
+from mtlfn.run.prepare import Prepared, prepare, resolve_directory
+from mtlfn.run.walk import Evaluation, Walk, advance
 
 NONFINITE_IN_A_ROW = 5
 
 
-class Mismatch(Exception):
-    """The run directory belongs to something else; the message names the difference."""
+@frozen(kw_only=True, eq=False)
+class Hooks:
+    """What surrounds the pure walk.
 
-    exit_code = MISMATCH
+    Attributes:
+        stop: why not to take another step, if there is a reason; told whether a full evaluation follows that step.
+        check: raises where a state is not the one that an earlier attempt came to.
+        observe: sees every step.
+        evaluated: sees every full evaluation.
+        due: whether a checkpoint is due between two states.
+        save: makes a checkpoint. ``saved``: what follows one.
+    """
+
+    stop: Callable[[State, bool], str | None]
+    check: Callable[[State], None]
+    observe: Callable[[State, Batch], None]
+    evaluated: Callable[[State, Evaluation], None]
+    due: Callable[[State, State], bool]
+    save: Callable[[State], Any]
+    saved: Callable[[State, Evaluation | None], None]
+
+
+@frozen(eq=False)
+class Ended:
+    """How the loop ended: the last state, saved; its full evaluation if it was just made; why it stopped, if it did."""
+
+    state: State
+    evaluation: Evaluation | None
+    why: str | None
+
+
+def train(walk: Walk, state: State, hooks: Hooks) -> Ended:
+    """Steps until the run is finished or has a reason to stop."""
+    saved, found = state.step, None
+    while not walk.finished(state):
+        batch = walk.stream(state)
+        if why := hooks.stop(state, walk.evaluates_after(state, batch.tokens.input)):
+            if state.step != saved:
+                hooks.save(state)
+            return Ended(state, None, why)
+        before = state
+        state, found = advance(walk, state, batch)
+        hooks.check(state)
+        hooks.observe(state, batch)
+        if found is not None:
+            hooks.evaluated(state, found)
+        if found is not None or hooks.due(before, state):
+            hooks.save(state)
+            saved = state.step
+            hooks.saved(state, found)
+    return Ended(state, found, None)
 
 
 def run(strategy: str, config: Config, argv: Sequence[str]) -> int:
     """Trains to the end or to the next stop; returns the exit code."""
-    began = time.monotonic()
+    limit = deadline.Deadline(deadline.began() + 3600 * config.max_hours)
     folder = resolve_directory(config, strategy)
-    _check_settings(folder, config, strategy)
-    _fix_numerics(config)
+    directory.check_settings(folder, config, strategy)
+    prepared = load(strategy, directory.with_recorded_size(folder, config))
+    directory.make(folder)
+    with disk.locked(folder / directory.LOCK) as mine:
+        if not mine:
+            raise UsageError(f"--output-dir {folder}: another process is writing this run; wait for it, or stop it")
+        directory.claim(folder, strategy, prepared, argv)
+        if (finished := _finished(folder)) is not None:
+            print(f"mtlfn: this run is finished; its result:\n{finished}\nall of it: {folder}")
+            return OK
+        report = observers.Reporter(folder / "train.log")
+        try:
+            return _run(strategy, prepared, folder, report, argv, limit)
+        except (ledger.Broken, archive.Diverged) as error:
+            raise (directory.broken(error) if isinstance(error, ledger.Broken) else Mismatch(str(error))) from None
+        finally:
+            report.close()
+
+
+def load(strategy: str, config: Config) -> Prepared:
+    """Everything a run is made of, with deterministic numerics; UsageError where it cannot be loaded."""
+    fix_numerics(config)
     from mtlfn.models.backbone import BackboneError
 
     try:
-        prepared = prepare(strategy, config)
+        return prepare(strategy, config)
     except BackboneError as error:
         raise UsageError(str(error)) from None
-    _claim(folder, prepared, argv)
-    if (summary := _finished(folder)) is not None:
-        print(f"mtlfn: this run is finished; its result:\n{summary}\nall of it: {folder}")
-        return OK
-    report = observers.Reporter(folder / "train.log")
-    try:
-        return _train(strategy, prepared, folder, report, argv, began)
-    finally:
-        report.close()
 
 
-def _finished(folder: Path) -> str | None:
-    """The summary of a finished run; None where there is no result, or a damaged one, which is then made again."""
-    try:
-        return _summary(json.loads((folder / "result.json").read_text()))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _train(
-    strategy: str, prepared: Prepared, folder: Path, report: observers.Reporter, argv: Sequence[str], began: float
-) -> int:
-    config, budget, saves = prepared.config, prepared.budget, folder / "checkpoints"
-    checkpoint.sweep(saves)
-    state = checkpoint.load_newest(saves, prepared.start(), prepared.identity_hash, report.say)
-    resumed = state is not None
-    state = state or prepared.start()
-    check_params(prepared.model, state.params)
-    observers.truncate(folder / "metrics.jsonl", state.step)
-    _banner(strategy, prepared, folder, report, state, resumed)
-
-    clock = observers.TrainingClock(time.monotonic)
-    watchers = [
-        observers.metrics_writer(folder / "metrics.jsonl", prepared.schedule, budget, clock),
-        report.progress(budget, clock),
-    ]
-    scores: dict[str, dict[str, float]] | None = None
-    with _stop_requests() as stop_requested:
-        while not prepared.finished(state):
-            if config.max_steps is not None and state.step >= config.max_steps:
-                return _pause(report, strategy, argv, folder, state, f"--max-steps {config.max_steps} reached")
-            before = state
-            batch = prepared.stream(state)
-            state = prepared.step(state, batch)
-            for watch in watchers:
-                watch(state, batch)
-
-            scores = None
-            stopping = stop_requested() or state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW
-            due = state.step % config.save_every_steps == 0 or _tenths(budget, state) > _tenths(budget, before)
-            with clock.paused():
-                if _epochs(prepared, state) > _epochs(prepared, before) or state.input_tokens == budget:
-                    scores, predicted = evaluate.score(prepared.model, state.params, prepared.dev, _dev(prepared))
-                    state = record(state, _mean(prepared, scores), config.patience)
-                    observers.append(folder / "metrics.jsonl", {"step": state.step, "event": "full", "scores": scores})
-                if due or scores is not None or stopping or state.step == config.max_steps:
-                    checkpoint.save(saves, state, prepared.identity_hash)
-                if due and scores is None and not stopping and config.quick_eval_examples:
-                    _quick(prepared, state, folder, report)
-            if state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW:
-                report.say(
-                    f"stopped: loss or gradient not finite in {NONFINITE_IN_A_ROW} steps in a row; "
-                    f"saved step {state.step}. Try a lower --learning-rate, then another --output-dir."
-                )
-                return BUG
-            if stopping:
-                return _pause(report, strategy, argv, folder, state, "asked to stop")
-    report.close()
-    if scores is None:  # finished before, and stopped between the last checkpoint and the result
-        scores, predicted = evaluate.score(prepared.model, state.params, prepared.dev, _dev(prepared))
-    for task in prepared.tasks:
-        evaluate.write_predictions(
-            folder / "predictions", task, "dev", prepared.datasets[task.name].dev, predicted[task.name]
-        )
-    export.export(prepared.model, state.params, folder / "export")
-    result = _result(strategy, prepared, state, scores, time.monotonic() - began)
-    _write_json(folder / "tokens.json", result["tokens"])
-    _write_json(folder / "result.json", result)
-    report.say("\n" + _summary(result))
-    report.say(f"\neverything is in {folder}: result.json, metrics.jsonl, predictions/, export/<task>/ (PEFT adapters)")
-    report.say("next: another --seed, or the same on your own data: see README.md")
-    return OK
-
-
-def _fix_numerics(config: Config) -> None:
+def fix_numerics(config: Config) -> None:
     """Deterministic operations, set before any device is touched."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -139,61 +130,200 @@ def _fix_numerics(config: Config) -> None:
         torch.set_num_threads(config.threads)
 
 
-def _check_settings(folder: Path, config: Config, strategy: str) -> None:
-    """Compares the settings with those of the run directory, before anything slow happens."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output-dir {folder}: is a file; name a folder")
-    path = folder / "config.json"
-    if not path.exists():
-        # A run that was killed while it began has left these at most.
-        begun = ("data.json", "env.json")
-        if folder.exists() and any(p.name not in begun and ".tmp-" not in p.name for p in folder.iterdir()):
-            raise Mismatch(f"--output-dir {folder}: not empty and not a run of mtlfn; name another folder")
-        return
+def _finished(folder: Path) -> str | None:
+    """The summary of a finished run; None where there is no result, or a damaged one, which is then made again."""
     try:
-        there = dict(json.loads(path.read_text())["identity"])
+        return texts.summary(json.loads((folder / "result.json").read_text()))
     except (OSError, ValueError, KeyError, TypeError):
-        raise Mismatch(f"--output-dir {folder}: config.json cannot be read; name another folder") from None
-    # Settings whose default depends on the data are compared later, when they are known.
-    asked = {k: v for k, v in identity(config, strategy=strategy).items() if v not in (None, "", 0)}
-    _compare(folder, there, json.loads(json.dumps(asked)), subset=True)
+        return None
 
 
-def _compare(folder: Path, there: dict[str, Any], here: dict[str, Any], subset: bool = False) -> None:
-    # Hashes of the data last: another setting explains more.
-    for name in sorted(here if subset else {*there, *here}, key=lambda name: (name == "data", name)):
-        if name == "tasks" and subset:
-            continue
-        if there.get(name) != here.get(name):
-            raise Mismatch(
-                f"--output-dir {folder}: it holds a run of another configuration: {name} is {there.get(name)!r} there "
-                f"and {here.get(name)!r} now; name another folder, or give the settings of that run to resume it"
-            )
+def _run(
+    strategy: str,
+    prepared: Prepared,
+    folder: Path,
+    report: observers.Reporter,
+    argv: Sequence[str],
+    limit: deadline.Deadline,
+) -> int:
+    place, walk = directory.place(folder, prepared), prepared.walk
+    if kaggle.here():
+        kaggle.bring_back(place, walk.start(), report.say)
+    kept, resumed = archive.restore(place, walk.start(), report.say)
+    state = walk.start() if resumed is None else resumed
+    check_params(prepared.model, state.params)
+    probe = memory.probe(prepared.model.device)
+    state = _same_environment(prepared, folder, kept, state)
+    for line in texts.banner(strategy, prepared, folder):
+        report.say(line)
+    new = not (folder / "smoke.json").exists() and not walk.finished(state)
+    if new and not _smoke(prepared, folder, report, probe):
+        return PREFLIGHT
+    observers.truncate(folder / "metrics.jsonl", state.step)
+    _expect(prepared, state, limit, report)
+    report.say(
+        "resume    nothing to resume: starting fresh"
+        if resumed is None
+        else f"resume    step {state.step}, {state.input_tokens:,} tokens, from a verified checkpoint"
+    )
+    with _signals() as signalled:
+        timed, hooks = _surround(prepared, folder, kept, report, limit, probe, signalled)
+        ended = train(timed, state, hooks)
+    report.close()
+    if ended.why is not None:
+        deadline.answered(folder, "STOP")
+        at = f"step {ended.state.step}, {ended.state.input_tokens:,} tokens"
+        if ended.state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW:
+            report.say(f"stopped: {ended.why}; saved {at}. Try a lower --learning-rate, then another --output-dir.")
+            return BUG
+        report.say(f"stopped: {ended.why} · {at} · saved in {folder}")
+        report.say(f"to go on: {texts.going_on(strategy, argv)}")
+        return RESUMABLE
+    _conclude(strategy, prepared, folder, report, ended)
+    return OK
 
 
-def _claim(folder: Path, prepared: Prepared, argv: Sequence[str]) -> None:
-    """Writes what the directory belongs to, or checks that it belongs to this run."""
-    path, here = folder / "config.json", json.loads(json.dumps(prepared.identity))
-    if path.exists():
-        _compare(folder, json.loads(path.read_text())["identity"], here)
-        return
-    from mtlfn.run.fingerprint import environment
+def _same_environment(prepared: Prepared, folder: Path, kept: archive.Archive, state: State) -> State:
+    """The state, once the environment is the one the run was in, or the change is accepted and in its lineage."""
+    from mtlfn.run.fingerprint import differences, environment
 
+    path, now = folder / "env.json", environment(prepared)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_json(folder / "data.json", describe_data(prepared))
-        _write_json(folder / "env.json", environment(prepared.model.device))
-        _write_json(path, {"identity": here, "hash": prepared.identity_hash, "command": list(argv)})
-    except OSError as error:
-        raise UsageError(f"--output-dir {folder}: cannot be written ({error.strerror}); name another folder") from None
+        before = json.loads(path.read_text()) if path.exists() else now
+    except ValueError:
+        before = {}
+    changed = differences(before, now)
+    if changed and not prepared.config.accept_environment:
+        raise Mismatch(
+            f"--output-dir {folder}: the environment is not the one this run was in, so it may not repeat to the bit: "
+            f"{'; '.join(changed)}. Go back to that environment, or go on with --accept-environment"
+        )
+    # A run that fell back behind an accepted change is in the new environment already.
+    carried = [c for step, texts in ledger.breaks(kept.entries).items() if step > state.step for c in texts]
+    for change in [*carried, *(["; ".join(changed)] if changed else [])]:
+        if change not in state.lineage.breaks:
+            state = kept.accept(state, change)
+    directory.write_json(path, now)
+    return state
 
 
-def _write_json(path: Path, document: Any) -> None:
-    checkpoint.write_file(path, (json.dumps(document, indent=1) + "\n").encode())
+def _smoke(prepared: Prepared, folder: Path, report: observers.Reporter, probe: memory.Probe) -> bool:
+    """The smoke test, recorded; False where it failed."""
+    from mtlfn.run import smoke
+
+    if prepared.config.skip_smoke_test:
+        directory.write_json(folder / "smoke.json", {"skipped": True, "reason": "--skip-smoke-test"})
+        report.say("smoke     skipped, as asked for with --skip-smoke-test")
+        return True
+    began = time.monotonic()
+    checks = smoke.smoke(prepared, probe)
+    if failed := smoke.verdict(checks):
+        report.say(
+            f"smoke     FAILED: {failed}. Nothing was trained. Another --learning-rate or other data may help; "
+            "--skip-smoke-test begins all the same"
+        )
+        return False
+    directory.write_json(folder / "smoke.json", smoke.document(checks))
+    report.say(f"smoke     {smoke.STEPS} steps on {smoke.EXAMPLES} examples: passed ({time.monotonic() - began:.0f} s)")
+    return True
+
+
+def _expect(prepared: Prepared, state: State, limit: deadline.Deadline, report: observers.Reporter) -> None:
+    """How long it should take: one step is timed, which being pure changes nothing."""
+    if prepared.walk.finished(state):
+        return
+    batch = prepared.stream(state)
+    began = time.monotonic()
+    prepared.step(state, batch)
+    seconds = time.monotonic() - began
+    per_token = seconds / batch.tokens.input
+    limit.expect("step", seconds)
+    limit.expect("evaluation", per_token * sum(corpus.tokens for corpus in prepared.dev.values()))
+    minutes = per_token * (prepared.budget - state.input_tokens) / 60
+    report.say(f"time      about {max(minutes, 0.1):.1f} min of training, and evaluations")
+
+
+def _surround(
+    prepared: Prepared,
+    folder: Path,
+    kept: archive.Archive,
+    report: observers.Reporter,
+    limit: deadline.Deadline,
+    probe: memory.Probe,
+    signalled: Callable[[], bool],
+) -> tuple[Walk, Hooks]:
+    """The walk, timed, and what surrounds it: files, console, clock, signals and monitors."""
+    config, budget, walk = prepared.config, prepared.budget, prepared.walk
+    clock = observers.TrainingClock(time.monotonic)
+
+    def write(line: dict[str, Any]) -> None:
+        observers.append(folder / "metrics.jsonl", line)
+
+    alert = monitors.alerts(write, report.say)
+    watchers = [
+        observers.metrics_writer(write, prepared.schedule, budget, clock),
+        report.progress(budget, clock),
+        monitors.memory(probe, write, alert),
+        monitors.losses(alert),
+    ]
+
+    def evaluate_fully(state: State) -> Evaluation:
+        with clock.paused(), limit.timing("evaluation"):
+            return prepared.evaluate(state)
+
+    def step(state: State, batch: Batch) -> State:
+        with limit.timing("step"):
+            return prepared.step(state, batch)
+
+    def stop(state: State, evaluates: bool) -> str | None:
+        if state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW:
+            return f"loss or gradient not finite in {state.nonfinite.in_a_row} steps in a row"
+        if config.max_steps is not None and state.step >= config.max_steps:
+            return f"--max-steps {config.max_steps} reached"
+        if signalled():
+            return "asked to stop"
+        if deadline.asked(folder, "STOP"):
+            return "asked to stop by the file STOP"
+        if limit.too_late(evaluates=evaluates):
+            return f"--max-hours {config.max_hours:g} is near ({limit.left() / 60:.1f} min left)"
+        return None
+
+    def observe(state: State, batch: Batch) -> None:
+        for watch in watchers:
+            watch(state, batch)
+
+    def due(before: State, after: State) -> bool:
+        tenth = after.input_tokens * 10 // budget > before.input_tokens * 10 // budget
+        return tenth or after.step % config.save_every_steps == 0 or deadline.asked(folder, "SAVE")
+
+    def save(state: State) -> None:
+        with clock.paused(), limit.timing("save"):
+            kept.save(state)
+        deadline.answered(folder, "SAVE")
+
+    def look(state: State, found: Evaluation | None) -> None:
+        if found is not None or not config.quick_eval_examples or stop(state, False) is not None:
+            return
+        with clock.paused(), limit.timing("quick"):
+            quick = prepared.evaluate(state, -(-config.quick_eval_examples // len(prepared.tasks)))
+        write({"step": state.step, "event": "quick", "scores": quick.scores})
+        shown = "  ".join(f"{t} {v:.3f}" for t, v in evaluate.primary(prepared.tasks, quick.scores).items())
+        report.say(f"quick evaluation  {shown}")
+
+    hooks = Hooks(
+        stop=stop,
+        check=kept.check,
+        observe=observe,
+        evaluated=lambda state, found: write({"step": state.step, "event": "full", "scores": found.scores}),
+        due=due,
+        save=save,
+        saved=look,
+    )
+    return attrs.evolve(walk, step=step, evaluate=evaluate_fully), hooks
 
 
 @contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
+def _signals() -> Iterator[Callable[[], bool]]:
     """SIGINT and SIGTERM ask the run to finish its step, save and leave."""
     asked: list[int] = []
     previous = {s: signal.signal(s, lambda number, _: asked.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -204,140 +334,17 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _pause(report: observers.Reporter, strategy: str, argv: Sequence[str], folder: Path, state: State, why: str) -> int:
-    report.close()
-    flags = [flag for i, flag in enumerate(argv) if not _is_max_steps(argv, i)]
-    report.say(f"stopped: {why} · step {state.step}, {state.input_tokens:,} tokens · saved in {folder}")
-    report.say(f"to go on: {shlex.join(['python', '-m', f'mtlfn.experiments.{strategy}', *flags])}")
-    return RESUMABLE
-
-
-def _is_max_steps(argv: Sequence[str], i: int) -> bool:
-    named = ("--max-steps", "--max_steps")
-    return argv[i].partition("=")[0] in named or (i > 0 and argv[i - 1] in named)
-
-
-def _epochs(prepared: Prepared, state: State) -> int:
-    return state.input_tokens // prepared.corpus_tokens
-
-
-def _tenths(budget: int, state: State) -> int:
-    return state.input_tokens * 10 // budget
-
-
-def _dev(prepared: Prepared) -> dict[str, Any]:
-    return {name: dataset.dev for name, dataset in prepared.datasets.items()}
-
-
-def _mean(prepared: Prepared, scores: dict[str, dict[str, float]]) -> float:
-    primary = evaluate.primary(prepared.tasks, scores)
-    return sum(primary.values()) / len(primary)
-
-
-def _quick(prepared: Prepared, state: State, folder: Path, report: observers.Reporter) -> None:
-    """A look at part of the dev split: never touches the state, never feeds early stopping."""
-    count = -(-prepared.config.quick_eval_examples // len(prepared.tasks))
-    scores, _ = evaluate.score(prepared.model, state.params, prepared.dev, _dev(prepared), count)
-    observers.append(folder / "metrics.jsonl", {"step": state.step, "event": "quick", "scores": scores})
-    primary = evaluate.primary(prepared.tasks, scores)
-    report.say(f"quick evaluation  {'  '.join(f'{task} {value:.3f}' for task, value in primary.items())}")
-
-
-def _banner(
-    strategy: str, prepared: Prepared, folder: Path, report: observers.Reporter, state: State, resumed: bool
-) -> None:
-    """What is about to happen, and how long it should take: one step is timed, which being pure changes nothing."""
-    config, model = prepared.config, prepared.model
-    sizes = trainable_parameters(prepared)
-    frozen = sum(p.numel() for name, p in model.backbone.model.named_parameters() if "lora_" not in name)
-    report.say(f"mtlfn {strategy} · {config.gradients} · {config.weighting} weights · seed {config.seed}")
-    report.say(f"run       {folder}")
-    report.say(f"device    {model.device} · float32 · deterministic · {_threads()} threads")
-    adapters = sum(n for slot, n in sizes.items() if not slot.startswith("head/"))
-    heads = sum(n for slot, n in sizes.items() if slot.startswith("head/"))
-    report.say(
-        f"backbone  {config.backbone} ({frozen:,} frozen parameters) · {adapters:,} adapter + {heads:,} head parameters"
-    )
+def _conclude(strategy: str, prepared: Prepared, folder: Path, report: observers.Reporter, ended: Ended) -> None:
+    """Predictions, exports and the result, which is written last."""
+    # None: finished before, and stopped between the last checkpoint and the result.
+    found = ended.evaluation or prepared.evaluate(ended.state)
     for task in prepared.tasks:
-        train, dev = prepared.train[task.name], prepared.dev[task.name]
-        report.say(
-            f"task      {task.name}: level {task.level} {task.kind}, {len(train):,} training examples "
-            f"({train.tokens:,} tokens), {len(dev):,} dev examples, metric {task.metric}"
-        )
-    report.say(
-        f"batch     {config.sampling} sampling · micro-batches of up to {config.micro_batch_tokens} slots · "
-        f"sequences of up to {config.max_length} tokens"
-    )
-    report.say(
-        f"schedule  {prepared.budget:,} input tokens exactly · learning rate {config.learning_rate:g}, "
-        f"warm-up {config.warmup_ratio:.0%}, {config.decay} decay over {prepared.schedule.schedule_tokens:,} tokens"
-    )
-    if not prepared.finished(state):
-        batch = prepared.stream(state)
-        prepared.step(state, batch)
-        began = time.monotonic()
-        prepared.step(state, batch)
-        seconds = (time.monotonic() - began) / batch.tokens.input * (prepared.budget - state.input_tokens)
-        report.say(f"time      about {max(seconds / 60, 0.1):.1f} min of training, and evaluations")
-    if resumed:
-        report.say(f"resume    step {state.step}, {state.input_tokens:,} tokens, from a verified checkpoint")
-    else:
-        report.say("resume    nothing to resume: starting fresh")
-
-
-def _threads() -> int:
-    import torch
-
-    return torch.get_num_threads()
-
-
-def _result(
-    strategy: str, prepared: Prepared, state: State, scores: dict[str, dict[str, float]], seconds: float
-) -> dict[str, Any]:
-    counts = total(state.tokens.values())
-    return {
-        "experiment": strategy,
-        "digest": digest(state),
-        "identity": prepared.identity_hash,
-        "seed": prepared.config.seed,
-        "key": keys.root(prepared.config.seed),
-        "steps": state.step,
-        "tokens": {
-            "total": state.input_tokens,
-            "per_task": {t: c.input for t, c in state.tokens.items()},
-            "loss": {t: c.loss for t, c in state.tokens.items()},
-            "padded": {t: c.padded for t, c in state.tokens.items()},
-            "examples": {t: c.examples for t, c in state.tokens.items()},
-            "input_share_of_slots": counts.input / counts.padded,
-        },
-        "scores": {
-            task.name: {
-                "metric": task.metric,
-                "dev": scores[task.name][task.metric],
-                "all": scores[task.name],
-                "baselines": metrics.baselines(
-                    task, prepared.datasets[task.name].train, prepared.datasets[task.name].dev
-                ),
-            }
-            for task in prepared.tasks
-        },
-        "conflicts": observers.conflict_table(state),
-        "nonfinite_steps": state.nonfinite.total,
-        "seconds": seconds,
-    }
-
-
-def _summary(result: dict[str, Any]) -> str:
-    """The scores beside the trivial baselines, and the tokens, as a table."""
-    width = max(map(len, result["scores"]))
-    lines = [f"{'task':<{width}}  {'metric':<12} {'dev':>6}  {'baselines':<40} {'tokens':>9}"]
-    for task, score in result["scores"].items():
-        trivial = "  ".join(f"{name} {value:.3f}" for name, value in score["baselines"].items())
-        tokens = result["tokens"]["per_task"][task]
-        lines.append(f"{task:<{width}}  {score['metric']:<12} {score['dev']:>6.3f}  {trivial:<40} {tokens:>9,}")
-    lines.append(
-        f"{result['tokens']['total']:,} input tokens in {result['steps']} steps, "
-        f"{result['tokens']['input_share_of_slots']:.1%} of the slots computed; {result['seconds'] / 60:.1f} min"
-    )
-    lines.append(f"digest {result['digest']}")
-    return "\n".join(lines)
+        examples = prepared.datasets[task.name].dev
+        evaluate.write_predictions(folder / "predictions", task, "dev", examples, found.predictions[task.name])
+    export.export(prepared.model, ended.state.params, folder / "export")
+    document = texts.result(strategy, prepared, folder, ended.state, found.scores)
+    directory.write_json(folder / "tokens.json", document["tokens"])
+    directory.write_json(folder / "result.json", document)
+    report.say("\n" + texts.summary(document))
+    report.say(f"\neverything is in {folder}: result.json, metrics.jsonl, predictions/, export/<task>/ (PEFT adapters)")
+    report.say("next: another --seed, or the same on your own data: see README.md")

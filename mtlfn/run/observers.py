@@ -14,7 +14,7 @@ import torch
 from mtlfn.core.batch import Batch
 from mtlfn.core.schedule import Schedule, learning_rate
 from mtlfn.core.state import State
-from mtlfn.run.checkpoint import write_file
+from mtlfn.run.disk import write_file
 
 Observer = Callable[[State, Batch], None]
 Clock = Callable[[], float]  # seconds, from any origin, never backwards
@@ -43,18 +43,23 @@ def truncate(path: Path, step: int) -> None:
     """Drops the lines of ``metrics.jsonl`` after ``step``, and a last line that a kill left half-written."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_bytes().splitlines():
+    kept = [json.dumps(line) + "\n" for line in lines(path) if line["step"] <= step]
+    write_file(path, "".join(kept).encode())
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of ``metrics.jsonl``, without a last one that a kill left half-written."""
+    for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + b"\n")
+            found = json.loads(line)
         except ValueError:
             continue
-    write_file(path, b"".join(kept))
+        if isinstance(found, dict) and "step" in found:
+            yield found
 
 
-def metrics_writer(path: Path, schedule: Schedule, budget: int, clock: Clock) -> Observer:
-    """Appends a line a step."""
+def metrics_writer(write: Callable[[dict], None], schedule: Schedule, budget: int, clock: Clock) -> Observer:
+    """Writes a line a step."""
     began, seen = clock(), -1
     previous = began
 
@@ -79,10 +84,11 @@ def metrics_writer(path: Path, schedule: Schedule, budget: int, clock: Clock) ->
             "nonfinite": state.nonfinite.total,
             "seconds_per_step": now - previous,
             "tokens_per_second": rate,
+            "examples_per_second": batch.tokens.examples / max(now - previous, 1e-9),
             "eta_seconds": (budget - total) / rate,
         }
         previous = now
-        append(path, line)
+        write(line)
 
     return observe
 

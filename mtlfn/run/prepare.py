@@ -18,7 +18,9 @@ from mtlfn.data import sampler, sources, store, stream
 from mtlfn.data.task import Dataset, Task, label_counts
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.strategy import STRATEGIES
+from mtlfn.run import batch_size, evaluate, kaggle
 from mtlfn.run.config import Config, UsageError, default_cache, digest, identity, micro_batch_slots, task_names
+from mtlfn.run.walk import Evaluation, Walk
 
 
 @frozen(eq=False)
@@ -29,7 +31,7 @@ class Prepared:
         config: with every default that depends on the data filled in.
         tasks, datasets: in canonical order.
         train, dev: tokenised splits.
-        model, stream, step: the parts of the walk.
+        model, stream, step: the parts of the walk. ``step_config``: hyper-parameters of the step.
         budget: input tokens at which the run ends, if no early stopping ends it before.
         identity: what the run directory belongs to; ``identity_hash`` is its SHA-256.
     """
@@ -42,7 +44,7 @@ class Prepared:
     model: model.Model
     stream: stream.Stream
     step: step.Step
-    schedule: Schedule
+    step_config: step.StepConfig
     budget: int
     identity: dict[str, Any]
 
@@ -55,16 +57,47 @@ class Prepared:
         """Input tokens of one epoch: all training data once."""
         return sum(corpus.tokens for corpus in self.train.values())
 
+    @property
+    def schedule(self) -> Schedule:
+        return self.step_config.schedule
+
     def start(self) -> State:
         """The state before the first step."""
-        key = keys.root(self.config.seed)
-        names = tuple(task.name for task in self.tasks)
-        return state.init(key, model.init_params(self.model, key), names, patience=self.config.patience)
+        return _start(self.config, self.model)
 
-    def finished(self, current: State) -> bool:
-        """Budget met exactly; or, with --max-epochs, patience at its end."""
-        stopped = self.config.max_epochs is not None and current.progress.patience_left == 0
-        return stopped or current.input_tokens == self.budget
+    def step_with(self, schedule: Schedule) -> step.Step:
+        """The step with another schedule of the learning rate."""
+        return _step(attrs.evolve(self.step_config, schedule=schedule), self.model)
+
+    def evaluate(self, current: State, count: int | None = None) -> Evaluation:
+        """Evaluation of a state on ``count`` dev examples of each task, or all."""
+        gold = {name: dataset.dev for name, dataset in self.datasets.items()}
+        scores, predicted = evaluate.score(self.model, current.params, self.dev, gold, count)
+        primary = evaluate.primary(self.tasks, scores)
+        return Evaluation(scores, sum(primary.values()) / len(primary), predicted)
+
+    @property
+    def walk(self) -> Walk:
+        return Walk(
+            start=self.start,
+            stream=self.stream,
+            step=self.step,
+            evaluate=self.evaluate,
+            budget=self.budget,
+            epoch_tokens=self.corpus_tokens,
+            early_stopping=self.config.max_epochs is not None,
+            patience=self.config.patience,
+        )
+
+
+def _start(config: Config, built: model.Model) -> State:
+    key = keys.root(config.seed)
+    names = tuple(task.name for task in built.tasks)
+    return state.init(key, model.init_params(built, key), names, patience=config.patience)
+
+
+def _step(config: step.StepConfig, built: model.Model) -> step.Step:
+    return step.build(config, partial(model.losses, built), built.reach)
 
 
 def prepare(strategy_name: str, config: Config) -> Prepared:
@@ -109,14 +142,6 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     budget = config.budget_tokens
     if config.max_epochs is not None:
         budget = config.max_epochs * sum(corpus.tokens for corpus in train.values())
-    config = attrs.evolve(
-        config,
-        tasks=",".join(datasets),
-        gradients=gradients,
-        read_out_layer=built.read_out,
-        micro_batch_tokens=config.micro_batch_tokens
-        or micro_batch_slots(budget, sampler.per_step(config.sampling, config.micro_batches, len(tasks))),
-    )
     schedule = Schedule(
         peak=config.learning_rate,
         schedule_tokens=config.schedule_tokens or budget,
@@ -131,6 +156,15 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         sigma_learning_rate=config.sigma_learning_rate,
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
+    )
+    slots = config.micro_batch_tokens
+    if slots is None:
+        wanted = micro_batch_slots(budget, sampler.per_step(config.sampling, config.micro_batches, len(tasks)))
+        slots = batch_size.search(
+            batch_size.attempt(_step(step_config, built), _start(config, built), train, device), wanted
+        )
+    config = attrs.evolve(
+        config, tasks=",".join(datasets), gradients=gradients, read_out_layer=built.read_out, micro_batch_tokens=slots
     )
     stream_config = stream.StreamConfig(
         budget_tokens=budget,
@@ -147,8 +181,8 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         dev=dev,
         model=built,
         stream=stream.build(stream_config, train),
-        step=step.build(step_config, partial(model.losses, built), built.reach),
-        schedule=schedule,
+        step=_step(step_config, built),
+        step_config=step_config,
         budget=budget,
         identity=identity(config, **facts),
     )
@@ -207,4 +241,4 @@ def resolve_directory(config: Config, strategy_name: str) -> Path:
     if config.output_dir is not None:
         return config.output_dir
     settings = identity(config, data_dir=str(config.data_dir or ""))
-    return Path("results") / f"{strategy_name}-{digest(settings)[:8]}"
+    return kaggle.results() / f"{strategy_name}-{digest(settings)[:8]}"

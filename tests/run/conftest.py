@@ -45,9 +45,12 @@ def warm(bert: Path, data: Path, cache: Path) -> Path:
 
 @pytest.fixture
 def go(bert: Path, data: Path, warm: Path, capfd: pytest.CaptureFixture) -> Go:
-    """Runs S3b on two tasks with a budget of 500 tokens; flags come on top, ``None`` takes a default flag away."""
+    """Runs S3b on two tasks with a budget of 500 tokens; flags come on top, ``None`` takes a default flag away.
 
-    def run(*flags: object, **named: object) -> Ended:
+    Without the smoke test, unless ``smoke`` asks for it.
+    """
+
+    def run(*flags: object, smoke: bool = False, **named: object) -> Ended:
         settings = {
             "backbone": bert,
             "tasks": "bc5cdr_disease,ddi",
@@ -57,6 +60,8 @@ def go(bert: Path, data: Path, warm: Path, capfd: pytest.CaptureFixture) -> Go:
             "micro_batch_tokens": 64,
             "quick_eval_examples": 0,
         }
+        if not smoke:
+            flags = ("--skip-smoke-test", *flags)
         argv = [
             part
             for name, value in {**settings, **named}.items()

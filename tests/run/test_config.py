@@ -134,6 +134,9 @@ OTHER = {
     "weight_decay": 0.5,
     "clip_norm": 0.5,
     "max_steps": 3,
+    "max_hours": 3.0,
+    "accept_environment": True,
+    "skip_smoke_test": True,
     "save_every_steps": 3,
     "quick_eval_examples": 3,
     "device": "cpu",
@@ -172,7 +175,8 @@ def test_the_identity_holds_the_facts_and_its_digest_follows_it():
 def test_what_is_not_identity_is_where_and_how_a_run_is_watched():
     """Spelt out, so that nothing more leaves the identity unnoticed."""
     where = {"output_dir", "cache_dir", "data_dir", "device", "threads"}
-    assert where | {"max_steps", "save_every_steps", "quick_eval_examples"} == NOT_IDENTITY
+    how = {"max_steps", "max_hours", "save_every_steps", "quick_eval_examples", "accept_environment", "skip_smoke_test"}
+    assert where | how == NOT_IDENTITY
     assert {a.name for a in attrs.fields(Config)} >= NOT_IDENTITY
 
 

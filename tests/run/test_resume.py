@@ -11,14 +11,16 @@ import sys
 import time
 from pathlib import Path
 
+import attrs
 import pytest
 
 from mtlfn.run import checkpoint, observers
+from mtlfn.run.prepare import Prepared
 from tests.run.test_run import lines, result, steps
 
 # Dropout is on by default; uncertainty and PCGrad carry state of their own from step to step.
 HARD = {"weighting": "uncertainty", "gradients": "pcgrad", "lora_dropout": 0.2, "learning_rate": 0.01}
-TIMES = ("seconds_per_step", "tokens_per_second", "eta_seconds")
+TIMES = ("seconds_per_step", "tokens_per_second", "examples_per_second", "eta_seconds")
 
 
 def untimed(folder: Path) -> list[dict]:
@@ -153,7 +155,7 @@ def test_stopped_between_the_last_checkpoint_and_the_result(go, out, whole):
     shutil.rmtree(folder / "predictions")
     assert go(**HARD, engine="merged", output_dir=folder).code == 0
     found, expected = result(folder), result(reference)
-    del found["seconds"], expected["seconds"]
+    del found["training_seconds"], expected["training_seconds"]
     assert found == expected
     assert untimed(folder) == untimed(reference)
 
@@ -180,10 +182,8 @@ def test_early_stopping_stops_and_resumes_exactly(go, out):
 
 
 def test_epochs_end_at_their_number_when_scores_keep_rising(go, out, monkeypatch):
-    from mtlfn.run import loop
-
-    rising = iter(range(100))
-    monkeypatch.setattr(loop, "_mean", lambda *_: next(rising) / 100)
+    rising, evaluate = iter(range(100)), Prepared.evaluate
+    monkeypatch.setattr(Prepared, "evaluate", lambda *args: attrs.evolve(evaluate(*args), mean=next(rising) / 100))
     folder = out / "epochs"
     assert go(max_epochs=2, patience=1, budget_tokens=None, output_dir=folder).code == 0
     about = json.loads((folder / "data.json").read_text())
@@ -199,7 +199,7 @@ def test_a_cache_that_is_cold_or_warm_makes_no_other_run(go, out, tmp_path):
         assert ended.code == 75, ended.err
 
 
-@pytest.mark.parametrize("there", [["data.json"], ["data.json", "env.json"], ["config.json.tmp-1"]])
+@pytest.mark.parametrize("there", [["lock"], ["data.json", "lock"], ["config.json.tmp-1"]])
 def test_killed_before_the_first_file_was_complete_a_run_can_start(go, out, whole, tmp_path, there):
     reference, folder = whole(engine="merged"), tmp_path / "begun"
     folder.mkdir()

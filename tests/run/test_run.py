@@ -148,9 +148,12 @@ def test_the_directory_says_where_everything_comes_from(full, data, bert):
     config, env, about = (json.loads((full / f"{name}.json").read_text()) for name in ("config", "env", "data"))
     assert config["hash"] == result(full)["identity"]
     assert config["identity"]["strategy"] == "s3b"
-    assert env["packages"]["torch"] == torch.__version__
-    assert env["threads"] == torch.get_num_threads()
-    assert env["deterministic"] is True
+    must = env["must_match"]
+    assert must["packages"]["torch"] == torch.__version__
+    assert must["threads"] == torch.get_num_threads()
+    assert must["switches"]["deterministic"] is True
+    assert must["hashes"]["config"] == config["hash"]
+    assert len(must["canary"]) == 64
     assert set(about) == set(tiny.JSONL_TASKS)
     assert about["hoc"]["source"] == str(data / "hoc")
     assert about["hoc"]["train"]["examples"] == 24
@@ -186,7 +189,7 @@ def test_two_runs_give_the_same_digest_and_another_seed_another(go, out, engine)
         found.append(result(folder))
     one, two, three = found
     assert one["digest"] == two["digest"] != three["digest"]
-    del one["seconds"], two["seconds"]
+    del one["training_seconds"], two["training_seconds"]
     assert one == two
     assert contents(out / f"{engine}-one" / "export") == contents(out / f"{engine}-two" / "export")
 

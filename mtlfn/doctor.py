@@ -1,0 +1,8 @@
+"""``python -m mtlfn.doctor [options of a run]``: would this run go well here? See ``mtlfn.run.doctor``."""
+
+import sys
+
+from mtlfn.run.command import doctor
+
+if __name__ == "__main__":
+    sys.exit(doctor())

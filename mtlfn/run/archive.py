@@ -1,0 +1,106 @@
+"""What a run leaves on the disk to go on from: its checkpoints, and the ledger that says what they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+from attrs import define, field, frozen
+
+from mtlfn.core.state import State, digest
+from mtlfn.run import checkpoint, ledger
+from mtlfn.run.checkpoint import Saved
+from mtlfn.run.disk import REAL, Disk, sweep
+
+
+class Diverged(Exception):
+    """A step came to another digest than the ledger has for it: the run did not repeat."""
+
+
+@frozen
+class Place:
+    """Where a run keeps its state, and what it belongs to (the hash of its configuration)."""
+
+    folder: Path
+    identity: str
+    disk: Disk = REAL
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger.jsonl"
+
+
+@define
+class Archive:
+    """The open archive of a run: the one that writes it holds the lines of its ledger."""
+
+    place: Place
+    entries: tuple[ledger.Entry, ...] = ()
+    ahead: dict[int, ledger.Entry] = field(factory=dict)  # steps the run has been at before, beyond where it is now
+
+    def save(self, state: State) -> Saved:
+        """A verified checkpoint, then its line in the ledger."""
+        saved = checkpoint.save(self.place.checkpoints, state, self.place.identity, self.place.disk)
+        if saved.digest not in ledger.digests(self.entries).get(state.step, ()):
+            self._write(ledger.entry(state, self._last(), saved.leaves))
+        return saved
+
+    def check(self, state: State) -> None:
+        """Compares a state with the line that an earlier attempt wrote at this step, if one did."""
+        there = self.ahead.pop(state.step, None)
+        if there is not None and (found := ledger.entry(state, "")).digest != there.digest:
+            leaf = ledger.first_difference(there, checkpoint.leaf_digests(state))
+            raise Diverged(
+                f"step {state.step} was reached before with digest {there.digest} and now with {found.digest}; "
+                f"the first tensor or field that differs is {leaf}. What was there is as it was"
+            )
+
+    def accept(self, state: State, change: str) -> State:
+        """The state with a change of environment in its lineage; the ledger has it from now on."""
+        state = _broken(state, change)
+        self._write(ledger.entry(state, self._last(), accepted=change))
+        self.ahead = {}
+        return state
+
+    def _last(self) -> str:
+        return self.entries[-1].hash if self.entries else self.place.identity
+
+    def _write(self, new: ledger.Entry) -> None:
+        self.entries = ledger.write(self.place.ledger, self.entries, new, self.place.disk)
+
+
+def restore(place: Place, start: State, warn: Callable[[str], None]) -> tuple[Archive, State | None]:
+    """The archive, cleared of what an interrupted writer left, and the newest state in it that is intact.
+
+    ledger.Broken where the ledger was altered.
+    """
+    sweep(place.folder)
+    sweep(place.checkpoints)
+    entries = ledger.read(place.ledger, place.identity)
+    known = ledger.digests(entries)
+    state = checkpoint.load_newest(place.checkpoints, start, place.identity, warn, known)
+    archive = Archive(place, entries)
+    reached = -1 if state is None else state.step
+    archive.ahead = {step: e for step, e in ledger.current(entries).items() if step > reached}
+    if state is None:
+        return archive, None
+    if digest(state) not in known.get(state.step, ()):  # stopped between a checkpoint and its line
+        archive._write(ledger.entry(state, archive._last()))
+    return archive, with_breaks(state, entries)
+
+
+def with_breaks(state: State, entries: tuple[ledger.Entry, ...]) -> State:
+    """The state with the changes of environment that were accepted at its step, where it lacks them."""
+    for change in ledger.breaks(entries).get(state.step, ()):
+        if change not in state.lineage.breaks:
+            state = _broken(state, change)
+    return state
+
+
+def _broken(state: State, change: str) -> State:
+    return attrs.evolve(state, lineage=attrs.evolve(state.lineage, breaks=(*state.lineage.breaks, change)))

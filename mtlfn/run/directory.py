@@ -1,0 +1,122 @@
+"""The run directory: what it belongs to, who may write it, and the settings it was made with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from mtlfn.run import archive, ledger
+from mtlfn.run.command import MISMATCH
+from mtlfn.run.config import Config, UsageError, identity, settings
+from mtlfn.run.disk import TEMPORARY, write_file
+from mtlfn.run.prepare import Prepared, describe_data
+
+LOCK = "lock"
+BEGUN = (LOCK, "data.json")  # what a run that was killed while it began has left at most
+
+
+class Mismatch(Exception):
+    """The run directory belongs to something else, or did not repeat; the message names the difference."""
+
+    exit_code = MISMATCH
+
+
+def check_settings(folder: Path, config: Config, strategy: str) -> None:
+    """Compares the settings with those of the run directory, before anything slow happens."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output-dir {folder}: is a file; name a folder")
+    if not (folder / "config.json").exists():
+        if folder.exists() and any(p.name not in BEGUN and TEMPORARY not in p.name for p in folder.iterdir()):
+            raise Mismatch(f"--output-dir {folder}: not empty and not a run of mtlfn; name another folder")
+        return
+    # Settings whose default depends on the data are compared later, when they are known.
+    asked = {k: v for k, v in identity(config, strategy=strategy).items() if v not in (None, "", 0)}
+    _compare(folder, recorded(folder)["identity"], json.loads(json.dumps(asked)), subset=True)
+
+
+def recorded(folder: Path) -> dict[str, Any]:
+    """``config.json``: "identity" (what the directory belongs to), "settings" (the whole configuration), "command"."""
+    try:
+        found = json.loads((folder / "config.json").read_text())
+        dict(found["identity"]), dict(found["settings"]), str(found["experiment"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Mismatch(f"--output-dir {folder}: config.json cannot be read; name another folder") from None
+    return found
+
+
+def with_recorded_size(folder: Path, config: Config) -> Config:
+    """The configuration with the micro-batch size that was found when the run began, if it began and none is given."""
+    if config.micro_batch_tokens is not None or not (folder / "config.json").exists():
+        return config
+    return attrs.evolve(config, micro_batch_tokens=recorded(folder)["identity"]["micro_batch_tokens"])
+
+
+def make(folder: Path) -> None:
+    """The folder, if it can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / LOCK).touch()
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def claim(folder: Path, strategy: str, prepared: Prepared, argv: Sequence[str]) -> None:
+    """Writes what the directory belongs to, or checks that it belongs to this run."""
+    path, here = folder / "config.json", json.loads(json.dumps(prepared.identity))
+    if path.exists():
+        _compare(folder, recorded(folder)["identity"], here)
+        return
+    try:
+        write_json(folder / "data.json", describe_data(prepared))
+        write_json(
+            path,
+            {
+                "experiment": strategy,
+                "identity": here,
+                "hash": prepared.identity_hash,
+                "settings": settings(prepared.config),
+                "command": list(argv),
+            },
+        )
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def check_identity(folder: Path, prepared: Prepared) -> None:
+    """Mismatch where what was prepared is not the run in the directory."""
+    _compare(folder, recorded(folder)["identity"], json.loads(json.dumps(prepared.identity)))
+
+
+def place(folder: Path, prepared: Prepared) -> archive.Place:
+    """Where the run keeps its state."""
+    return archive.Place(folder, prepared.identity_hash)
+
+
+def broken(error: ledger.Broken) -> Mismatch:
+    """What to say of a ledger that was altered."""
+    return Mismatch(f"{error}. To go on without it, move ledger.jsonl away: the next checkpoint begins a new one")
+
+
+def write_json(path: Path, document: Any) -> None:
+    """A JSON file that is there in full or not at all."""
+    write_file(path, (json.dumps(document, indent=1) + "\n").encode())
+
+
+def _unwritable(folder: Path, error: OSError) -> UsageError:
+    return UsageError(f"--output-dir {folder}: cannot be written ({error.strerror}); name another folder")
+
+
+def _compare(folder: Path, there: dict[str, Any], here: dict[str, Any], subset: bool = False) -> None:
+    # Hashes of the data last: another setting explains more.
+    for name in sorted(here if subset else {*there, *here}, key=lambda name: (name == "data", name)):
+        if name == "tasks" and subset:
+            continue
+        if there.get(name) != here.get(name):
+            raise Mismatch(
+                f"--output-dir {folder}: it holds a run of another configuration: {name} is {there.get(name)!r} there "
+                f"and {here.get(name)!r} now; name another folder, or give the settings of that run to resume it"
+            )

@@ -1,0 +1,157 @@
+"""The disk as a writer sees it: one method a system call, so that a test can stop, fill or forget it at any of them.
+
+What is built from these calls is there in full or not at all: written beside its place, fsynced, renamed, and the
+folder fsynced. A name that holds ``TEMPORARY`` is never read; ``sweep`` removes what an interrupted writer left.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+TEMPORARY = ".tmp-"
+
+
+class Disk:
+    """The real one. Every method is one call that can fail with OSError."""
+
+    def create(self, path: Path) -> int:
+        """A new, empty file, open for writing."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+
+    def open_end(self, path: Path) -> int:
+        """An existing file, open for writing at its end."""
+        return os.open(path, os.O_WRONLY | os.O_APPEND)
+
+    def open_folder(self, path: Path) -> int:
+        """A folder, open to be fsynced."""
+        return os.open(path, os.O_RDONLY)
+
+    def write(self, handle: int, data: memoryview) -> int:
+        """The number of bytes written, perhaps fewer than given."""
+        return os.write(handle, data)
+
+    def fsync(self, handle: int) -> None:
+        os.fsync(handle)
+
+    def close(self, handle: int) -> None:
+        os.close(handle)
+
+    def mkdir(self, path: Path) -> None:
+        os.mkdir(path)
+
+    def rename(self, source: Path, target: Path) -> None:
+        os.rename(source, target)
+
+    def unlink(self, path: Path) -> None:
+        os.unlink(path)
+
+    def rmdir(self, path: Path) -> None:
+        os.rmdir(path)
+
+
+REAL = Disk()
+
+
+def write_file(path: Path, data: bytes, disk: Disk = REAL) -> None:
+    """Puts a file in its place, over an older one if there is one."""
+    scratch = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
+    try:
+        _write(scratch, data, disk)
+        disk.rename(scratch, path)
+    except OSError:
+        _forget(scratch)
+        raise
+    sync(path.parent, disk)
+
+
+def write_folder(target: Path, files: Mapping[str, bytes], disk: Disk = REAL) -> None:
+    """Puts a folder with these files in its place; an older one of the same name is taken away just before."""
+    scratch = target.with_name(f"{target.name}{TEMPORARY}{os.getpid()}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        disk.mkdir(scratch)
+        for name, data in files.items():
+            _write(scratch / name, data, disk)
+        sync(scratch, disk)
+        if target.exists():
+            remove_folder(target, disk)
+        disk.rename(scratch, target)
+    except OSError:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    sync(target.parent, disk)
+
+
+def append(path: Path, data: bytes, disk: Disk = REAL) -> None:
+    """Adds to the end of a file that exists; returns once it is on the disk."""
+    handle = disk.open_end(path)
+    try:
+        _write_all(handle, data, disk)
+    finally:
+        disk.close(handle)
+
+
+def remove_folder(target: Path, disk: Disk = REAL) -> None:
+    """Takes a folder of files out of sight in one call, then deletes it."""
+    scratch = target.with_name(f"{target.name}{TEMPORARY}{os.getpid()}-old")
+    shutil.rmtree(scratch, ignore_errors=True)
+    disk.rename(target, scratch)
+    for path in sorted(scratch.iterdir()):
+        disk.unlink(path)
+    disk.rmdir(scratch)
+
+
+def sync(folder: Path, disk: Disk = REAL) -> None:
+    """Fsyncs the names in a folder."""
+    handle = disk.open_folder(folder)
+    try:
+        disk.fsync(handle)
+    finally:
+        disk.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what interrupted writers left in a folder."""
+    for orphan in folder.glob(f"*{TEMPORARY}*"):
+        _forget(orphan)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Holds the lock file; False where another process holds it. The kernel drops it when the process ends."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:  # a file system that knows no locks
+            pass
+        yield True
+
+
+def _write(path: Path, data: bytes, disk: Disk) -> None:
+    handle = disk.create(path)
+    try:
+        _write_all(handle, data, disk)
+    finally:
+        disk.close(handle)
+
+
+def _write_all(handle: int, data: bytes, disk: Disk) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[disk.write(handle, left) :]
+    disk.fsync(handle)
+
+
+def _forget(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

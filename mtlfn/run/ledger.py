@@ -1,0 +1,136 @@
+"""The ledger: a line for every checkpoint, each sealed with the hash of the one before. It is only ever added to.
+
+A line says which state the run was in after which step. A run that goes back (its newest checkpoint was damaged) and
+comes to the same step again must come to the same digest; replay compares with it. An accepted change of environment
+is a line too: what was written for later steps before it no longer holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import attrs
+from attrs import frozen
+
+from mtlfn.core.state import State, combined, leaf_digests
+from mtlfn.run.disk import REAL, Disk, append, write_file
+
+LEAF = 8  # hexadecimal digits kept of each leaf's SHA-256: enough to name the leaf that differs
+
+
+class Broken(ValueError):
+    """A ledger that was altered; the message names the line."""
+
+
+@frozen(kw_only=True)
+class Entry:
+    """One line.
+
+    Attributes:
+        step, tokens: where the run stood.
+        digest: of the whole state. ``leaves``: the first digits of each leaf's, in canonical order.
+        accepted: the change of environment that this line records, else "".
+        previous: hash of the line before; of the first: the hash of the run's configuration.
+        hash: SHA-256 of everything above.
+    """
+
+    step: int
+    tokens: int
+    digest: str
+    leaves: str
+    accepted: str = ""
+    previous: str
+    hash: str = ""
+
+    def sealed(self) -> Entry:
+        """The entry with its hash."""
+        content = attrs.asdict(self, filter=lambda a, _: a.name != "hash")
+        return attrs.evolve(self, hash=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest())
+
+
+def entry(state: State, previous: str, leaves: Mapping[str, str] | None = None, accepted: str = "") -> Entry:
+    """The line for a state; ``leaves``: its leaf digests where they are known."""
+    leaves = leaf_digests(state) if leaves is None else leaves
+    return Entry(
+        step=state.step,
+        tokens=state.input_tokens,
+        digest=combined(leaves),
+        leaves="".join(d[:LEAF] for d in leaves.values()),
+        accepted=accepted,
+        previous=previous,
+    ).sealed()
+
+
+def read(path: Path, identity: str) -> tuple[Entry, ...]:
+    """The lines in order, their chain verified; Broken names the first that does not fit.
+
+    A last line without its end is what a kill leaves of a line being written: it is not there.
+    """
+    if not path.exists():
+        return ()
+    found: list[Entry] = []
+    lines = path.read_bytes().split(b"\n")[:-1]
+    for number, line in enumerate(lines, 1):
+        try:
+            made = Entry(**json.loads(line))
+            sealed = made.sealed()
+        except (ValueError, TypeError):
+            raise Broken(f"{path}, line {number}: is no line of a ledger") from None
+        if made.hash != sealed.hash:
+            raise Broken(f"{path}, line {number} (step {made.step}): was altered, its hash does not fit its content")
+        if made.previous != (found[-1].hash if found else identity):
+            raise Broken(f"{path}, line {number} (step {made.step}): does not follow the line before it")
+        found.append(made)
+    return tuple(found)
+
+
+def write(path: Path, entries: tuple[Entry, ...], new: Entry, disk: Disk = REAL) -> tuple[Entry, ...]:
+    """Adds a line on the disk; ``entries``: all that ``read`` found there. What a kill left of a line goes first."""
+    whole = b"".join(_line(e) for e in entries)
+    if not path.exists() or path.stat().st_size != len(whole):
+        write_file(path, whole, disk)
+    append(path, _line(new), disk)
+    return (*entries, new)
+
+
+def _line(made: Entry) -> bytes:
+    return (json.dumps(attrs.asdict(made)) + "\n").encode()
+
+
+def current(entries: Iterable[Entry]) -> dict[int, Entry]:
+    """Step -> the line that holds for it, in the order of steps."""
+    out: dict[int, Entry] = {}
+    for made in entries:
+        if made.accepted:
+            out = {step: e for step, e in out.items() if step <= made.step}
+        out[made.step] = made
+    return dict(sorted(out.items()))
+
+
+def digests(entries: Iterable[Entry]) -> dict[int, set[str]]:
+    """Step -> every digest that a line has for it."""
+    out: dict[int, set[str]] = {}
+    for made in entries:
+        out.setdefault(made.step, set()).add(made.digest)
+    return out
+
+
+def breaks(entries: Iterable[Entry]) -> dict[int, tuple[str, ...]]:
+    """Step -> the changes of environment that were accepted there and still hold."""
+    out: dict[int, tuple[str, ...]] = {}
+    for made in entries:
+        if made.accepted:
+            out = {step: texts for step, texts in out.items() if step <= made.step}
+            out[made.step] = (*out.get(made.step, ()), made.accepted)
+    return out
+
+
+def first_difference(made: Entry, leaves: Mapping[str, str]) -> str | None:
+    """The first leaf whose digest is not the one in the line; None where all agree."""
+    written = [made.leaves[i : i + LEAF] for i in range(0, len(made.leaves), LEAF)]
+    if len(written) != len(leaves):
+        return f"(the line has {len(written)} leaves, the state {len(leaves)})"
+    return next((path for old, (path, new) in zip(written, leaves.items(), strict=True) if new[:LEAF] != old), None)

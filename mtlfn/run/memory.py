@@ -1,0 +1,76 @@
+"""Memory in use: NVML on a GPU, the resident set on a CPU. A probe is a function, so that tests bring their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import torch
+from attrs import frozen
+
+
+@frozen
+class Reading:
+    """Bytes in use and bytes in all, of the device that trains; the resident set of this process beside it."""
+
+    used: int
+    total: int
+    resident: int
+
+
+Probe = Callable[[], Reading]
+
+
+def probe(device: torch.device) -> Probe:
+    """The probe of a device. Without NVML (some containers hide it) torch's own counters stand in."""
+    process = psutil.Process()
+    if device.type != "cuda":
+
+        def read_cpu() -> Reading:
+            resident = process.memory_info().rss
+            return Reading(resident, psutil.virtual_memory().total, resident)
+
+        return read_cpu
+    handle = _handle(device)
+
+    def read_gpu() -> Reading:
+        if handle is None:
+            free, total = torch.cuda.mem_get_info(device)
+            return Reading(total - free, total, process.memory_info().rss)
+        import pynvml
+
+        about = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        return Reading(int(about.used), int(about.total), process.memory_info().rss)
+
+    return read_gpu
+
+
+def driver_version() -> str | None:
+    """The version of the NVIDIA driver, where NVML tells it."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        found = pynvml.nvmlSystemGetDriverVersion()
+    except pynvml.NVMLError:
+        return None
+    return found.decode() if isinstance(found, bytes) else str(found)
+
+
+def _handle(device: torch.device) -> Any:
+    """NVML's handle of a CUDA device, found by its UUID: CUDA_VISIBLE_DEVICES renumbers devices, NVML does not."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        return pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}".encode())
+    except pynvml.NVMLError:
+        return None
+
+
+def free(device: torch.device) -> int:
+    """Bytes that could still be taken on the device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available

@@ -1,0 +1,143 @@
+"""The smoke test: 50 real steps on 100 examples, to find in half a minute what would spoil a night.
+
+Nothing of it enters the run: it begins from the run's first state and its last state is thrown away.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from mtlfn.core import state as states
+from mtlfn.core.batch import Batch
+from mtlfn.core.gradients import Reach
+from mtlfn.core.schedule import Schedule
+from mtlfn.core.state import State
+from mtlfn.core.step import Step
+from mtlfn.data.collate import collate
+from mtlfn.data.store import Corpus
+from mtlfn.data.stream import evaluation_batches
+from mtlfn.run.evaluate import quick_subset
+from mtlfn.run.memory import Probe
+from mtlfn.run.prepare import Prepared
+
+STEPS = 50
+EXAMPLES = 100  # of all tasks together
+SLOTS = 128  # padded slots of a micro-batch, at most
+ENDS = 10  # the mean loss of the last so many steps must be lower than that of the first
+GROWTH = 0.25  # memory may grow by this share after the first steps ...
+GROWTH_BYTES = 256 * 2**20  # ... or by so much
+
+
+class SmokeFailed(Exception):
+    """The smoke test found something; the message says what."""
+
+
+@frozen
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def smoke(prepared: Prepared, probe: Probe) -> tuple[Check, ...]:
+    """The smoke test of a prepared run, at its own learning rate without warm-up or decay."""
+    rate = Schedule(peak=prepared.schedule.peak, schedule_tokens=1, warmup_ratio=0.0, decay="constant")
+    slots = min(SLOTS, prepared.config.micro_batch_tokens or SLOTS)
+    batches = tiny_batches(prepared.train, slots)
+    trained = {s: n for s, n in prepared.model.reach.items()}
+    return check(prepared.step_with(rate), prepared.start(), batches, trained, probe)
+
+
+def tiny_batches(corpora: Mapping[str, Corpus], slots: int) -> Callable[[int], Batch]:
+    """Step -> a batch with a micro-batch of every task, of ``EXAMPLES`` examples that come round again and again."""
+    each = max(EXAMPLES // len(corpora), 1)
+    rounds = {
+        task: [collate(c, e.tolist()) for e in evaluation_batches(c, quick_subset(task, len(c), each), slots)]
+        for task, c in corpora.items()
+    }
+
+    def batch(step: int) -> Batch:
+        return Batch(tuple(made[step % len(made)] for made in rounds.values()), {})
+
+    return batch
+
+
+def check(
+    step: Step, start: State, batches: Callable[[int], Batch], reach: Reach, probe: Probe, steps: int = STEPS
+) -> tuple[Check, ...]:
+    """Steps through the batches and looks at everything; ``reach`` names the tensors that must get a gradient."""
+    before = states.digest(start)
+    state, losses, memory = start, [], []
+    for i in range(steps):
+        batch = batches(i)
+        state = step(state, attrs.evolve(batch, cursors=state.cursors))
+        losses.append([v for v in state.last.loss.values() if v is not None])
+        if i in (steps // 5, steps - 1):
+            memory.append(probe().used)
+    again = step(start, attrs.evolve(batches(0), cursors=start.cursors))
+    once_more = step(start, attrs.evolve(batches(0), cursors=start.cursors))
+    return (
+        _finite(state, losses),
+        _falling(losses),
+        _reached(state, reach),
+        Check(
+            "the step is pure",
+            states.digest(start) == before and states.digest(again) == states.digest(once_more),
+            "the first state is as it was, and the first step gives the same state again",
+        ),
+        _round_trip(state),
+        _flat(memory),
+    )
+
+
+def verdict(checks: tuple[Check, ...]) -> str | None:
+    """What failed, in words; None where nothing did."""
+    failed = [f"{c.name}: {c.detail}" for c in checks if not c.passed]
+    return "; ".join(failed) or None
+
+
+def _finite(state: State, losses: list[list[float]]) -> Check:
+    wrong = state.nonfinite.total
+    good = wrong == 0 and all(math.isfinite(v) for row in losses for v in row)
+    return Check("losses and gradients are finite", good, f"{wrong} of {len(losses)} steps were not")
+
+
+def _falling(losses: list[list[float]]) -> Check:
+    means = [sum(row) / len(row) for row in losses if row]
+    ends = min(ENDS, max(len(means) // 2, 1))
+    first, last = sum(means[:ends]) / ends, sum(means[-ends:]) / ends
+    return Check("the loss falls", last < first, f"from {first:.4g} to {last:.4g} on the same {EXAMPLES} examples")
+
+
+def _reached(state: State, reach: Reach) -> Check:
+    squares = state.optimizer.square
+    names = [(slot, name) for slot, tensors in reach.items() for name in tensors]
+    dead = [f"{slot}|{name}" for slot, name in names if not bool((squares[slot][name] != 0).any())]
+    detail = f"{len(names) - len(dead)} of {len(names)}" + (f", not {', '.join(islice(dead, 3))}" if dead else "")
+    return Check("every trainable tensor gets a gradient", not dead, detail)
+
+
+def _round_trip(state: State) -> Check:
+    began = time.monotonic()
+    same = states.digest(states.decode(states.encode(state), state)) == states.digest(state)
+    return Check("saved and loaded, the state is the same", same, f"in {time.monotonic() - began:.2f} s")
+
+
+def _flat(memory: list[int]) -> Check:
+    early, late = memory[0], memory[-1]
+    good = late - early <= max(GROWTH * early, GROWTH_BYTES)
+    return Check("memory is flat", good, f"{early / 2**20:,.0f} MB, then {late / 2**20:,.0f} MB")
+
+
+def document(checks: tuple[Check, ...]) -> dict[str, Any]:
+    """What ``smoke.json`` says."""
+    return {"skipped": False, "passed": verdict(checks) is None, "checks": [attrs.asdict(c) for c in checks]}

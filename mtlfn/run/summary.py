@@ -1,0 +1,129 @@
+"""What a run says of itself: the banner before it, the result and its summary after it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mtlfn.core import keys
+from mtlfn.core.state import State, digest
+from mtlfn.core.tokens import total
+from mtlfn.data import metrics
+from mtlfn.run import observers
+from mtlfn.run.prepare import Prepared, trainable_parameters
+from mtlfn.run.walk import Scores
+
+
+def banner(strategy: str, prepared: Prepared, folder: Path) -> list[str]:
+    """What is about to happen, line by line."""
+    import torch
+
+    config, model = prepared.config, prepared.model
+    sizes = trainable_parameters(prepared)
+    frozen = sum(p.numel() for name, p in model.backbone.model.named_parameters() if "lora_" not in name)
+    adapters = sum(n for slot, n in sizes.items() if not slot.startswith("head/"))
+    heads = sum(n for slot, n in sizes.items() if slot.startswith("head/"))
+    said = [
+        f"mtlfn {strategy} · {config.gradients} · {config.weighting} weights · seed {config.seed}",
+        f"run       {folder}",
+        f"device    {model.device} · float32 · deterministic · {torch.get_num_threads()} threads",
+        f"backbone  {config.backbone} ({frozen:,} frozen parameters) · "
+        f"{adapters:,} adapter + {heads:,} head parameters",
+    ]
+    for task in prepared.tasks:
+        train, dev = prepared.train[task.name], prepared.dev[task.name]
+        said.append(
+            f"task      {task.name}: level {task.level} {task.kind}, {len(train):,} training examples "
+            f"({train.tokens:,} tokens), {len(dev):,} dev examples, metric {task.metric}"
+        )
+    schedule = prepared.schedule
+    return [
+        *said,
+        f"batch     {config.sampling} sampling · micro-batches of up to {config.micro_batch_tokens} slots · "
+        f"sequences of up to {config.max_length} tokens",
+        f"schedule  {prepared.budget:,} input tokens exactly · learning rate {config.learning_rate:g}, "
+        f"warm-up {config.warmup_ratio:.0%}, {config.decay} decay over {schedule.schedule_tokens:,} tokens",
+    ]
+
+
+def going_on(strategy: str, argv: Sequence[str]) -> str:
+    """The command that goes on with a stopped run."""
+    flags = [flag for i, flag in enumerate(argv) if not _is_max_steps(argv, i)]
+    return shlex.join(["python", "-m", f"mtlfn.experiments.{strategy}", *flags])
+
+
+def _is_max_steps(argv: Sequence[str], i: int) -> bool:
+    named = ("--max-steps", "--max_steps")
+    return argv[i].partition("=")[0] in named or (i > 0 and argv[i - 1] in named)
+
+
+def result(strategy: str, prepared: Prepared, folder: Path, state: State, scores: Scores) -> dict[str, Any]:
+    """What ``result.json`` says."""
+    counts = total(state.tokens.values())
+    lines = list(observers.lines(folder / "metrics.jsonl"))
+    return {
+        "experiment": strategy,
+        "digest": digest(state),
+        "identity": prepared.identity_hash,
+        "seed": prepared.config.seed,
+        "key": keys.root(prepared.config.seed),
+        "steps": state.step,
+        "tokens": {
+            "total": state.input_tokens,
+            "per_task": {t: c.input for t, c in state.tokens.items()},
+            "loss": {t: c.loss for t, c in state.tokens.items()},
+            "padded": {t: c.padded for t, c in state.tokens.items()},
+            "examples": {t: c.examples for t, c in state.tokens.items()},
+            "input_share_of_slots": counts.input / counts.padded,
+        },
+        "scores": {
+            task.name: {
+                "metric": task.metric,
+                "dev": scores[task.name][task.metric],
+                "all": scores[task.name],
+                "baselines": metrics.baselines(
+                    task, prepared.datasets[task.name].train, prepared.datasets[task.name].dev
+                ),
+            }
+            for task in prepared.tasks
+        },
+        "conflicts": observers.conflict_table(state),
+        "nonfinite_steps": state.nonfinite.total,
+        "alerts": [
+            {key: line[key] for key in ("step", "kind", "message")} for line in lines if line.get("event") == "alert"
+        ],
+        "environment_breaks": list(state.lineage.breaks),
+        "smoke_test": smoke_test(folder),
+        "training_seconds": sum(line["seconds_per_step"] for line in lines if "event" not in line),
+    }
+
+
+def smoke_test(folder: Path) -> str:
+    """How the smoke test ended: "passed", "skipped" or, in a directory that has lost its file, "unknown"."""
+    try:
+        found = json.loads((folder / "smoke.json").read_text())
+        return "skipped" if found["skipped"] else "passed"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "unknown"
+
+
+def summary(found: dict[str, Any]) -> str:
+    """The scores beside the trivial baselines, and the tokens, as a table."""
+    width = max(map(len, found["scores"]))
+    lines = [f"{'task':<{width}}  {'metric':<12} {'dev':>6}  {'baselines':<40} {'tokens':>9}"]
+    for task, score in found["scores"].items():
+        trivial = "  ".join(f"{name} {value:.3f}" for name, value in score["baselines"].items())
+        tokens = found["tokens"]["per_task"][task]
+        lines.append(f"{task:<{width}}  {score['metric']:<12} {score['dev']:>6.3f}  {trivial:<40} {tokens:>9,}")
+    lines += [f"ALERT {each['kind']} at step {each['step']}: {each['message']}" for each in found["alerts"]]
+    lines += [f"environment changed, {change}" for change in found["environment_breaks"]]
+    lines.append(
+        f"{found['tokens']['total']:,} input tokens in {found['steps']} steps, "
+        f"{found['tokens']['input_share_of_slots']:.1%} of the slots computed; "
+        f"{found['training_seconds'] / 60:.1f} min of training"
+    )
+    lines.append(f"digest {found['digest']}")
+    return "\n".join(lines)
