@@ -49,7 +49,7 @@ def victim(argv: Sequence[str]) -> int:
         try:
             yield
         finally:
-            print(SIGN + "step", file=sys.stderr, flush=True)
+            print(SIGN + "between", file=sys.stderr, flush=True)
 
     def within(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any, **named: Any) -> Any:
@@ -67,10 +67,9 @@ def victim(argv: Sequence[str]) -> int:
 
     for name in ("create", "write", "fsync", "rename", "unlink", "rmdir"):
         setattr(disk.Disk, name, slow(getattr(disk.Disk, name), 0.001))
-    loop.advance = slow(loop.advance, 0.01)
+    loop.advance = within("step", slow(loop.advance, 0.02))
     Archive.save = within("save", Archive.save)
     Prepared.evaluate = within("evaluation", Prepared.evaluate)
-    loop.train = within("step", loop.train)
     loop._conclude = within("export", loop._conclude)
     return main("s3b", "A victim.", argv)
 

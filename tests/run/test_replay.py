@@ -1,0 +1,141 @@
+"""Replay finds every segment equal on an honest run, and names step and tensor where something was changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mtlfn.core import state as states
+from mtlfn.run import checkpoint, ledger
+from mtlfn.run.command import replay
+
+HARD = {"weighting": "uncertainty", "lora_dropout": 0.2, "learning_rate": 0.01, "save_every_steps": 2}
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("replayed")
+
+
+@pytest.fixture
+def finished(go, out, tmp_path) -> Path:
+    """A copy of a finished run."""
+    if not (out / "run").exists():
+        assert go(**HARD, output_dir=out / "run").code == 0
+    return Path(shutil.copytree(out / "run", tmp_path / "run"))
+
+
+@pytest.fixture
+def again(capfd):
+    """Replays with these flags; exit code and what it said."""
+
+    def run(*flags: object) -> tuple[int, str]:
+        capfd.readouterr()
+        code = replay(list(map(str, flags)))
+        captured = capfd.readouterr()
+        return code, captured.out + captured.err
+
+    return run
+
+
+def test_every_segment_of_an_honest_run_is_equal(finished, again):
+    code, said = again(finished, "--all")
+    lines = (finished / "ledger.jsonl").read_text().splitlines()
+    assert code == 0, said
+    assert said.count("\nequal ") == len(lines) > 2
+    assert f"all {len(lines)} segments are equal" in said
+    assert json.loads((finished / "result.json").read_text())["digest"] in said
+
+
+def test_a_segment_begins_at_a_checkpoint(finished, again):
+    code, said = again(finished)
+    assert code == 0, said
+    assert "in 1 segments" in said
+    steps = [json.loads(line)["step"] for line in (finished / "ledger.jsonl").read_text().splitlines()]
+    code, said = again(finished, "--from", steps[0], "--to", steps[1])
+    assert code == 0, said
+    assert f"equal     steps {steps[0]} to {steps[1]}" in said
+    for flags in (("--from", 99), ("--to", 99), ("--from", steps[1], "--to", steps[0])):
+        code, said = again(finished, *flags)
+        assert code == 2
+        assert "Traceback" not in said
+
+
+def test_one_flipped_bit_in_a_checkpoint_is_reported(finished, again):
+    path = checkpoint.steps(finished / "checkpoints")[-1] / "state.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    code, said = again(finished)
+    assert code == 4
+    assert path.parent.name in said
+    assert "not what was written" in said
+
+
+def test_one_flipped_bit_in_the_ledger_is_reported(finished, again):
+    path = finished / "ledger.jsonl"
+    data = bytearray(path.read_bytes())
+    data[60] ^= 1
+    path.write_bytes(data)
+    code, said = again(finished, "--all")
+    assert code == 4
+    assert "line 1" in said
+
+
+def test_a_forged_run_is_found_by_its_first_step_and_tensor(finished, again):
+    """The whole ledger written anew for a state that one tensor was changed in: only replay can tell."""
+    path, identity = finished / "ledger.jsonl", json.loads((finished / "config.json").read_text())["hash"]
+    entries, forged = ledger.read(path, identity), ()
+    path.unlink()
+    for made in entries:
+        leaves = made.leaves
+        if made == entries[1]:  # as if params|shared|... had been another: its digits change
+            leaves = leaves[:-8] + "00000000"
+        previous = forged[-1].hash if forged else identity
+        digest = made.digest if leaves == made.leaves else "0" * 64
+        new = ledger.Entry(step=made.step, tokens=made.tokens, digest=digest, leaves=leaves, previous=previous).sealed()
+        forged = ledger.write(path, forged, new)
+    code, said = again(finished, "--all")
+    assert code == 4
+    assert f"the first step that differs is step {entries[1].step}, the first tensor or field tokens|ddi|padded" in said
+
+
+def test_metrics_that_were_edited_are_reported_with_their_step(finished, again):
+    path = finished / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    chosen = next(line for line in lines if line["step"] == 2 and "event" not in line)
+    chosen["loss"]["ddi"] += 1e-9
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    code, said = again(finished, "--all")
+    assert code == 4
+    assert "step 2 (loss)" in said
+
+
+def test_a_run_whose_arithmetic_changed_is_told_by_step_and_tensor(finished, again, monkeypatch):
+    """From its third step on the optimiser does something else."""
+    from mtlfn.core import step
+
+    optimise = step._optimize
+
+    def other(config, state, advanced, updates):
+        after = optimise(config, state, advanced, updates)
+        if advanced.step == 3:
+            after.params["shared"][min(after.params["shared"])].view(-1)[0] += 1e-4
+        return after
+
+    monkeypatch.setattr(step, "_optimize", other)
+    code, said = again(finished, "--all")
+    assert code == 4
+    assert "the first step that differs is step 4 (" in said
+    assert "params|" in said or "optimizer|" in said
+    assert "equal     steps 0 to 2" in said
+
+
+def test_what_is_no_run_is_said(tmp_path, again):
+    code, said = again(tmp_path)
+    assert code == 2
+    assert "config.json" in said
+    assert states.SEPARATOR == "|"
