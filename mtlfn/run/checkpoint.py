@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+from safetensors import SafetensorError
 
 from mtlfn.core.state import SCHEMA, State, StateMismatch, combined, decode, digest, encode, leaf_digests
 from mtlfn.run.disk import REAL, Disk, remove_folder, write_folder
@@ -62,35 +63,42 @@ def save(folder: Path, state: State, identity: str, disk: Disk = REAL) -> Saved:
     return Saved(target, manifest["digest"], found)
 
 
-def read(target: Path, identity: str) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Manifest and files of a checkpoint whose content is what was written; Damaged says what is wrong."""
+def _read(target: Path, identity: str) -> tuple[dict[str, Any], dict[str, bytes], dict[str, str]]:
+    """Manifest, files and what their SHA-256 should be; Damaged where this is no checkpoint of this run and version."""
     try:
         manifest = json.loads((target / MANIFEST).read_bytes())
-        files = {name: (target / name).read_bytes() for name in manifest["files"]}
-        wrong = [name for name, data in files.items() if _sha(data) != manifest["files"][name]["sha256"]]
+        sums = {name: entry["sha256"] for name, entry in manifest["files"].items()}
+        files = {name: (target / name).read_bytes() for name in sums}
         schema, written_by, step, _ = (manifest[key] for key in ("schema", "identity", "step", "digest"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"{target.name}: {type(error).__name__}: {error}") from None
-    if wrong:
-        raise Damaged(f"{target.name}: the content of {wrong[0]} is not what was written")
     if not isinstance(schema, int) or schema > SCHEMA:
         raise Damaged(f"{target.name}: schema {schema}, this version reads schema {SCHEMA}")
     if written_by != identity:
         raise Damaged(f"{target.name}: written by a run of another configuration")
     if target.name != f"step-{step:08d}":
         raise Damaged(f"{target.name}: it holds step {step}; the folder was renamed or copied")
-    return manifest, files
+    return manifest, files, sums
 
 
 def load(target: Path, like: State, identity: str) -> State:
     """The state in a checkpoint; Damaged says why there is none."""
-    manifest, files = read(target, identity)
-    try:
-        state = decode(files, like)
-    except (StateMismatch, KeyError, ValueError, TypeError) as error:
-        raise Damaged(f"{target.name}: {error}") from None
+    manifest, files, sums = _read(target, identity)
+    with ThreadPoolExecutor(1) as beside:  # hashing releases the interpreter lock
+        hashed = beside.submit(lambda: {name: _sha(data) for name, data in files.items()})
+        state, found, failure = None, "", None
+        try:
+            state = decode(files, like)
+            found = digest(state)
+        except (StateMismatch, SafetensorError, KeyError, ValueError, TypeError) as error:
+            failure = error
+        wrong = [name for name, sha in hashed.result().items() if sha != sums[name]]
+    if wrong:
+        raise Damaged(f"{target.name}: the content of {wrong[0]} is not what was written")
+    if state is None:
+        raise Damaged(f"{target.name}: {failure}")
     # A state of an older schema has another digest by now; its files were verified.
-    if manifest["schema"] == SCHEMA and digest(state) != manifest["digest"]:
+    if manifest["schema"] == SCHEMA and found != manifest["digest"]:
         raise Damaged(f"{target.name}: the state's digest is not the one written")
     return state
 
