@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 from attrs import define, field, frozen
 
-from mtlfn.core.state import State, digest
+from mtlfn.core.state import State, combined, leaf_digests
 from mtlfn.run import checkpoint, ledger
 from mtlfn.run.checkpoint import Saved
 from mtlfn.run.disk import REAL, Disk, sweep
@@ -53,11 +53,13 @@ class Archive:
     def check(self, state: State) -> None:
         """Compares a state with the line that an earlier attempt wrote at this step, if one did."""
         there = self.ahead.pop(state.step, None)
-        if there is not None and (found := ledger.entry(state, "")).digest != there.digest:
-            leaf = ledger.first_difference(there, checkpoint.leaf_digests(state))
+        if there is None:
+            return
+        leaves = leaf_digests(state)
+        if (found := combined(leaves)) != there.digest:
             raise Diverged(
-                f"step {state.step} was reached before with digest {there.digest} and now with {found.digest}; "
-                f"the first tensor or field that differs is {leaf}. What was there is as it was"
+                f"step {state.step} was reached before with digest {there.digest} and now with {found}; the first "
+                f"tensor or field that differs is {ledger.first_difference(there, leaves)}. What was there is as it was"
             )
 
     def accept(self, state: State, change: str) -> State:
@@ -89,7 +91,7 @@ def restore(place: Place, start: State, warn: Callable[[str], None]) -> tuple[Ar
     archive.ahead = {step: e for step, e in ledger.current(entries).items() if step > reached}
     if state is None:
         return archive, None
-    if digest(state) not in known.get(state.step, ()):  # stopped between a checkpoint and its line
+    if state.step not in known:  # stopped between a checkpoint and its line
         archive._write(ledger.entry(state, archive._last()))
     return archive, with_breaks(state, entries)
 

@@ -66,9 +66,9 @@ def make(folder: Path) -> None:
 
 def claim(folder: Path, strategy: str, prepared: Prepared, argv: Sequence[str]) -> None:
     """Writes what the directory belongs to, or checks that it belongs to this run."""
-    path, here = folder / "config.json", json.loads(json.dumps(prepared.identity))
+    path = folder / "config.json"
     if path.exists():
-        _compare(folder, recorded(folder)["identity"], here)
+        check_identity(folder, prepared)
         return
     try:
         write_json(folder / "data.json", describe_data(prepared))
@@ -76,7 +76,7 @@ def claim(folder: Path, strategy: str, prepared: Prepared, argv: Sequence[str]) 
             path,
             {
                 "experiment": strategy,
-                "identity": here,
+                "identity": prepared.identity,
                 "hash": prepared.identity_hash,
                 "settings": settings(prepared.config),
                 "command": list(argv),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from mtlfn.core.state import State
 from mtlfn.run import archive, checkpoint, ledger
 from mtlfn.run.checkpoint import Damaged
-from mtlfn.run.disk import TEMPORARY, write_file
+from mtlfn.run.disk import write_file, write_folder
 
 SIGN = "KAGGLE_KERNEL_RUN_TYPE"  # set in every notebook, interactive or not
 ROOT = "MTLFN_KAGGLE_ROOT"  # instead of /kaggle
@@ -70,6 +69,4 @@ def _copy(target: Path, entries: tuple[ledger.Entry, ...], place: archive.Place)
     for each in checkpoint.steps(target.parent):  # the best one too, and those to fall back on
         copied = place.checkpoints / each.name
         if not copied.exists():
-            scratch = copied.with_name(f"{each.name}{TEMPORARY}{os.getpid()}")
-            shutil.copytree(each, scratch)
-            os.rename(scratch, copied)
+            write_folder(copied, {p.name: p.read_bytes() for p in each.iterdir() if p.is_file()})

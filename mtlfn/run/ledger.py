@@ -89,8 +89,9 @@ def read(path: Path, identity: str) -> tuple[Entry, ...]:
 
 def write(path: Path, entries: tuple[Entry, ...], new: Entry, disk: Disk = REAL) -> tuple[Entry, ...]:
     """Adds a line on the disk; ``entries``: all that ``read`` found there. What a kill left of a line goes first."""
-    whole = b"".join(_line(e) for e in entries)
-    if not path.exists() or path.stat().st_size != len(whole):
+    there = path.read_bytes() if path.exists() else None
+    whole = (there or b"")[: (there or b"").rfind(b"\n") + 1]
+    if there != whole:
         write_file(path, whole, disk)
     append(path, _line(new), disk)
     return (*entries, new)

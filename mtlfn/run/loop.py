@@ -146,11 +146,11 @@ def _run(
     argv: Sequence[str],
     limit: deadline.Deadline,
 ) -> int:
-    place, walk = directory.place(folder, prepared), prepared.walk
+    place, walk, start = directory.place(folder, prepared), prepared.walk, prepared.start()
     if kaggle.here():
-        kaggle.bring_back(place, walk.start(), report.say)
-    kept, resumed = archive.restore(place, walk.start(), report.say)
-    state = walk.start() if resumed is None else resumed
+        kaggle.bring_back(place, start, report.say)
+    kept, resumed = archive.restore(place, start, report.say)
+    state = start if resumed is None else resumed
     check_params(prepared.model, state.params)
     probe = memory.probe(prepared.model.device)
     state = _same_environment(prepared, folder, kept, state)

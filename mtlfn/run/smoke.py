@@ -36,10 +36,6 @@ GROWTH = 0.25  # memory may grow by this share after the first steps ...
 GROWTH_BYTES = 256 * 2**20  # ... or by so much
 
 
-class SmokeFailed(Exception):
-    """The smoke test found something; the message says what."""
-
-
 @frozen
 class Check:
     """One thing that was looked at."""
@@ -54,8 +50,7 @@ def smoke(prepared: Prepared, probe: Probe) -> tuple[Check, ...]:
     rate = Schedule(peak=prepared.schedule.peak, schedule_tokens=1, warmup_ratio=0.0, decay="constant")
     slots = min(SLOTS, prepared.config.micro_batch_tokens or SLOTS)
     batches = tiny_batches(prepared.train, slots)
-    trained = {s: n for s, n in prepared.model.reach.items()}
-    return check(prepared.step_with(rate), prepared.start(), batches, trained, probe)
+    return check(prepared.step_with(rate), prepared.start(), batches, prepared.model.reach, probe)
 
 
 def tiny_batches(corpora: Mapping[str, Corpus], slots: int) -> Callable[[int], Batch]:

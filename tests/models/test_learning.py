@@ -27,14 +27,15 @@ def test_a_few_examples_are_fitted(bert, cache, task, engine):
     count = min(EXAMPLES, len(corpus))
     batch = Batch((collate(corpus, range(count)),), {})
     config = stepping.StepConfig(
-        schedule=Schedule(peak=1e-2, schedule_tokens=10**9, warmup_ratio=0.0, decay="constant"),
+        schedule=Schedule(peak=2e-2, schedule_tokens=10**9, warmup_ratio=0.0, decay="constant"),
         engine=engine,
         weight_decay=0.0,
+        clip_norm=1.0,
     )
     run = stepping.build(config, tiny.loss_of(built), built.reach)
     current = state.init(tiny.KEY, model.init_params(built, tiny.KEY), (task,))
     first = None
-    for _ in range(120):
+    for _ in range(80):
         current = run(current, batch)
         first = first or current.last.loss[task]
         if current.last.loss[task] < 0.01:
