@@ -80,6 +80,7 @@ class Victim:
     def __init__(self, argv: Sequence[str]) -> None:
         self.phases: list[str] = ["start-up"]
         self.said: list[str] = []
+        self.began, self.startup = time.monotonic(), 0.0  # seconds until it left the first phase
         command = [sys.executable, __file__, "--victim", *argv]
         # Complaints and phases come through one pipe, so that what was said last is where it was killed.
         own = {**os.environ, "HF_HUB_OFFLINE": "1"}
@@ -91,6 +92,7 @@ class Victim:
     def _listen(self) -> None:
         for line in self.process.stderr:
             if line.startswith(SIGN):
+                self.startup = self.startup or time.monotonic() - self.began
                 self.phases.append(line.removeprefix(SIGN).strip())
             else:
                 self.said.append(line)
@@ -123,11 +125,12 @@ class Victim:
         return None
 
 
-def run(argv: Sequence[str]) -> None:
-    """A victim that nobody kills; raises where it does not finish."""
+def run(argv: Sequence[str]) -> float:
+    """A victim that nobody kills; the seconds of its start-up. Raises where it does not finish."""
     ended = Victim(argv)
     if (code := ended.wait()) != 0:
         raise SystemExit(f"the undisturbed command ended with {code}:\n{''.join(ended.said[-20:])}")
+    return ended.startup
 
 
 def outcome(folder: Path) -> tuple[str, dict[int, str]]:
@@ -139,9 +142,7 @@ def outcome(folder: Path) -> tuple[str, dict[int, str]]:
 def matrix(argv: Sequence[str], kills: int, random_: random.Random, work: Path, visits: int) -> Counter[str]:
     """Kills victims of one command until there were enough; how many kills landed in each phase."""
     reference = work / "never-killed"
-    began = time.monotonic()
-    run([*argv, "--output-dir", str(reference)])
-    startup = (time.monotonic() - began) / 2
+    startup = run([*argv, "--output-dir", str(reference)])
     digest, ledger = outcome(reference)
     print(f"never killed: digest {digest}, {len(ledger)} checkpoints", flush=True)
     landed: Counter[str] = Counter()

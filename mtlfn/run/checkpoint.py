@@ -18,7 +18,7 @@ from attrs import frozen
 from safetensors import SafetensorError
 
 from mtlfn.core.state import SCHEMA, State, StateMismatch, combined, decode, digest, encode, leaf_digests
-from mtlfn.run.disk import REAL, Disk, remove_folder, write_folder
+from mtlfn.run.disk import REAL, Disk, make_folder, remove_folder, write_folder
 
 MANIFEST = "manifest.json"
 KEPT = 2  # newest checkpoints kept beside the best
@@ -40,7 +40,7 @@ class Saved:
 
 def save(folder: Path, state: State, identity: str, disk: Disk = REAL) -> Saved:
     """Writes ``folder/step-N``, verifies it, then prunes older ones. ``identity``: hash of the run's configuration."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, disk)
     target = folder / f"step-{state.step:08d}"
     with ThreadPoolExecutor(1) as beside:  # hashing releases the interpreter lock
         hashed = beside.submit(leaf_digests, state)

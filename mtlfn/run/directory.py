@@ -12,7 +12,7 @@ import attrs
 from mtlfn.run import archive, ledger
 from mtlfn.run.command import MISMATCH
 from mtlfn.run.config import Config, UsageError, identity, settings
-from mtlfn.run.disk import TEMPORARY, write_file
+from mtlfn.run.disk import TEMPORARY, make_folder, write_file
 from mtlfn.run.prepare import Prepared, describe_data
 
 LOCK = "lock"
@@ -58,7 +58,7 @@ def with_recorded_size(folder: Path, config: Config) -> Config:
 def make(folder: Path) -> None:
     """The folder, if it can be written."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         (folder / LOCK).touch()
     except OSError as error:
         raise _unwritable(folder, error) from None

@@ -69,6 +69,18 @@ def write_file(path: Path, data: bytes, disk: Disk = REAL) -> None:
     sync(path.parent, disk)
 
 
+def make_folder(path: Path, disk: Disk = REAL) -> None:
+    """Makes a folder and those above it that are missing; their names are on the disk."""
+    if path.is_dir():
+        return
+    make_folder(path.parent, disk)
+    try:
+        disk.mkdir(path)
+    except FileExistsError:  # made by another process just now, or a file, which the next call says
+        return
+    sync(path.parent, disk)
+
+
 def write_folder(target: Path, files: Mapping[str, bytes], disk: Disk = REAL) -> None:
     """Puts a folder with these files in its place; an older one of the same name is taken away just before."""
     scratch = target.with_name(f"{target.name}{TEMPORARY}{os.getpid()}")

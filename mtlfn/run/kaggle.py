@@ -9,7 +9,7 @@ from pathlib import Path
 from mtlfn.core.state import State
 from mtlfn.run import archive, checkpoint, ledger
 from mtlfn.run.checkpoint import Damaged
-from mtlfn.run.disk import write_file, write_folder
+from mtlfn.run.disk import make_folder, write_file, write_folder
 
 SIGN = "KAGGLE_KERNEL_RUN_TYPE"  # set in every notebook, interactive or not
 ROOT = "MTLFN_KAGGLE_ROOT"  # instead of /kaggle
@@ -60,7 +60,7 @@ def bring_back(place: archive.Place, start: State, say: Callable[[str], None]) -
 
 def _copy(target: Path, entries: tuple[ledger.Entry, ...], place: archive.Place) -> None:
     source = target.parent.parent
-    place.checkpoints.mkdir(parents=True, exist_ok=True)
+    make_folder(place.checkpoints)
     for name in CARRIED:
         if (source / name).is_file():
             write_file(place.folder / name, (source / name).read_bytes())

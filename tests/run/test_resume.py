@@ -14,8 +14,12 @@ from pathlib import Path
 import attrs
 import pytest
 
+from mtlfn.core.state import digest
 from mtlfn.run import checkpoint, observers
+from mtlfn.run.config import Config
+from mtlfn.run.loop import load
 from mtlfn.run.prepare import Prepared
+from mtlfn.run.walk import advance
 from tests.run.test_run import lines, result, steps
 
 # Dropout is on by default; uncertainty and PCGrad carry state of their own from step to step.
@@ -62,6 +66,31 @@ def test_stopping_after_every_step_ends_in_the_same_digest(go, out, whole, engin
     assert result(folder)["digest"] == result(reference)["digest"]
     assert untimed(folder) == untimed(reference)
     assert len(checkpoint.steps(folder / "checkpoints")) <= 3
+
+
+@pytest.mark.parametrize("engine", ["merged", "loop"])
+def test_saved_at_every_step_and_resumed_from_every_one_the_whole_tail_is_equal(bert, data, warm, tmp_path, engine):
+    """Thirty states of the real model, three passes over its data; every one is loaded, and every one after it made."""
+    config = Config(
+        backbone=str(bert), tasks="bc5cdr_disease,ddi", data_dir=data, cache_dir=warm, budget_tokens=1500,
+        micro_batch_tokens=32, engine=engine, **HARD,
+    )  # fmt: skip
+    walk = load("s3b", config).walk
+    saved, expected = [], []
+    state = walk.start()
+    while not walk.finished(state):
+        saved.append(checkpoint.save(tmp_path / str(state.step), state, "an identity").path)
+        expected.append(digest(state))
+        state, _ = advance(walk, state, walk.stream(state))
+    expected.append(digest(state))
+    assert len(saved) >= 25
+    for step, path in enumerate(saved):
+        state = checkpoint.load(path, walk.start(), "an identity")
+        tail = [digest(state)]
+        while not walk.finished(state):
+            state, _ = advance(walk, state, walk.stream(state))
+            tail.append(digest(state))
+        assert tail == expected[step:]
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
