@@ -27,6 +27,19 @@ SCHEMA = 1  # raised whenever a field or its meaning changes; the step from the 
 # schema -> what turns the leaves (path -> value) of a state of that schema into those of the next
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
+SAFETENSORS = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
 
 class StateMismatch(ValueError):
     """A serialised state does not fit the state expected; the message names the leaf."""
@@ -212,8 +225,7 @@ def combined(digests: Mapping[str, str]) -> str:
 
 def _canonical(path: str, leaf: Any) -> tuple[str, bytes | memoryview]:
     if isinstance(leaf, Tensor):
-        flat = leaf.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        return f"{leaf.dtype}{list(leaf.shape)}", flat.numpy().data
+        return f"{leaf.dtype}{list(leaf.shape)}", _bytes(leaf)
     if isinstance(leaf, float):
         return "float", struct.pack(">d", leaf)
     if leaf is None or isinstance(leaf, bool | int | str):
@@ -223,25 +235,43 @@ def _canonical(path: str, leaf: Any) -> tuple[str, bytes | memoryview]:
     raise TypeError(f"{path}: a {type(leaf).__name__} cannot be part of a state")
 
 
+def _bytes(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor in C order; no copy where it lies so on the CPU."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
 def encode(state: State) -> dict[str, bytes]:
     """The state as files: tensors as safetensors, the rest as JSON. No pickle."""
-    from safetensors.torch import save
+    return {name: b"".join(parts) for name, parts in pieces(state).items()}
 
+
+def pieces(state: State) -> dict[str, list[bytes | memoryview]]:
+    """The files of ``encode``, each as what it is joined of: the tensors on the CPU are not copied."""
     tensors, rest = {}, {}
     for path, leaf in leaves(state):
         if isinstance(leaf, Tensor):
-            tensors[path] = _alone(leaf.detach().cpu())
+            tensors[path] = leaf
         else:
             rest[path] = {"nan": struct.pack(">d", leaf).hex()} if leaf != leaf else leaf  # JSON drops a NaN's sign
     document = json.dumps({"schema": SCHEMA, "leaves": rest}, indent=0, sort_keys=True)
-    return {"state.safetensors": save(tensors), "state.json": document.encode()}
+    return {"state.safetensors": _safetensors(tensors), "state.json": [document.encode()]}
 
 
-def _alone(tensor: Tensor) -> Tensor:
-    """A contiguous tensor that shares its storage with no other, as safetensors wants them."""
-    if tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes:
-        return tensor
-    return tensor.clone(memory_format=torch.contiguous_format)
+def _safetensors(tensors: Mapping[str, Tensor]) -> list[bytes | memoryview]:
+    """A file of https://github.com/huggingface/safetensors (format): length of the header, JSON header, data.
+
+    Its library joins everything in memory first, which took longer than to hash and to write it
+    (scripts/bench_costs.py). Wide types come first, so that every tensor is aligned.
+    """
+    header, data, at = {}, [], 0
+    for path in sorted(tensors, key=lambda path: (-tensors[path].element_size(), path)):
+        raw = _bytes(tensors[path])
+        kind, shape = SAFETENSORS[tensors[path].dtype], list(tensors[path].shape)
+        header[path] = {"dtype": kind, "shape": shape, "data_offsets": [at, at := at + raw.nbytes]}
+        data.append(raw)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return [len(text).to_bytes(8, "little"), text, *data]
 
 
 def decode(files: Mapping[str, bytes], like: State) -> State:

@@ -9,19 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from attrs import frozen
 from safetensors import SafetensorError
 
-from mtlfn.core.state import SCHEMA, State, StateMismatch, combined, decode, digest, encode, leaf_digests
-from mtlfn.run.disk import REAL, Disk, make_folder, remove_folder, write_folder
+from mtlfn.core.state import SCHEMA, State, StateMismatch, combined, decode, digest, leaf_digests, pieces
+from mtlfn.run.disk import REAL, Buffer, Disk, make_folder, remove_folder, write_folder
 
 MANIFEST = "manifest.json"
 KEPT = 2  # newest checkpoints kept beside the best
+CHUNK = 2**18  # bytes that are hashed, written and read at once
 NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -42,25 +44,66 @@ def save(folder: Path, state: State, identity: str, disk: Disk = REAL) -> Saved:
     """Writes ``folder/step-N``, verifies it, then prunes older ones. ``identity``: hash of the run's configuration."""
     make_folder(folder, disk)
     target = folder / f"step-{state.step:08d}"
+    parts, sums = pieces(state), {}
     with ThreadPoolExecutor(1) as beside:  # hashing releases the interpreter lock
         hashed = beside.submit(leaf_digests, state)
-        files = encode(state)
-        sums = {name: {"bytes": len(data), "sha256": _sha(data)} for name, data in files.items()}
-        found = hashed.result()
-    manifest = {
-        "schema": SCHEMA,
-        "identity": identity,
-        "step": state.step,
-        "digest": combined(found),
-        "files": sums,
-    }
-    files[MANIFEST] = json.dumps(manifest, indent=1).encode()
-    write_folder(target, files, disk)
-    for name, data in files.items():
-        if (target / name).read_bytes() != data:
+
+        def files() -> Iterator[tuple[str, Iterable[Buffer]]]:
+            for name, content in parts.items():
+                sha = hashlib.sha256()
+                yield name, _hashing(content, sha)
+                sums[name] = {"bytes": sum(map(len, content)), "sha256": sha.hexdigest()}
+            manifest = {
+                "schema": SCHEMA,
+                "identity": identity,
+                "step": state.step,
+                "digest": combined(hashed.result()),
+                "files": sums,
+            }
+            parts[MANIFEST] = [json.dumps(manifest, indent=1).encode()]
+            yield MANIFEST, parts[MANIFEST]
+
+        write_folder(target, files(), disk)
+    for name, content in parts.items():
+        if not _reads(target / name, content):
             raise Damaged(f"{target.name}: {name} does not read back as it was written; the disk may be failing")
     _prune(folder, target, state.progress.best_step, disk)
-    return Saved(target, manifest["digest"], found)
+    found = hashed.result()
+    return Saved(target, combined(found), found)
+
+
+def _chunks(content: Iterable[Buffer]) -> Iterator[memoryview]:
+    """The content in parts of ``CHUNK`` bytes and a last one, each in the same buffer: valid until the next."""
+    buffer, filled = memoryview(bytearray(CHUNK)), 0
+    for part in content:
+        left = memoryview(part)
+        while left:
+            taken = min(len(left), CHUNK - filled)
+            buffer[filled : filled + taken] = left[:taken]
+            left, filled = left[taken:], filled + taken
+            if filled == CHUNK:
+                yield buffer
+                filled = 0
+    if filled:
+        yield buffer[:filled]
+
+
+def _hashing(content: Iterable[Buffer], sha: Any) -> Iterator[memoryview]:
+    """The content in chunks, hashed on the way."""
+    for chunk in _chunks(content):
+        sha.update(chunk)
+        yield chunk
+
+
+def _reads(path: Path, content: Iterable[Buffer]) -> bool:
+    """Whether a file holds this content, read chunk by chunk."""
+    there = memoryview(bytearray(CHUNK))
+    with path.open("rb", buffering=0) as file:
+        for chunk in _chunks(content):
+            count = file.readinto(there[: len(chunk)])
+            if count != len(chunk) or not np.array_equal(np.frombuffer(there[:count], np.uint8), np.asarray(chunk)):
+                return False
+        return not file.read(1)
 
 
 def _read(target: Path, identity: str) -> tuple[dict[str, Any], dict[str, bytes], dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any
 
 import attrs
 
-from mtlfn.run import archive, ledger
-from mtlfn.run.command import MISMATCH
+from mtlfn.run import archive, checkpoint, ledger
+from mtlfn.run.command import MISMATCH, RESUMABLE
 from mtlfn.run.config import Config, UsageError, identity, settings
 from mtlfn.run.disk import TEMPORARY, make_folder, write_file
 from mtlfn.run.prepare import Prepared, describe_data
 
 LOCK = "lock"
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 BEGUN = (LOCK, "data.json")  # what a run that was killed while it began has left at most
 
 
@@ -23,6 +25,12 @@ class Mismatch(Exception):
     """The run directory belongs to something else, or did not repeat; the message names the difference."""
 
     exit_code = MISMATCH
+
+
+class Stopped(Exception):
+    """The disk failed while the run went on; what was saved before stands."""
+
+    exit_code = RESUMABLE
 
 
 def check_settings(folder: Path, config: Config, strategy: str) -> None:
@@ -94,6 +102,19 @@ def check_identity(folder: Path, prepared: Prepared) -> None:
 def place(folder: Path, prepared: Prepared) -> archive.Place:
     """Where the run keeps its state."""
     return archive.Place(folder, prepared.identity_hash)
+
+
+def stopped(folder: Path, error: OSError | checkpoint.Damaged) -> Exception:
+    """What to raise where the disk refused a write; an error that is not the disk's comes back as it is."""
+    if isinstance(error, OSError) and error.errno not in DISK_ERRORS:
+        return error
+    saved = checkpoint.steps(folder / "checkpoints")
+    stands = f"the checkpoint of step {checkpoint.step_of(saved[-1])} stands" if saved else "nothing was saved yet"
+    what = error.strerror if isinstance(error, OSError) else str(error)
+    return Stopped(
+        f"--output-dir {folder}: {what}. The run stopped; {stands}. Free some space or mend the disk, and give the "
+        "same command again"
+    )
 
 
 def broken(error: ledger.Broken) -> Mismatch:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
+Buffer = bytes | memoryview
 
 
 class Disk:
@@ -61,7 +62,7 @@ def write_file(path: Path, data: bytes, disk: Disk = REAL) -> None:
     """Puts a file in its place, over an older one if there is one."""
     scratch = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
     try:
-        _write(scratch, data, disk)
+        _write(scratch, [data], disk)
         disk.rename(scratch, path)
     except OSError:
         _forget(scratch)
@@ -81,14 +82,17 @@ def make_folder(path: Path, disk: Disk = REAL) -> None:
     sync(path.parent, disk)
 
 
-def write_folder(target: Path, files: Mapping[str, bytes], disk: Disk = REAL) -> None:
-    """Puts a folder with these files in its place; an older one of the same name is taken away just before."""
+def write_folder(target: Path, files: Iterable[tuple[str, Iterable[Buffer]]], disk: Disk = REAL) -> None:
+    """Puts a folder with these files in its place; an older one of the same name is taken away just before.
+
+    ``files``: names, each with the parts of its content; asked for one after the other, while they are written.
+    """
     scratch = target.with_name(f"{target.name}{TEMPORARY}{os.getpid()}")
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         disk.mkdir(scratch)
-        for name, data in files.items():
-            _write(scratch / name, data, disk)
+        for name, parts in files:
+            _write(scratch / name, parts, disk)
         sync(scratch, disk)
         if target.exists():
             remove_folder(target, disk)
@@ -103,7 +107,7 @@ def append(path: Path, data: bytes, disk: Disk = REAL) -> None:
     """Adds to the end of a file that exists; returns once it is on the disk."""
     handle = disk.open_end(path)
     try:
-        _write_all(handle, data, disk)
+        _write_all(handle, [data], disk)
     finally:
         disk.close(handle)
 
@@ -147,18 +151,19 @@ def locked(path: Path) -> Iterator[bool]:
         yield True
 
 
-def _write(path: Path, data: bytes, disk: Disk) -> None:
+def _write(path: Path, parts: Iterable[Buffer], disk: Disk) -> None:
     handle = disk.create(path)
     try:
-        _write_all(handle, data, disk)
+        _write_all(handle, parts, disk)
     finally:
         disk.close(handle)
 
 
-def _write_all(handle: int, data: bytes, disk: Disk) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[disk.write(handle, left) :]
+def _write_all(handle: int, parts: Iterable[Buffer], disk: Disk) -> None:
+    for part in parts:
+        left = memoryview(part)
+        while left:
+            left = left[disk.write(handle, left) :]
     disk.fsync(handle)
 
 

@@ -69,4 +69,4 @@ def _copy(target: Path, entries: tuple[ledger.Entry, ...], place: archive.Place)
     for each in checkpoint.steps(target.parent):  # the best one too, and those to fall back on
         copied = place.checkpoints / each.name
         if not copied.exists():
-            write_folder(copied, {p.name: p.read_bytes() for p in each.iterdir() if p.is_file()})
+            write_folder(copied, ((p.name, [p.read_bytes()]) for p in each.iterdir() if p.is_file()))

@@ -20,7 +20,7 @@ from attrs import frozen
 from mtlfn.core.batch import Batch
 from mtlfn.core.state import State
 from mtlfn.models.model import check_params
-from mtlfn.run import archive, deadline, directory, disk, evaluate, export, kaggle, ledger, memory, monitors, observers
+from mtlfn.run import archive, checkpoint, deadline, directory, disk, evaluate, export, kaggle, ledger, memory, monitors, observers
 from mtlfn.run import summary as texts
 from mtlfn.run.command import BUG, OK, PREFLIGHT, RESUMABLE
 from mtlfn.run.config import Config, UsageError
@@ -103,6 +103,8 @@ def run(strategy: str, config: Config, argv: Sequence[str]) -> int:
             return _run(strategy, prepared, folder, report, argv, limit)
         except (ledger.Broken, archive.Diverged) as error:
             raise (directory.broken(error) if isinstance(error, ledger.Broken) else Mismatch(str(error))) from None
+        except (OSError, checkpoint.Damaged) as error:
+            raise directory.stopped(folder, error) from None
         finally:
             report.close()
 

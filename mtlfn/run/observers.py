@@ -134,19 +134,21 @@ class Reporter:
         """An observer: a bar on a terminal, otherwise a line every ``1 / lines`` of the budget."""
         if self._stream.isatty():
             return self._show_bar(budget)
-        began, start, said = clock(), -1, -1
+        began, start, said, examples = clock(), -1, -1, 0
 
         def observe(state: State, batch: Batch) -> None:
-            nonlocal start, said
-            total = state.input_tokens
+            nonlocal start, said, examples
+            total, examples = state.input_tokens, examples + batch.tokens.examples
             if start < 0:
                 start, said = total - batch.tokens.input, (total - batch.tokens.input) * lines // budget
             if (part := total * lines // budget) > said:
                 said = part
-                rate = (total - start) / max(clock() - began, 1e-9)
+                seconds = max(clock() - began, 1e-9)
+                rate = (total - start) / seconds
                 self.say(
                     f"step {state.step:>5}  {total / budget:>4.0%}  {total:>9,} tokens  {_losses(state)}  "
-                    f"norm {state.last.grad_norm:.2f}  {rate:,.0f} tokens/s  left {_duration((budget - total) / rate)}"
+                    f"norm {state.last.grad_norm:.2f}  {rate:,.0f} tokens/s  "
+                    f"{examples / seconds:.0f} examples/s  left {_duration((budget - total) / rate)}"
                 )
 
         return observe

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mtlfn.run.disk import Disk
 from tests.run.conftest import Ended, contents
+from tests.run.test_run import result
 
 
 @pytest.fixture
@@ -150,9 +152,36 @@ def test_an_output_folder_on_a_read_only_disk(go, folder, monkeypatch):
         raise OSError(30, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "mkdir", read_only)
+        patch.setattr(Disk, "mkdir", read_only)
         ended = go(output_dir=folder)
     refused(ended, 2, f"--output-dir {folder}", "cannot be written", "Read-only file system")
+
+
+def test_a_disk_that_fills_up_stops_the_run_and_loses_nothing(go, folder, monkeypatch):
+    """The room ends in the third checkpoint; with room again, the same command ends in the digest of a run with room."""
+    assert go(output_dir=folder.with_name("roomy")).code == 0
+    room, write = 800_000, Disk.write  # of about 300,000 a checkpoint
+
+    def limited(self, handle, data):
+        nonlocal room
+        if (room := room - len(data)) < 0:
+            raise OSError(28, "No space left on device")
+        return write(self, handle, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Disk, "write", limited)
+        ended = go(output_dir=folder, save_every_steps=1)
+    assert ended.code == 75
+    assert f"--output-dir {folder}: No space left on device" in ended.message
+    assert "same command" in ended.message
+    assert "Traceback" not in ended.err
+    held = [p.name for p in sorted((folder / "checkpoints").iterdir())]
+    assert held
+    assert not [name for name in held if "tmp" in name]
+    again = go(output_dir=folder)
+    assert again.code == 0
+    assert f"resume    step {int(held[-1][5:])}" in again.out
+    assert result(folder)["digest"] == result(folder.with_name("roomy"))["digest"]
 
 
 @pytest.mark.parametrize(

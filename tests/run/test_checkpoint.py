@@ -14,10 +14,12 @@ from mtlfn.core import state as states
 from mtlfn.core.state import NonFinite, Progress, digest
 from mtlfn.run import checkpoint
 from mtlfn.run.disk import Disk, sweep, write_file
+from tests.core.families import assert_bitwise
 from tests.run.conftest import contents
 from tests.tiny import KEY, clones
 
 IDENTITY = "an identity"
+RELEASED = Path(__file__).parent / "released"
 PARAMS = {"shared": {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(-0.0)}, "head/x": {"w": torch.ones(2)}}
 
 
@@ -304,6 +306,15 @@ def test_a_state_of_an_older_schema_is_migrated_one_schema_after_the_other(tmp_p
     found, said = load(tmp_path)
     assert found is None
     assert f"schema {now}" in said[0]
+
+
+@pytest.mark.parametrize("schema", range(1, states.SCHEMA + 1))
+def test_the_checkpoint_of_every_released_schema_is_read(schema):
+    """``released/schema-N`` was written by the first release with that schema, and is never written again."""
+    found, said = load(RELEASED / f"schema-{schema}")
+    assert said == []
+    assert (found.step, found.progress, found.nonfinite) == (3, Progress(0.1, 2), NonFinite(2**40, 1))
+    assert_bitwise(found.params["shared"]["a"], at(3).params["shared"]["a"])
 
 
 def test_no_pickle_anywhere():

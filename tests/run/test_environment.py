@@ -262,14 +262,14 @@ def test_a_field_that_is_not_saved_is_missed(go, tmp_path, monkeypatch, name):
     """Whatever field of the state is dropped from what is saved, the checkpoint is refused."""
     encode = states.encode
 
-    def incomplete(state: states.State) -> dict[str, bytes]:
+    def incomplete(state: states.State) -> dict[str, list[bytes]]:
         files = encode(state)
         document = json.loads(files["state.json"])
         kept = {"leaves": {p: v for p, v in document["leaves"].items() if p.partition("|")[0] != name}}
         tensors = {p: v for p, v in load(files["state.safetensors"]).items() if p.partition("|")[0] != name}
-        return {"state.json": json.dumps({**document, **kept}).encode(), "state.safetensors": save(tensors)}
+        return {"state.json": [json.dumps({**document, **kept}).encode()], "state.safetensors": [save(tensors)]}
 
-    monkeypatch.setattr(checkpoint, "encode", incomplete)
+    monkeypatch.setattr(checkpoint, "pieces", incomplete)
     assert go(output_dir=tmp_path / "run", max_steps=1).code == 75
     ended = go(output_dir=tmp_path / "run", max_steps=1)
     assert ended.code == 75

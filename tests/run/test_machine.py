@@ -1,8 +1,8 @@
 """A rule machine over everything that can happen to a run: it always goes on to the digests of one undisturbed.
 
-Trained is the plain-tensor model of ``tests/core/tiny.py`` with dropout, uncertainty weighting, PCGrad, full evaluations
-and patience, through the real loop, archive and metrics file. The rules step, stop, kill in a step, in an evaluation
-and at any system call of a save (with and without the loss of what was not fsynced), damage the newest checkpoint,
+Trained is the plain-tensor model of ``tests/core/tiny.py`` with dropout, uncertainty weighting, PCGrad, full
+evaluations and patience, through the real loop, archive and metrics file. The rules step, stop, kill in a step, in an
+evaluation and at any system call of a save (with and without the loss of what was not fsynced), damage the newest checkpoint,
 delete old ones, tear the ledger's last line, and change how the run is watched.
 """
 
