@@ -20,7 +20,20 @@ from attrs import frozen
 from mtlfn.core.batch import Batch
 from mtlfn.core.state import State
 from mtlfn.models.model import check_params
-from mtlfn.run import archive, checkpoint, deadline, directory, disk, evaluate, export, kaggle, ledger, memory, monitors, observers
+from mtlfn.run import (
+    archive,
+    checkpoint,
+    deadline,
+    directory,
+    disk,
+    evaluate,
+    export,
+    kaggle,
+    ledger,
+    memory,
+    monitors,
+    observers,
+)
 from mtlfn.run import summary as texts
 from mtlfn.run.command import BUG, OK, PREFLIGHT, RESUMABLE
 from mtlfn.run.config import Config, UsageError

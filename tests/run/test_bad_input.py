@@ -158,7 +158,7 @@ def test_an_output_folder_on_a_read_only_disk(go, folder, monkeypatch):
 
 
 def test_a_disk_that_fills_up_stops_the_run_and_loses_nothing(go, folder, monkeypatch):
-    """The room ends in the third checkpoint; with room again, the same command ends in the digest of a run with room."""
+    """The room ends in the third checkpoint; with room again, the same command ends in the digest of one with room."""
     assert go(output_dir=folder.with_name("roomy")).code == 0
     room, write = 800_000, Disk.write  # of about 300,000 a checkpoint
 

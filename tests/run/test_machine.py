@@ -2,8 +2,8 @@
 
 Trained is the plain-tensor model of ``tests/core/tiny.py`` with dropout, uncertainty weighting, PCGrad, full
 evaluations and patience, through the real loop, archive and metrics file. The rules step, stop, kill in a step, in an
-evaluation and at any system call of a save (with and without the loss of what was not fsynced), damage the newest checkpoint,
-delete old ones, tear the ledger's last line, and change how the run is watched.
+evaluation and at any system call of a save (with and without the loss of what was not fsynced), damage the newest
+checkpoint, delete old ones, tear the ledger's last line, and change how the run is watched.
 """
 
 from __future__ import annotations
