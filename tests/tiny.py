@@ -203,6 +203,26 @@ def _ranking(split: str, count: int) -> tuple[Example, ...]:
     return tuple(out)
 
 
+def _mentions(train: int, dev: int) -> Dataset:
+    """Drugs, and drugs with what they do: mentions that overlap, and, where a word stands between, have two pieces."""
+    from mtlfn.data.windows import words
+
+    def example(name: str, rng: random.Random) -> Example:
+        drugs, verb = rng.sample(DRUGS, 2), rng.choice(("slows", "worsens"))
+        text = " ".join(sentence(rng, *drugs, *rng.choice(((), (verb,))), length=2))
+        at = {word: (text.index(word), text.index(word) + len(word)) for word in (*drugs, verb) if word in text}
+        held = [("Drug", (at[drug],)) for drug in drugs]
+        held += [("Effect", (at[drug], at[verb])) for drug in drugs if verb in at]
+        return Example(id=name, unit=name, texts=((text, None),), words=words(text), mentions=tuple(held))
+
+    task = Task(
+        name="mentions", kind="spans", level=1, labels=("Drug", "Effect"), max_width=4, discontiguous=True
+    )
+    rng = random.Random("mentions")
+    made = {s: tuple(example(f"{s}{i}", rng) for i in range(n)) for s, n in (("train", train), ("dev", dev))}
+    return Dataset(task=task, **made)
+
+
 def datasets(train: int = 24, dev: int = 8) -> dict[str, Dataset]:
     """One data set of every kind: the four schemas read from rows, and a ranking task."""
     from mtlfn.data.jsonl import SCHEMAS
@@ -215,6 +235,7 @@ def datasets(train: int = 24, dev: int = 8) -> dict[str, Dataset]:
         made[name] = Dataset(task=task, **parts)
     ranked = Task(name="answers", kind="ranking", level=2)
     made["answers"] = Dataset(task=ranked, train=_ranking("train", max(train // 3, 1)), dev=_ranking("dev", dev))
+    made["mentions"] = _mentions(train, dev)
     # A second level-1 task, so that several tasks share the level-1 slot.
     tagging = made["bc5cdr_disease"]
     second = Task(name="spans", kind="tagging", level=1, labels=("Disease",))

@@ -23,11 +23,12 @@ class Inputs:
     Attributes:
         input_ids, token_types: int64 [rows, width], padded on the right.
         lengths: int64 [rows], the input tokens of each row, at least 1.
-        marks: int64 [rows, width]; tagging: number of the word whose first token this is, else -1; relation: bits
-            (see data/tokenise.py), -1 outside the text; otherwise -1.
+        marks: int64 [rows, width]; tagging, spans: number of the word whose first token this is, else -1; relation:
+            bits (see data/tokenise.py), -1 outside the text; otherwise -1.
         labels: tagging: int64 [rows, width], tag or IGNORED; relation, classification: int64 [rows], class or
-            IGNORED; multilabel: float32 [rows, labels], NaN rows are ignored; ranking: int64 [pairs, 2], rows of the
-            relevant and the irrelevant candidate.
+            IGNORED; spans: int64 [pieces, 5]: row, mention, label, first word, width - 1 (a row that was cut has
+            no word in ``marks``); multilabel: float32 [rows, labels], NaN rows are ignored; ranking: int64
+            [pairs, 2], rows of the relevant and the irrelevant candidate.
     """
 
     input_ids: Tensor
@@ -86,6 +87,16 @@ def _labels(
                     row = marks[row_of[s]]
                     labels[row_of[s]][row >= 0] = tags[row[row >= 0]]
         return torch.from_numpy(labels), int((labels != IGNORED).sum()), survived
+    if kind == "spans":
+        pieces, count = [], 0
+        for e in examples:
+            (s,) = corpus.sequences(e)
+            if s in whole:
+                count += 1
+                pieces += _pieces(row_of[s], corpus.label(e).tolist())
+            elif s in row_of:
+                marks[row_of[s]] = -1
+        return torch.tensor(pieces, dtype=torch.int64).view(-1, 5), count, survived
     if kind == "ranking":
         pairs = []
         for e in examples:
@@ -107,3 +118,15 @@ def _labels(
         else:
             values.append(label[0] if s in whole else IGNORED)
     return torch.from_numpy(np.array(values, dtype=np.float32 if kind == "multilabel" else np.int64)), count, survived
+
+
+def _pieces(row: int, labels: Sequence[int]) -> list[tuple[int, int, int, int, int]]:
+    """The stored labels of a row of kind "spans", a tuple a piece."""
+    out, at, mention = [], 0, 0
+    while at < len(labels):
+        label, count = labels[at : at + 2]
+        for i in range(count):
+            word, width = labels[at + 2 + 2 * i : at + 4 + 2 * i]
+            out.append((row, mention, label, word, width))
+        at, mention = at + 2 + 2 * count, mention + 1
+    return out

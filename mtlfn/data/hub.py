@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from attrs import asdict, fields, frozen
 
 from mtlfn.data.jsonl import join_words, pieces, same_length
-from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Kind, Task, problems
+from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Task, problems
 
 if TYPE_CHECKING:
     import datasets
@@ -39,6 +39,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
 OPTIONAL: dict[str, tuple[str, ...]] = {
     kind: ("text_pair", "id", "unit") if kind in ("classification", "multilabel") else ("id", "unit") for kind in NEEDED
 }
+Kind = Literal["tagging", "relation", "ranking", "classification", "multilabel"]  # that columns can hold
 NAMED = {"tagging": "tags", "relation": "label", "ranking": "relevance", "classification": "label"} | {
     "multilabel": "labels"
 }

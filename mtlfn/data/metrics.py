@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mtlfn.data.task import DataError, Example, Task
+from mtlfn.data.windows import in_characters, in_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Prediction = str | list[str] | list[float]
+Prediction = str | list[str] | list[float] | list[list]
 DRAWS = 20
 
 
@@ -26,11 +27,13 @@ def score(task: Task, examples: Sequence[Example], predictions: Sequence[Predict
     """Metric name -> value in [0, 1]; ``task.metric`` is among them.
 
     Args:
-        predictions: one an example. tagging: one IOB2 tag a word; relation, classification: a class; multilabel: a
-            list of labels; ranking: one number a candidate, higher is better, NaN lowest.
+        predictions: one an example. tagging: one IOB2 tag a word; spans: a list of [label, [[start, end], ...]] in
+            characters of the unit's text; relation, classification: a class; multilabel: a list of labels; ranking:
+            one number a candidate, higher is better, NaN lowest.
 
     The values: tagging: micro precision, recall and F1 of entities, exact borders and type, a tag I- that continues
-    nothing is no entity. relation: micro precision, recall and F1 over all classes but the negative one.
+    nothing is no entity. spans: micro precision, recall and F1 of mentions, all pieces and type exact; mentions are
+    sets, one said twice counts once. relation: micro precision, recall and F1 over all classes but the negative one.
     classification: accuracy, and F1 averaged over the classes that occur in gold or predictions. multilabel: micro
     precision, recall and F1, and F1 averaged over all labels. ranking: mean average precision and mean reciprocal
     rank; equal scores keep the order of the list, a query without a relevant candidate counts 0. What is 0/0 is 0.
@@ -50,6 +53,8 @@ def score(task: Task, examples: Sequence[Example], predictions: Sequence[Predict
         return _entities(examples, predictions)
     if task.kind == "ranking":
         return _ranking(examples, predictions)
+    if task.kind == "spans":
+        return _spans(examples, predictions)
     return _classes(task, examples, predictions)
 
 
@@ -62,6 +67,8 @@ def _problem(task: Task, example: Example, prediction: Any) -> str | None:
         return f"has {len(prediction)} values, expected {wanted}"
     if task.kind == "ranking":
         return None
+    if task.kind == "spans":
+        prediction = [label for label, _ in prediction]
     for name in [prediction] if single else prediction:
         if name not in task.classes:
             return f"holds {name!r}, expected one of {', '.join(task.classes)}"
@@ -78,6 +85,22 @@ def _entities(examples: Sequence[Example], predictions: Sequence[Any]) -> dict[s
         gold, [list(p) for p in predictions], average="micro", scheme=IOB2, zero_division=0
     )
     return {"entity_f1": float(f1), "entity_precision": float(precision), "entity_recall": float(recall)}
+
+
+def _spans(examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
+    gold = {(e.unit, mention) for e in examples for mention in e.mentions}
+    found = {
+        (e.unit, (label, tuple((start, end) for start, end in pieces)))
+        for e, mentions in zip(examples, predictions, strict=True)
+        for label, pieces in mentions
+    }
+    hits = len(gold & found)
+    precision, recall = _ratio(hits, len(found)), _ratio(hits, len(gold))
+    return {
+        "span_f1": _ratio(2 * hits, len(gold) + len(found)),
+        "span_precision": precision,
+        "span_recall": recall,
+    }
 
 
 def _classes(task: Task, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
@@ -128,7 +151,9 @@ def baselines(task: Task, train: Sequence[Example], examples: Sequence[Example])
         entity; ranking: the order of the list.
     random: mean score of 20 fixed draws of the tag of a random training word (made IOB2), or the labels of a random
         training example; ranking: the exact mean over all orders.
-    lookup: tagging only: the most frequent training tag of the word, O for unknown words, made IOB2.
+    lookup: tagging: the most frequent training tag of the word, O for unknown words, made IOB2; spans: every
+        occurrence of words that are more often a mention than not in training.
+    spans, majority: the whole text as a mention of the most frequent label.
 
     Raises:
         DataError: one of the two is empty.
@@ -143,6 +168,9 @@ def baselines(task: Task, train: Sequence[Example], examples: Sequence[Example])
     rng = np.random.Generator(np.random.Philox(0))
     if task.kind == "tagging":
         return _tagging_baselines(task, train, examples, rng)
+    if task.kind == "spans":
+        guesses = {"majority": whole_texts(train, examples), "lookup": known_spans(train, examples)}
+        return {name: score(task, examples, guess)[task.metric] for name, guess in guesses.items()}
     seen, gold = _indicator(task, [e.labels for e in train]), _indicator(task, [e.labels for e in examples])
     counts = seen.sum(axis=0)
     if task.negative is not None:
@@ -232,3 +260,46 @@ def _ends(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     n = len(codes)
     stops = np.where((codes > 0) & (codes % 2 == 0), n, np.arange(n))
     return np.minimum.accumulate(np.append(stops[1:], n)[::-1])[::-1]
+
+
+def whole_texts(train: Sequence[Example], examples: Sequence[Example]) -> list[list]:
+    """Every text as one mention of the label that training has most."""
+    counts = Counter(label for e in train for label, _ in e.mentions)
+    if not counts:
+        return [[] for _ in examples]
+    label = max(sorted(counts), key=counts.__getitem__)
+    return [[[label, [[e.offset + e.words[0][0], e.offset + e.words[-1][1]]]]] for e in examples]
+
+
+def known_spans(train: Sequence[Example], examples: Sequence[Example]) -> list[list]:
+    """Runs of words that were a mention in at least half of the places where training has them, by label."""
+    marked: Counter[tuple[str, tuple[str, ...]]] = Counter()
+    for e in train:
+        for label, pieces in set(e.mentions):
+            if len(pieces) == 1 and (at := in_words(e, pieces)) is not None:
+                marked[label, _run(e, *at[0])] += 1
+    wanted = {run for _, run in marked}
+    seen = Counter(run for e in train for run, _ in _runs(e, wanted))
+    known: dict[tuple[str, ...], list[str]] = {}
+    for label, run in marked:
+        if 2 * marked[label, run] >= seen[run]:
+            known.setdefault(run, []).append(label)
+    return [
+        [[label, [list(in_characters(e, [at])[0])]] for run, at in _runs(e, known) for label in sorted(known[run])]
+        for e in examples
+    ]
+
+
+def _run(example: Example, start: int, end: int) -> tuple[str, ...]:
+    return tuple(word.lower() for word in _words(example)[start:end])
+
+
+def _runs(example: Example, wanted: Collection[tuple[str, ...]]) -> Iterator[tuple[tuple[str, ...], tuple[int, int]]]:
+    """Where runs of words that are wanted stand in an example, in word numbers."""
+    lengths = sorted({len(run) for run in wanted})
+    words = [word.lower() for word in _words(example)]
+    for start in range(len(words)):
+        for length in lengths:
+            run = tuple(words[start : start + length])
+            if len(run) == length and run in wanted:
+                yield run, (start, start + length)

@@ -20,7 +20,8 @@ def resolve(
     """The checked data sets of the tasks, in the order of their names.
 
     Args:
-        data_dir: holds ``<name>/{train,dev,test}.jsonl[.gz]``; without it, names are those of the embedded tasks.
+        data_dir: holds ``<name>/{train,dev,test}.jsonl[.gz]``, or for SemEval tasks ``<name>/`` with the official
+            files; without it, names are those of the embedded tasks.
         mappings: task name -> mapping; comes before both.
         base: folder that relative sources of mappings start from; default: the working directory.
 
@@ -43,7 +44,12 @@ def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], bas
     if data_dir is not None:
         if name in jsonl.SCHEMAS:
             return jsonl.read(data_dir / name, name)
-        raise _unknown(name, (*mappings, *jsonl.SCHEMAS), f"in the data folder {data_dir} or as a mapping")
+        from mtlfn.data import official
+
+        if name in official.OFFICIAL:
+            return official.load(name, data_dir / official.folder(name))
+        known = (*mappings, *jsonl.SCHEMAS, *official.OFFICIAL)
+        raise _unknown(name, known, f"in the data folder {data_dir} or as a mapping")
     from mtlfn.data import embedded
 
     if name in embedded.NAMES:

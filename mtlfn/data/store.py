@@ -19,7 +19,7 @@ from attrs import frozen
 from mtlfn.data.task import Dataset, Example, Task
 from mtlfn.data.tokenise import Tokenised, tokenise, training_examples
 
-VERSION = 2  # of the tokenisation; raised whenever its result changes
+VERSION = 3  # of the tokenisation; raised whenever its result changes
 COLUMNS = ("ids", "types", "marks", "starts", "examples", "labels", "label_starts")
 
 
@@ -30,7 +30,7 @@ class Corpus:
     Attributes:
         task: the task.
         ids, types, marks: int32 [tokens]: input ids, token types, marks (tagging: word number of a word's first
-            token, else -1; relation: bits; otherwise -1).
+            token, else -1, and so for spans; relation: bits; otherwise -1).
         starts: int64 [sequences + 1]: where each sequence begins.
         examples: int64 [examples + 1]: the first sequence of each example.
         labels, label_starts: int32 labels of every example, laid flat, and where each example's begin.
@@ -121,7 +121,7 @@ def _write(
     """Tokenises and keeps the result: written to a sibling first, so that a half-written store is never read."""
     import datasets
 
-    rows, notes = [], {"examples": 0, "truncated": 0, "unusable": 0}
+    rows, notes = [], {"examples": 0, "truncated": 0, "unusable": 0, "inexpressible": 0}
     for row in tokenise(task, examples, tokenizer, max_length):
         notes["examples"] += 1
         notes["truncated"] += row.truncated
@@ -129,6 +129,7 @@ def _write(
         if row.usable or split != "train":
             rows.append(row)
         notes["unusable"] += not row.usable
+        notes["inexpressible"] += row.lost
     arrays = _flatten(rows)
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=folder.name + ".tmp-", dir=folder.parent))

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from attrs import field, frozen
 
-Kind = Literal["tagging", "relation", "ranking", "classification", "multilabel"]
+Kind = Literal["tagging", "spans", "relation", "ranking", "classification", "multilabel"]
 Span = tuple[int, int]  # characters, 0-based, end exclusive
 SPLITS = ("train", "dev", "test")
 
 METRICS: dict[str, str] = {
     "tagging": "entity_f1",
+    "spans": "span_f1",
     "relation": "relation_f1",
     "ranking": "map",
     "classification": "macro_f1",
     "multilabel": "micro_f1",
+}
+
+# Official scorer -> its primary metric
+OFFICIAL: dict[str, str] = {
+    "semeval2014_t7": "strict_f1",
+    "semeval2015_t14": "strict_f1",
+    "semeval2016_t12": "contains_f1",
+    "semeval2017_t3": "map",
+    "semeval2017_t3_b": "map",
+    "semeval2017_t3_c": "map",
+    "semeval2021_t6": "partial_f1",
+    "semeval2021_t6_labels": "micro_f1",
 }
 
 
@@ -33,8 +46,11 @@ class Task:
         name: as given on the command line.
         kind: decides head, loss, decoding and metric.
         level: 1 (entities, spans) or 2 (relations, ranking, labels).
-        labels: tagging: entity types; relation, classification: classes; multilabel: labels; ranking: empty.
+        labels: tagging, spans: entity types; relation, classification: classes; multilabel: labels; ranking: empty.
         negative: relation only: the class that means "no relation"; it is left out of the F1 score.
+        max_width: spans only: words that a piece of a mention may have.
+        discontiguous: spans only: whether mentions may have several pieces.
+        official: the name of the official scorer, whose primary metric is then the task's; else "".
     """
 
     name: str
@@ -42,11 +58,14 @@ class Task:
     level: Literal[1, 2]
     labels: tuple[str, ...] = ()
     negative: str | None = None
+    max_width: int = 0
+    discontiguous: bool = False
+    official: str = ""
 
     @property
     def metric(self) -> str:
         """Name of the primary metric."""
-        return METRICS[self.kind]
+        return OFFICIAL.get(self.official) or METRICS[self.kind]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -65,11 +84,13 @@ class Example:
         unit: document, query or sentence that this example belongs to: what statistics resample.
         texts: the sequences that go through the model, each (text, second text or None).
             ranking: one per candidate, (query, candidate); every other kind: exactly one.
-        words: tagging: character span of each word of ``texts[0][0]``, in order, not overlapping.
+        words: tagging, spans: character span of each word of ``texts[0][0]``, in order, not overlapping.
         tags: tagging: one IOB2 tag per word.
         head, tail: relation: the pieces of the two mentions in ``texts[0][0]``, in text order.
         labels: relation, classification: exactly one class; multilabel: any number of labels;
-            ranking: "relevant" or "irrelevant" per candidate; tagging: empty.
+            ranking: "relevant" or "irrelevant" per candidate; tagging, spans: empty.
+        mentions: spans: (label, pieces) of the mentions that begin in this text, in characters of the unit's text.
+        offset: spans: where this text begins in the unit's.
     """
 
     id: str
@@ -80,17 +101,25 @@ class Example:
     head: tuple[Span, ...] = ()
     tail: tuple[Span, ...] = ()
     labels: tuple[str, ...] = ()
+    mentions: tuple[tuple[str, tuple[Span, ...]], ...] = ()
+    offset: int = 0
 
 
 @frozen(kw_only=True)
 class Dataset:
-    """A task with its splits. A missing split is an empty tuple."""
+    """A task with its splits. A missing split is an empty tuple.
+
+    ``gold``: for official tasks, split -> the documents or queries that its examples were made of. ``notes``: what
+    reading them found, as JSON.
+    """
 
     task: Task
     train: tuple[Example, ...]
     dev: tuple[Example, ...] = ()
     test: tuple[Example, ...] = ()
     source: str = field(default="", kw_only=True)
+    gold: Mapping[str, tuple[Any, ...]] = field(factory=dict, kw_only=True)
+    notes: Mapping[str, Any] = field(factory=dict, kw_only=True)
 
     def __getitem__(self, split: str) -> tuple[Example, ...]:
         return getattr(self, split)
@@ -103,6 +132,8 @@ def problems(task: Task, example: Example) -> str | None:
     text = example.texts[0][0] if example.texts else ""
     if task.kind == "tagging":
         return _tagging_problems(task, example, text)
+    if task.kind == "spans":
+        return _span_problems(task, example)
     if task.kind == "ranking":
         if len(example.labels) != len(example.texts) or not example.texts:
             return f"has {len(example.labels)} relevance labels for {len(example.texts)} candidates"
@@ -137,6 +168,17 @@ def _tagging_problems(task: Task, example: Example, text: str) -> str | None:
     return None
 
 
+def _span_problems(task: Task, example: Example) -> str | None:
+    if not example.words:
+        return "has no word"
+    for label, pieces in example.mentions:
+        if label not in task.labels:
+            return f"has a mention of type {label!r}, expected one of {', '.join(task.labels)}"
+        if not pieces or any(not 0 <= a < b for a, b in pieces):
+            return f"has a mention with the pieces {list(pieces)}"
+    return None
+
+
 def check(dataset: Dataset) -> Dataset:
     """The data set itself; DataError names the first empty training split, duplicate id or malformed example."""
     name = dataset.task.name
@@ -155,5 +197,11 @@ def check(dataset: Dataset) -> Dataset:
 
 def label_counts(task: Task, examples: Iterable[Example]) -> dict[str, int]:
     """How often each output class occurs (words for tagging, examples otherwise)."""
-    counts = Counter(label for e in examples for label in (e.tags if task.kind == "tagging" else e.labels))
+    counts = Counter(label for e in examples for label in _labels_of(task, e))
     return {c: counts.get(c, 0) for c in (task.classes if task.kind != "ranking" else ("relevant", "irrelevant"))}
+
+
+def _labels_of(task: Task, example: Example) -> tuple[str, ...]:
+    if task.kind == "spans":
+        return tuple(label for label, _ in example.mentions)
+    return example.tags if task.kind == "tagging" else example.labels

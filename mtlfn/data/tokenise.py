@@ -9,6 +9,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from mtlfn.data.task import Example, Span, Task
+from mtlfn.data.windows import in_words
 
 HEAD, TAIL = 1, 2  # bits of a relation's token marks: a token of the mention,
 HEAD_SIGN, TAIL_SIGN = 4, 8  # and the sign before it
@@ -20,7 +21,8 @@ CHUNK = 512  # texts handed to the tokenizer at once
 class Tokenised:
     """One example in tokens: per sequence ids, token types and marks; its labels as numbers.
 
-    ``truncated``: some token was cut off. ``usable``: the tokens still show what the label speaks of.
+    ``truncated``: some token was cut off. ``usable``: the tokens still show what the label speaks of. ``lost``: how
+    many mentions the head of kind "spans" cannot express: cut off, not made of whole words, or too wide.
     """
 
     ids: list[list[int]]
@@ -29,6 +31,7 @@ class Tokenised:
     labels: list[int]
     truncated: bool
     usable: bool
+    lost: int = 0
 
 
 def training_examples(task: Task, examples: Sequence[Example]) -> tuple[Example, ...]:
@@ -67,13 +70,17 @@ def tokenise(task: Task, examples: Sequence[Example], tokenizer: Any, max_length
             rows = [next(encoded) for _ in sequences]
             marks = [_marks(task, example, offsets, spans) for _, _, offsets, _ in rows]
             usable = all(any(m > 0 and m & bit for m in marks[0]) for bit in (HEAD, TAIL)) if spans else True
+            labels, lost = _labels(task, example, numbers), 0
+            if task.kind == "spans":
+                labels, lost = _span_labels(task, example, marks[0])
             yield Tokenised(
                 ids=[ids for ids, _, _, _ in rows],
                 types=[types for _, types, _, _ in rows],
                 marks=marks,
-                labels=_labels(task, example, numbers),
+                labels=labels,
                 truncated=cut or any(overflow for _, _, _, overflow in rows),
                 usable=usable,
+                lost=lost,
             )
 
 
@@ -101,7 +108,24 @@ def _encode(texts: Sequence[tuple[str, str | None]], tokenizer: Any, max_length:
         yield list(encoding.ids), list(encoding.type_ids), inside, bool(encoding.overflowing)
 
 
+def _span_labels(task: Task, example: Example, marks: Sequence[int]) -> tuple[list[int], int]:
+    """For each mention that can be expressed: label, number of pieces, and first word and width - 1 of each piece."""
+    shown = set(marks)
+    out: list[int] = []
+    lost = 0
+    for label, pieces in dict.fromkeys(example.mentions):
+        found = in_words(example, sorted(set(pieces)))
+        good = found is not None and all(b - a <= task.max_width and {a, b - 1} <= shown for a, b in found)
+        if good and (len(found) == 1 or task.discontiguous):
+            out += [task.labels.index(label), len(found), *(n for a, b in found for n in (a, b - a - 1))]
+        else:
+            lost += 1
+    return out, lost
+
+
 def _labels(task: Task, example: Example, numbers: dict[str, int]) -> list[int]:
+    if task.kind == "spans":
+        return []
     if task.kind == "tagging":
         return [numbers[tag] for tag in example.tags]
     if task.kind == "multilabel":
@@ -112,7 +136,7 @@ def _labels(task: Task, example: Example, numbers: dict[str, int]) -> list[int]:
 
 
 def _marks(task: Task, example: Example, offsets: Sequence[Span | None], spans: Mentions | None) -> list[int]:
-    if task.kind == "tagging":
+    if task.kind in ("tagging", "spans"):
         return _word_numbers(example.words, offsets)
     if spans is None:
         return [-1] * len(offsets)

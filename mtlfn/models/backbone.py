@@ -227,3 +227,15 @@ class _quiet_loading:
 
         logging.set_verbosity(self._verbosity)
         logging.enable_progress_bar()
+
+
+def first_position(config: Any) -> int:
+    """The position of a row's first token: RoBERTa and its kin count from the padding index + 1."""
+    kin = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text")
+    return config.pad_token_id + 1 if config.model_type in kin else 0
+
+
+def longest(base: Backbone) -> int | None:
+    """The most tokens that a backbone takes in a row; None where it says nothing of that."""
+    positions = getattr(base.model.config, "max_position_embeddings", None)
+    return None if positions is None else positions - first_position(base.model.config)

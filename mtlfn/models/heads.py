@@ -18,6 +18,7 @@ from mtlfn.core.keys import Key, fold, uniform
 from mtlfn.data.collate import IGNORED, Inputs
 from mtlfn.data.task import Task
 from mtlfn.data.tokenise import HEAD, HEAD_SIGN, TAIL, TAIL_SIGN
+from mtlfn.models import span_head
 
 MARGIN = 1.0
 # What a relation head reads beside the whole sequence: the sign before each mention, and the mention's tokens.
@@ -31,6 +32,8 @@ def init(task: Task, width: int, key: Key) -> dict[str, Tensor]:
         weight = uniform(fold(key, "head", task.name, name), (outputs, inputs), 1 / math.sqrt(inputs))
         return {f"{name}.weight": weight, f"{name}.bias": torch.zeros(outputs)}
 
+    if task.kind == "spans":
+        return span_head.init(task, width, key)
     outputs = len(task.classes)
     if task.kind == "relation":
         return {**linear("dense", width, 5 * width), **linear("out", outputs, width)}
@@ -41,11 +44,11 @@ def init(task: Task, width: int, key: Key) -> dict[str, Tensor]:
 
 
 def class_weights(task: Task, counts: Mapping[str, int]) -> Tensor | None:
-    """Weight of each output class, float32 [classes], from training label counts; None for ranking.
+    """Weight of each output class, float32 [classes], from training label counts; None for ranking and spans.
 
     Multilabel: ``counts`` has the number of examples under "" beside the labels'.
     """
-    if task.kind == "ranking":
+    if task.kind in ("ranking", "spans"):
         return None
     n = torch.tensor([max(counts.get(c, 0), 1) for c in task.classes], dtype=torch.float64)
     if task.kind == "multilabel":
@@ -70,7 +73,9 @@ def _mean(features: Tensor, chosen: Tensor) -> Tensor:
 
 
 def logits(task: Task, params: Mapping[str, Tensor], features: Tensor, inputs: Inputs, causal: bool) -> Tensor:
-    """Tagging: [rows, width, tags]; otherwise [rows, classes]. ``features``: [rows, width, d]."""
+    """Tagging: [rows, width, tags]; spans: see span_head; otherwise [rows, classes]. ``features``: [rows, width, d]."""
+    if task.kind == "spans":
+        return span_head.logits(task, params, features, inputs)
     if task.kind == "tagging":
         return F.linear(features, params["out.weight"], params["out.bias"])
     read = pooled(features, inputs, causal)
@@ -83,6 +88,8 @@ def logits(task: Task, params: Mapping[str, Tensor], features: Tensor, inputs: I
 
 def loss_sum(task: Task, logits: Tensor, inputs: Inputs, weights: Tensor | None) -> Tensor:
     """Sum of the losses over the labels of a micro-batch, 0-d float32; what is ignored adds nothing."""
+    if task.kind == "spans":
+        return span_head.loss_sum(task, logits, inputs)
     labels = inputs.labels.to(logits.device)
     if task.kind == "ranking":
         good, bad = logits[labels[:, 0], 0], logits[labels[:, 1], 0]
@@ -98,10 +105,12 @@ def loss_sum(task: Task, logits: Tensor, inputs: Inputs, weights: Tensor | None)
 
 
 def decode(task: Task, logits: Tensor, marks: Tensor) -> list[Any]:
-    """Predictions of each row, as data/metrics.py reads them; tagging: word number -> tag.
+    """Predictions of each row, as data/metrics.py reads them; tagging: word number -> tag; spans: pieces in words.
 
     ``marks``: tagging: int64 [rows, width], the word number of a word's first token, else negative.
     """
+    if task.kind == "spans":
+        return span_head.decode(task, logits)
     if task.kind == "tagging":
         tags = logits.argmax(-1).cpu()
         return [

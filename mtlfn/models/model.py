@@ -21,7 +21,7 @@ from mtlfn.core.keys import Key, fold
 from mtlfn.core.state import Tree
 from mtlfn.data.task import Task
 from mtlfn.models import cross_attention, heads, lora
-from mtlfn.models.backbone import Backbone, BackboneError
+from mtlfn.models.backbone import Backbone, BackboneError, first_position
 from mtlfn.models.layout import Layout, Rectangle, install_read_out, lay_out
 from mtlfn.models.strategy import Strategy, tasks_through
 
@@ -216,12 +216,6 @@ def hidden_states(
         arguments["use_cache"] = False
     top = functional_call(model.backbone.model, tensors, (), arguments).last_hidden_state
     return top, layout.features[0] if layout.features else None
-
-
-def first_position(config: Any) -> int:
-    """The position of a row's first token: RoBERTa and its kin count from the padding index + 1."""
-    kin = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text")
-    return config.pad_token_id + 1 if config.model_type in kin else 0
 
 
 def _layout(model: Model, micro_batches: Sequence[MicroBatch]) -> Layout:

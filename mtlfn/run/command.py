@@ -78,6 +78,41 @@ def replay(argv: Sequence[str] | None = None) -> int:
     return _guarded(again)
 
 
+def data(argv: Sequence[str] | None = None) -> int:
+    """What a data set holds, as ``python -m mtlfn.data check`` prints it; returns the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+
+    def check() -> int:
+        if argv[:1] != ["check"] and argv[:1] not in ([], ["--help"], ["-h"]):
+            raise UsageError(f"python -m mtlfn.data {argv[0]}: expected python -m mtlfn.data check DIR --task NAME")
+        about = "Reads a data set and says what it holds, what was skipped or repaired, and what its splits share."
+        asked = _cli(Check, argv[1:] or ["--help"], None, "mtlfn.data check", about)
+        if isinstance(asked, int):
+            return asked
+        from mtlfn.run import check
+
+        return check.check(asked.dir, asked.task, asked.backbone, asked.strict)
+
+    return _guarded(check)
+
+
+@frozen(kw_only=True)
+class Check:
+    """What to look at."""
+
+    dir: tyro.conf.Positional[Path]
+    """The folder of the data set, or the data folder that it lies in."""
+
+    task: str
+    """The name of the task: it decides the format."""
+
+    backbone: str = "minilm"
+    """Whose tokenizer measures lengths."""
+
+    strict: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """The first thing that is not as it should be is an error."""
+
+
 @frozen
 class Replay:
     """What to replay."""

@@ -78,8 +78,9 @@ class Config:
     """Padded token slots of a micro-batch (one longer example makes one of its own). Default: 128, 256 or 512, so that
     the run has about 200 steps or more."""
 
-    max_length: int = field(default=256, validator=ge(8))
-    """Longest sequence in tokens, special tokens included; the rest is cut off and counted."""
+    max_length: int | None = field(default=None, validator=optional(ge(8)))
+    """Longest sequence in tokens, special tokens included; the rest is cut off and counted. Default: 128, 256, 384 or
+    512, the least that leaves 95 % of every task's training sequences whole."""
 
     gradients: Literal["pcgrad", "sum"] | None = None
     """How task gradients become one. Default: what the strategy says (S3b: pcgrad)."""

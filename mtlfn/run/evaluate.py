@@ -11,11 +11,12 @@ import numpy as np
 
 from mtlfn.core.keys import fold, numpy_generator, root
 from mtlfn.core.state import Tree
-from mtlfn.data import metrics
+from mtlfn.data import metrics, official
 from mtlfn.data.collate import collate
 from mtlfn.data.store import Corpus
 from mtlfn.data.stream import evaluation_batches
-from mtlfn.data.task import Example, Task
+from mtlfn.data.task import Dataset, Example, Task
+from mtlfn.data.windows import in_characters
 from mtlfn.models.heads import valid_iob2
 from mtlfn.models.model import Model, predict
 from mtlfn.run.disk import write_file
@@ -39,35 +40,72 @@ def _joined(task: Task, example: Example, rows: list[Any]) -> Any:
         return rows
     if task.kind == "tagging":  # words cut off at the end have no token: no entity
         return valid_iob2([rows[0].get(word, "O") for word in range(len(example.words))])
+    if task.kind == "spans":
+        return [[label, [list(span) for span in in_characters(example, pieces)]] for label, pieces in rows[0]]
     return rows[0]
 
 
 def quick_subset(task: str, size: int, count: int) -> list[int]:
     """``count`` of ``size`` examples (all if fewer), the same in every run and evaluation."""
-    order = numpy_generator(fold(root(0), "quick", task)).permutation(size)
-    return np.sort(order[:count]).tolist()
+    return np.sort(_shuffled(task, size)[:count]).tolist()
+
+
+def _shuffled(task: str, size: int) -> np.ndarray:
+    return numpy_generator(fold(root(0), "quick", task)).permutation(size)
+
+
+def whole_units(task: str, examples: Sequence[Example], count: int) -> list[int]:
+    """The examples of so many whole units that they are ``count`` or a few more; the same in every run."""
+    units = list(dict.fromkeys(e.unit for e in examples))
+    held: dict[str, list[int]] = {unit: [] for unit in units}
+    for i, e in enumerate(examples):
+        held[e.unit].append(i)
+    out: list[int] = []
+    for i in _shuffled(task, len(units)):
+        if len(out) >= count:
+            break
+        out += held[units[i]]
+    return sorted(out)
 
 
 def score(
     model: Model,
     params: Tree,
     corpora: Mapping[str, Corpus],
-    examples: Mapping[str, Sequence[Example]],
+    datasets: Mapping[str, Dataset],
     count: int | None = None,
+    split: str = "dev",
 ) -> tuple[dict[str, dict[str, float]], dict[str, list]]:
-    """Scores and predictions per task; on ``count`` examples of each, or all."""
+    """Scores and predictions per task; on ``count`` examples of each, or all. Official scores are of whole units."""
     scores, predicted = {}, {}
     for task in model.tasks:
-        corpus, gold = corpora[task.name], examples[task.name]
-        chosen = quick_subset(task.name, len(gold), len(gold) if count is None else count)
+        corpus, dataset = corpora[task.name], datasets[task.name]
+        gold = dataset[split]
+        chosen = (whole_units if task.official else _some)(task.name, gold, len(gold) if count is None else count)
         predicted[task.name] = predictions(model, params, corpus, gold, chosen)
-        scores[task.name] = metrics.score(task, [gold[i] for i in chosen], predicted[task.name])
+        held = [gold[i] for i in chosen]
+        scores[task.name] = (
+            official.score(dataset, split, held, predicted[task.name], whole=count is None)
+            if task.official
+            else metrics.score(task, held, predicted[task.name])
+        )
     return scores, predicted
+
+
+def _some(task: str, examples: Sequence[Example], count: int) -> list[int]:
+    return quick_subset(task, len(examples), count)
 
 
 def primary(tasks: Sequence[Task], scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """The primary metric of each task."""
     return {task.name: scores[task.name][task.metric] for task in tasks}
+
+
+def gold_of(task: Task, example: Example) -> list:
+    """What a prediction of this example is compared with, in the same form."""
+    if task.kind == "spans":
+        return [[label, [list(span) for span in pieces]] for label, pieces in example.mentions]
+    return list(example.tags if task.kind == "tagging" else example.labels)
 
 
 def write_predictions(folder: Path, task: Task, split: str, examples: Sequence[Example], predicted: list) -> Path:
@@ -79,7 +117,7 @@ def write_predictions(folder: Path, task: Task, split: str, examples: Sequence[E
             {
                 "id": e.id,
                 "unit": e.unit,
-                "gold": list(e.tags if task.kind == "tagging" else e.labels),
+                "gold": gold_of(task, e),
                 "prediction": p,
             }
         )

@@ -19,6 +19,7 @@ from attrs import frozen
 
 from mtlfn.core.batch import Batch
 from mtlfn.core.state import State
+from mtlfn.data import official
 from mtlfn.models.model import check_params
 from mtlfn.run import (
     archive,
@@ -356,6 +357,10 @@ def _conclude(strategy: str, prepared: Prepared, folder: Path, report: observers
     for task in prepared.tasks:
         examples = prepared.datasets[task.name].dev
         evaluate.write_predictions(folder / "predictions", task, "dev", examples, found.predictions[task.name])
+        if task.official:
+            dataset = prepared.datasets[task.name]
+            place = folder / "predictions" / "official" / task.name
+            official.write(dataset, "dev", place, found.predictions[task.name])
     export.export(prepared.model, ended.state.params, folder / "export")
     document = texts.result(strategy, prepared, folder, ended.state, found.scores)
     directory.write_json(folder / "tokens.json", document["tokens"])

@@ -14,7 +14,7 @@ from attrs import frozen
 from mtlfn.core import keys, state, step
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State
-from mtlfn.data import sampler, sources, store, stream
+from mtlfn.data import sampler, sources, store, stream, survey
 from mtlfn.data.task import Dataset, Task, label_counts
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.strategy import STRATEGIES
@@ -71,8 +71,7 @@ class Prepared:
 
     def evaluate(self, current: State, count: int | None = None) -> Evaluation:
         """Evaluation of a state on ``count`` dev examples of each task, or all."""
-        gold = {name: dataset.dev for name, dataset in self.datasets.items()}
-        scores, predicted = evaluate.score(self.model, current.params, self.dev, gold, count)
+        scores, predicted = evaluate.score(self.model, current.params, self.dev, self.datasets, count)
         primary = evaluate.primary(self.tasks, scores)
         return Evaluation(scores, sum(primary.values()) / len(primary), predicted)
 
@@ -108,7 +107,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     tasks = model.canonical([dataset.task for dataset in found])
     datasets = {task.name: next(d for d in found if d.task.name == task.name) for task in tasks}
     base = backbone.load(config.backbone, config.revision)
-    _check_length(config, base)
+    config = attrs.evolve(config, max_length=_max_length(config, base, datasets))
     cache = config.cache_dir or default_cache()
     try:
         train, dev = (
@@ -202,15 +201,16 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _check_length(config: Config, base: backbone.Backbone) -> None:
-    longest = getattr(base.model.config, "max_position_embeddings", None)
-    if longest is None:
-        return
-    longest -= model.first_position(base.model.config)
-    if config.max_length > longest:
+def _max_length(config: Config, base: backbone.Backbone, datasets: Mapping[str, Dataset]) -> int:
+    """The longest sequence in tokens: as asked for, where the backbone takes so many, or as the data want it."""
+    longest = backbone.longest(base)
+    if config.max_length is None:
+        return survey.fitting_length(datasets.values(), base.tokenizer, longest)
+    if longest is not None and config.max_length > longest:
         raise UsageError(
             f"--max-length {config.max_length}: the backbone {base.name} takes at most {longest} positions"
         )
+    return config.max_length
 
 
 def describe_data(prepared: Prepared) -> dict[str, Any]:
@@ -221,6 +221,7 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
             "kind": prepared.datasets[t].task.kind,
             "level": prepared.datasets[t].task.level,
             "metric": prepared.datasets[t].task.metric,
+            "notes": dict(prepared.datasets[t].notes),
             **{
                 split: {"examples": len(c), "tokens": c.tokens, "sha256": c.digest, "cut": c.notes}
                 for split, c in (("train", prepared.train[t]), ("dev", prepared.dev[t]))

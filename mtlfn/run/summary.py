@@ -11,7 +11,7 @@ from typing import Any
 from mtlfn.core import keys
 from mtlfn.core.state import State, digest
 from mtlfn.core.tokens import total
-from mtlfn.data import metrics
+from mtlfn.data import official
 from mtlfn.run import observers
 from mtlfn.run.prepare import Prepared, trainable_parameters
 from mtlfn.run.walk import Scores
@@ -84,9 +84,7 @@ def result(strategy: str, prepared: Prepared, folder: Path, state: State, scores
                 "metric": task.metric,
                 "dev": scores[task.name][task.metric],
                 "all": scores[task.name],
-                "baselines": metrics.baselines(
-                    task, prepared.datasets[task.name].train, prepared.datasets[task.name].dev
-                ),
+                "baselines": official.baselines(prepared.datasets[task.name]),
             }
             for task in prepared.tasks
         },

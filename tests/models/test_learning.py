@@ -16,7 +16,7 @@ from mtlfn.run import evaluate
 from tests import tiny
 
 EXAMPLES = 10
-TASKS = ("bc5cdr_disease", "ddi", "hoc", "pubmedqa", "answers")
+TASKS = ("bc5cdr_disease", "ddi", "hoc", "pubmedqa", "answers", "mentions")
 
 
 @pytest.mark.parametrize(("task", "engine"), [*((task, "merged") for task in TASKS), ("answers", "loop")])
@@ -26,8 +26,9 @@ def test_a_few_examples_are_fitted(bert, cache, task, engine):
     corpus = corpora[task]
     count = min(EXAMPLES, len(corpus))
     batch = Batch((collate(corpus, range(count)),), {})
+    rate = 1e-2 if task == "mentions" else 2e-2
     config = stepping.StepConfig(
-        schedule=Schedule(peak=2e-2, schedule_tokens=10**9, warmup_ratio=0.0, decay="constant"),
+        schedule=Schedule(peak=rate, schedule_tokens=10**9, warmup_ratio=0.0, decay="constant"),
         engine=engine,
         weight_decay=0.0,
         clip_norm=1.0,

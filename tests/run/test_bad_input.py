@@ -250,6 +250,6 @@ def test_a_bug_is_not_hidden(go, folder, monkeypatch):
     """An error that is nobody's input keeps its stack trace."""
     from mtlfn.run import prepare
 
-    monkeypatch.setattr(prepare, "_check_length", lambda *_: 1 / 0)
+    monkeypatch.setattr(prepare, "_max_length", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         go(output_dir=folder)

@@ -1,0 +1,8 @@
+"""``python -m mtlfn.data check DIR --task NAME``: what a data set holds. See ``mtlfn.run.check``."""
+
+import sys
+
+from mtlfn.run.command import data
+
+if __name__ == "__main__":
+    sys.exit(data())

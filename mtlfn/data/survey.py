@@ -1,0 +1,99 @@
+"""What a data set holds, before anybody trains on it: counts, lengths, repeated texts, what test shares with train."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mtlfn.data.task import SPLITS, Dataset, Example, label_counts
+from mtlfn.data.windows import words
+
+LENGTHS = (128, 256, 384, 512)  # what the longest sequence is rounded up to
+SHARE = 95  # per cent of the sequences that are not cut
+SAMPLE = 2000  # sequences that are measured for that, evenly spread over a split
+NGRAM = 8  # words
+
+
+def lengths(examples: Sequence[Example], tokenizer: Any, most: int | None = None) -> np.ndarray:
+    """Tokens of the sequences, special tokens included, int64; ``most``: of so many, evenly spread over all."""
+    texts = [text for e in examples for text in e.texts]
+    if most is not None and len(texts) > most:
+        texts = [texts[i * len(texts) // most] for i in range(most)]
+    if not texts:
+        return np.zeros(0, dtype=np.int64)
+    paired = any(second is not None for _, second in texts)
+    first, second = [a for a, _ in texts], [b or "" for _, b in texts]
+    encoded = tokenizer(first, second if paired else None, truncation=False, padding=False, verbose=False)
+    return np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int64)
+
+
+def fitting_length(datasets: Iterable[Dataset], tokenizer: Any, longest: int | None) -> int:
+    """The least of ``LENGTHS`` that leaves 95 % of every task's training sequences whole, at most ``longest``."""
+    percentiles = (np.percentile(lengths(d.train, tokenizer, SAMPLE), SHARE) for d in datasets if d.train)
+    wanted = max(percentiles, default=0.0)
+    fits = next((n for n in LENGTHS if n >= math.ceil(wanted)), LENGTHS[-1])
+    return fits if longest is None else min(fits, longest)
+
+
+def repeated(dataset: Dataset) -> dict[str, int]:
+    """How many texts occur again: within each split, and in each pair of splits ("train / dev")."""
+    held = {split: Counter(text_of(e) for e in dataset[split]) for split in SPLITS}
+    found = {split: sum(n - 1 for n in counts.values()) for split, counts in held.items()}
+    for i, a in enumerate(SPLITS):
+        found |= {f"{a} / {b}": len(held[a].keys() & held[b].keys()) for b in SPLITS[i + 1 :]}
+    return found
+
+
+def text_of(example: Example) -> str:
+    """All texts of an example, white space and letter case aside."""
+    return " ".join(" ".join(part.split()) for pair in example.texts for part in pair if part).lower()
+
+
+def overlap(dataset: Dataset, split: str) -> float:
+    """The share of a split's examples that hold a run of ``NGRAM`` words which training has too."""
+    seen = {gram for e in dataset.train for gram in _grams(e)}
+    examples = dataset[split]
+    return sum(any(gram in seen for gram in _grams(e)) for e in examples) / len(examples) if examples else 0.0
+
+
+def _grams(example: Example) -> Iterator[int]:
+    text = text_of(example)
+    held = [text[a:b] for a, b in words(text)]
+    return (hash(tuple(held[i : i + NGRAM])) for i in range(len(held) - NGRAM + 1))
+
+
+def describe(dataset: Dataset, tokenizer: Any, longest: int | None, terms: Mapping[str, str]) -> Iterator[str]:
+    """The survey, line by line."""
+    task = dataset.task
+    yield f"{task.name}: {task.kind}, level {task.level}, metric {task.metric}, from {dataset.source}"
+    yield f"terms     {terms.get(task.name, 'not known here: look at the source')}"
+    suggested = fitting_length([dataset], tokenizer, longest)
+    for split in SPLITS:
+        examples = dataset[split]
+        if not examples:
+            yield f"{split:<9} none"
+            continue
+        units = len({e.unit for e in examples})
+        gold = f", {len(dataset.gold[split]):,} documents or queries" if dataset.gold else ""
+        sizes = lengths(examples, tokenizer)
+        yield f"{split:<9} {len(examples):,} examples of {units:,} units{gold}"
+        shown = "  ".join(f"{p} % {np.percentile(sizes, p):.0f}" for p in (50, 95, 99))
+        cut = int((sizes > suggested).sum())
+        yield f"  tokens  {sizes.sum():,}; a sequence: {shown}  longest {sizes.max()}; {cut:,} longer than {suggested}"
+        counts = "  ".join(f"{label} {n:,}" for label, n in label_counts(task, examples).items())
+        yield f"  labels  {counts}"
+    yield f"length    --max-length {suggested} leaves {SHARE} % of the training sequences whole"
+    notes = dict(dataset.notes)
+    first = notes.pop("first problems", [])
+    yield f"reading   {', '.join(f'{name}: {value}' for name, value in notes.items()) or 'nothing to report'}"
+    for problem in first:
+        yield f"  {problem}"
+    shared = ", ".join(f"{where} {n:,}" for where, n in repeated(dataset).items())
+    yield f"repeated  texts that occur again: {shared}"
+    for split in ("dev", "test"):
+        if dataset[split]:
+            yield f"overlap   {overlap(dataset, split):.1%} of {split} hold {NGRAM} words in a row that training has"

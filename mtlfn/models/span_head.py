@@ -1,0 +1,202 @@
+"""A head for mentions that IOB2 tags cannot hold: spans that overlap, nest, have several labels or several pieces.
+
+Every run of up to ``max_width`` words is a candidate. A candidate's representation is a hidden layer over its first
+word, its last word, the mean of its words and its width; each output column scores it, and a score above 0 is a
+prediction. Columns: one a label; where mentions may be discontiguous, another one a label for "is a piece of such a
+mention". Two pieces belong together where a bilinear score of their representations is above 0, and a mention is a
+largest set of pieces that all belong together (Dai et al., ACL 2020, decode discontiguous mentions the same way).
+
+The loss of a column is log(1 + sum exp(s) over what is not gold) + log(1 + sum exp(-s) over what is gold) (Su et al.,
+arXiv:2208.02955): a few spans among thousands are learnt without weights, and the threshold is 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtlfn.core.keys import Key, fold, uniform
+from mtlfn.data.collate import Inputs
+from mtlfn.data.task import Span, Task
+
+HIDDEN = 64
+LINK = 16
+MOST_PIECES = 16  # of one window and label that are linked, the highest scores first
+NEVER = -1e4  # the score of what is no candidate
+
+
+def columns(task: Task) -> int:
+    """Output columns of the head."""
+    return len(task.labels) * (2 if task.discontiguous else 1)
+
+
+def init(task: Task, width: int, key: Key) -> dict[str, Tensor]:
+    """Head tensors at the start, float32 on the CPU; ``width`` is the size of a feature."""
+
+    def weight(name: str, outputs: int, inputs: int) -> Tensor:
+        return uniform(fold(key, "head", task.name, name), (outputs, inputs), 1 / math.sqrt(inputs))
+
+    made = {f"{part}.weight": weight(part, HIDDEN, width) for part in ("first", "last", "mean")}
+    made["dense.bias"] = torch.zeros(HIDDEN)
+    made["width.weight"] = weight("width", task.max_width, HIDDEN)
+    made["out.weight"] = weight("out", columns(task), HIDDEN)
+    made["out.bias"] = torch.full((columns(task),), -4.0)  # few spans are mentions
+    if task.discontiguous:
+        made["link.weight"] = weight("link", 2 * LINK, HIDDEN)
+    return made
+
+
+def logits(task: Task, params: Mapping[str, Tensor], features: Tensor, inputs: Inputs) -> Tensor:
+    """Scores of every candidate, [rows, words, max_width, columns (+ 2 LINK)]: first word, width - 1.
+
+    ``features``: [rows, tokens, d]. A word is read at its first token; what is no candidate scores ``NEVER``.
+    """
+    at = first_tokens(inputs.marks)
+    there = (at >= 0).to(features.device)
+    # Products instead of indexing and cumulative sums: their gradients are deterministic on every device.
+    select = F.one_hot(at.clamp(min=0), features.shape[1]).to(features) * there[..., None].to(features)
+    heads_of_words = select @ features
+    n, most = at.shape[1], task.max_width
+    sums = torch.ones(n, n, device=features.device, dtype=features.dtype).tril() @ F.linear(
+        heads_of_words, params["mean.weight"]
+    )
+    first = F.linear(heads_of_words, params["first.weight"], params["dense.bias"])
+    before = F.pad(sums, (0, 0, 1, 0))[:, :n]
+    widths = torch.arange(1, most + 1, device=features.device, dtype=features.dtype)
+    mean = (_following(sums, most) - before[:, :, None]) / widths[:, None]
+    last = _following(F.linear(heads_of_words, params["last.weight"]), most)
+    hidden = F.gelu(first[:, :, None] + last + mean + params["width.weight"])
+    scores = F.linear(hidden, params["out.weight"], params["out.bias"])
+    candidates = there[:, :, None] & _following(there[..., None], most)[..., 0]
+    scores = scores.masked_fill(~candidates[..., None], NEVER)
+    if not task.discontiguous:
+        return scores
+    return torch.cat([scores, F.linear(hidden, params["link.weight"])], dim=-1)
+
+
+def first_tokens(marks: Tensor) -> Tensor:
+    """Where each word's first token is, int64 [rows, words], -1 for a word without one; ``marks`` as in Inputs."""
+    rows, count = marks.shape[0], int(marks.max()) + 1 if marks.numel() else 0
+    at = torch.full((rows, max(count, 1)), -1, dtype=torch.int64)
+    row, token = torch.nonzero(marks >= 0, as_tuple=True)
+    at[row, marks[row, token]] = token
+    return at
+
+
+def _following(values: Tensor, most: int) -> Tensor:
+    """[rows, n, k] to [rows, n, most, k]: at i, w the value at i + w, zero beyond the end."""
+    n = values.shape[1]
+    padded = F.pad(values, (0, 0, 0, most - 1))
+    return torch.stack([padded[:, w : w + n] for w in range(most)], dim=2)
+
+
+def loss_sum(task: Task, logits: Tensor, inputs: Inputs) -> Tensor:
+    """Sum over the rows of the mean loss of their columns, 0-d; a row without words adds nothing.
+
+    ``inputs.labels``: int64 [pieces, 5]: row, mention, label, first word, width - 1.
+    """
+    scores = logits[..., : columns(task)]
+    gold = torch.zeros(scores.shape, dtype=torch.bool)
+    mentions = _mentions(inputs.labels)
+    for pieces in mentions:
+        for row, _, label, word, width in pieces:
+            gold[row, word, width, label + (len(task.labels) if len(pieces) > 1 else 0)] = True
+    # A column of several thousand candidates for a handful of gold spans: rows lie flat, gold in front.
+    flat, gold = scores.flatten(1, 2), gold.flatten(1, 2).to(scores.device)
+    total = _contrast(flat, gold, dim=1).mean(1).sum()
+    if task.discontiguous:
+        total = total + _link_loss(task, logits, mentions)
+    return total
+
+
+def _contrast(scores: Tensor, gold: Tensor, dim: int) -> Tensor:
+    """log(1 + sum exp(s) over not gold) + log(1 + sum exp(-s) over gold) along a dimension."""
+    zero = torch.zeros_like(scores.narrow(dim, 0, 1))
+    negative = torch.logsumexp(torch.cat([zero, scores.masked_fill(gold, NEVER)], dim), dim)
+    positive = torch.logsumexp(torch.cat([zero, (-scores).masked_fill(~gold, NEVER)], dim), dim)
+    return negative + positive
+
+
+def _mentions(labels: Tensor) -> list[list[list[int]]]:
+    """The pieces of each mention."""
+    found: dict[tuple[int, int], list[list[int]]] = {}
+    for piece in labels.tolist():
+        found.setdefault((piece[0], piece[1]), []).append(piece)
+    return list(found.values())
+
+
+def _link_loss(task: Task, logits: Tensor, mentions: Sequence[Sequence[Sequence[int]]]) -> Tensor:
+    """Over the pairs of different gold spans of a row and label: do they belong to one mention?"""
+    total = logits.new_zeros(())
+    spans: dict[tuple[int, int], dict[Span, set[int]]] = {}
+    for number, pieces in enumerate(mentions):
+        for row, _, label, word, width in pieces:
+            spans.setdefault((row, label), {}).setdefault((word, width), set()).add(number)
+    for (row, _), held in spans.items():
+        places = list(held)
+        pairs = [(i, j) for i in range(len(places)) for j in range(i)]
+        if not pairs:
+            continue
+        scores = _links(task, logits[row], places)
+        chosen = torch.stack([scores[i, j] for i, j in pairs])
+        gold = torch.tensor([bool(held[places[i]] & held[places[j]]) for i, j in pairs], device=chosen.device)
+        total = total + _contrast(chosen, gold, dim=0)
+    return total
+
+
+def _links(task: Task, row: Tensor, places: Sequence[Span]) -> Tensor:
+    """Scores of belonging together, symmetric, [spans, spans]; ``row``: the logits of one row."""
+    at = columns(task)
+    held = torch.stack([row[word, width] for word, width in places])
+    left, right = held[:, at : at + LINK], held[:, at + LINK :]
+    scores = left @ right.T
+    return scores + scores.T
+
+
+def decode(task: Task, logits: Tensor) -> list[list[tuple[str, tuple[Span, ...]]]]:
+    """The mentions of each row: (label, pieces in words, end exclusive), in the order of their first words."""
+    scores = logits[..., : columns(task)].cpu()
+    out: list[list[tuple[str, tuple[Span, ...]]]] = [[] for _ in range(len(scores))]
+    pieces: dict[tuple[int, int], list[tuple[float, Span]]] = {}
+    count = len(task.labels)
+    for row, word, width, column in torch.nonzero(scores > 0).tolist():
+        if column < count:
+            out[row].append((task.labels[column], ((word, word + width + 1),)))
+        else:
+            score = float(scores[row, word, width, column])
+            pieces.setdefault((row, column - count), []).append((score, (word, width)))
+    for (row, label), found in pieces.items():
+        places = [place for _, place in sorted(found, key=lambda item: (-item[0], item[1]))[:MOST_PIECES]]
+        places.sort()
+        scores_of = _links(task, logits[row].cpu(), places) > 0
+        friends = [{j for j in range(len(places)) if j != i and scores_of[i, j]} for i in range(len(places))]
+        for group in largest_groups(friends):
+            if len(group) > 1:
+                spans = tuple((places[i][0], places[i][0] + places[i][1] + 1) for i in sorted(group))
+                out[row].append((task.labels[label], spans))
+    return [sorted(row, key=lambda mention: (mention[1], mention[0])) for row in out]
+
+
+def largest_groups(friends: Sequence[Iterable[int]]) -> list[frozenset[int]]:
+    """Every set of numbers that are all friends of each other and that no further number could join.
+
+    The maximal cliques of a graph (Bron and Kerbosch, 1973), in a fixed order; ``friends[i]``: those of i.
+    """
+    near = [frozenset(each) for each in friends]
+    found: list[frozenset[int]] = []
+
+    def grow(group: frozenset[int], could: frozenset[int], was: frozenset[int]) -> None:
+        if not could and not was:
+            found.append(group)
+            return
+        pivot = max(sorted(could | was), key=lambda i: len(near[i] & could))
+        for i in sorted(could - near[pivot]):
+            grow(group | {i}, could & near[i], was & near[i])
+            could, was = could - {i}, was | {i}
+
+    grow(frozenset(), frozenset(range(len(near))), frozenset())
+    return sorted(found, key=sorted)

@@ -1,0 +1,36 @@
+"""``python -m mtlfn.data check``: a data set read and described, before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mtlfn.data import jsonl, official, survey
+from mtlfn.data.access import TERMS
+from mtlfn.data.task import Dataset
+from mtlfn.data.task import check as checked
+from mtlfn.run.command import OK
+from mtlfn.run.config import UsageError
+
+
+def check(folder: Path, name: str, backbone: str, strict: bool, say: Callable[[str], None] = print) -> int:
+    """Prints what is in a folder; UsageError, DataError or BackboneError where it cannot be read."""
+    from mtlfn.models import backbone as backbones
+
+    dataset = checked(_read(folder, name, strict))
+    try:
+        base = backbones.load(backbone)
+    except backbones.BackboneError as error:
+        raise UsageError(str(error)) from None
+    for line in survey.describe(dataset, base.tokenizer, backbones.longest(base), TERMS):
+        say(line)
+    return OK
+
+
+def _read(folder: Path, name: str, strict: bool) -> Dataset:
+    if name in official.OFFICIAL:
+        below = folder / official.folder(name)
+        return official.load(name, below if below.is_dir() else folder, strict=strict)
+    if name in jsonl.SCHEMAS:
+        return jsonl.read(folder / name if (folder / name).is_dir() else folder, name)
+    raise UsageError(f"--task {name}: expected one of {', '.join((*jsonl.SCHEMAS, *official.OFFICIAL))}")
