@@ -7,7 +7,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mtlfn.data import hub, jsonl
+import attrs
+
+from mtlfn.data import hub, jsonl, public
 from mtlfn.data.hub import Mapping
 from mtlfn.data.task import DataError, Dataset, check
 
@@ -48,8 +50,12 @@ def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], bas
 
         if name in official.OFFICIAL:
             return official.load(name, data_dir / official.folder(name))
-        known = (*mappings, *jsonl.SCHEMAS, *official.OFFICIAL)
+        if name in public.PUBLIC:
+            return _public(name, data_dir / name, base)
+        known = (*mappings, *jsonl.SCHEMAS, *official.OFFICIAL, *public.PUBLIC)
         raise _unknown(name, known, f"in the data folder {data_dir} or as a mapping")
+    if name in public.PUBLIC:
+        return _public(name, None, base)
     from mtlfn.data import embedded
 
     if name in embedded.NAMES:
@@ -57,7 +63,15 @@ def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], bas
     where = "as an embedded task or a mapping"
     if name in jsonl.SCHEMAS:
         where += " (it is read from a data folder, and none was given)"
-    raise _unknown(name, (*mappings, *embedded.NAMES), where)
+    raise _unknown(name, (*mappings, *embedded.NAMES, *public.PUBLIC), where)
+
+
+def _public(name: str, folder: Path | None, base: Path) -> Dataset:
+    """A public set: the ``save_to_disk`` folder of its name if there is one, else from the Hub."""
+    mapping = public.PUBLIC[name]
+    if folder is not None and folder.is_dir():
+        mapping = attrs.evolve(mapping, source=str(folder.resolve()), revision=None, subset=None)
+    return hub.read(name, mapping, base)
 
 
 def _unknown(name: str, known: Sequence[str], where: str) -> DataError:

@@ -55,16 +55,18 @@ def _shuffled(task: str, size: int) -> np.ndarray:
 
 
 def whole_units(task: str, examples: Sequence[Example], count: int) -> list[int]:
-    """The examples of so many whole units that they are ``count`` or a few more; the same in every run."""
+    """The examples of so many whole units that they have ``count`` texts or a few more; the same in every run."""
     units = list(dict.fromkeys(e.unit for e in examples))
     held: dict[str, list[int]] = {unit: [] for unit in units}
     for i, e in enumerate(examples):
         held[e.unit].append(i)
     out: list[int] = []
+    texts = 0
     for i in _shuffled(task, len(units)):
-        if len(out) >= count:
+        if texts >= count:
             break
         out += held[units[i]]
+        texts += sum(len(examples[j].texts) for j in held[units[i]])
     return sorted(out)
 
 
@@ -81,7 +83,10 @@ def score(
     for task in model.tasks:
         corpus, dataset = corpora[task.name], datasets[task.name]
         gold = dataset[split]
-        chosen = (whole_units if task.official else _some)(task.name, gold, len(gold) if count is None else count)
+        if count is None:
+            chosen = list(range(len(gold)))
+        else:
+            chosen = whole_units(task.name, gold, count) if task.official else quick_subset(task.name, len(gold), count)
         predicted[task.name] = predictions(model, params, corpus, gold, chosen)
         held = [gold[i] for i in chosen]
         scores[task.name] = (
@@ -90,10 +95,6 @@ def score(
             else metrics.score(task, held, predicted[task.name])
         )
     return scores, predicted
-
-
-def _some(task: str, examples: Sequence[Example], count: int) -> list[int]:
-    return quick_subset(task, len(examples), count)
 
 
 def primary(tasks: Sequence[Task], scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -94,12 +94,13 @@ def test_unknown_name_lists_the_known_ones_and_the_closest(data_dir: Path, embed
     assert failure(["hocs"], data_dir, {"mine": MAPPING}) == (
         f"the task 'hocs' is not known in the data folder {data_dir} or as a mapping; did you mean 'hoc'? "
         "Known names: mine, bc5cdr_disease, ddi, hoc, pubmedqa, semeval2014_t7, semeval2015_t14, semeval2016_t12, "
-        "semeval2017_t3, semeval2017_t3_b, semeval2017_t3_c, semeval2021_t6, semeval2021_t6_labels; for other data "
-        "write a [task.hocs] mapping"
+        "semeval2017_t3, semeval2017_t3_b, semeval2017_t3_c, semeval2021_t6, semeval2021_t6_labels, bc5cdr, "
+        "bc2gm, ncbi_disease, jnlpba, chemprot, pubmedqa_hub; for other data write a [task.hocs] mapping"
     )
     assert failure(["nots"], None, {"mine": MAPPING}) == (
         "the task 'nots' is not known as an embedded task or a mapping; did you mean 'notes'? "
-        "Known names: mine, notes, empty; for other data write a [task.nots] mapping"
+        "Known names: mine, notes, empty, bc5cdr, bc2gm, ncbi_disease, jnlpba, chemprot, pubmedqa_hub; for other data "
+        "write a [task.nots] mapping"
     )
     assert "did you mean" not in failure(["zzzz"], None, {})
 
@@ -135,3 +136,17 @@ def test_names_that_can(corpus: Path, name: str) -> None:
 
 def test_every_data_set_is_checked(embedded: ModuleType) -> None:
     assert "the train split is empty" in failure(["empty"], None, {})
+
+
+def test_a_public_set_is_the_folder_of_its_name_in_the_data_folder(tmp_path: Path) -> None:
+    import datasets
+
+    tags = datasets.Features(
+        {"tokens": datasets.List(datasets.Value("string")), "tags": datasets.List(datasets.Value("int32"))}
+    )
+    rows = {"tokens": [["Aspirin", "helps"], ["Fever"]], "tags": [[1, 0], [2]]}
+    table = datasets.Dataset.from_dict(rows, features=tags)
+    tables = {"train": table, "validation": table, "test": table}
+    datasets.DatasetDict(tables).save_to_disk(str(tmp_path / "bc5cdr"))
+    (found,) = sources.resolve(["bc5cdr"], tmp_path, {})
+    assert [e.tags for e in found.train] == [("B-Chemical", "O"), ("B-Disease",)]
