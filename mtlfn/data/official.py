@@ -15,7 +15,14 @@ import attrs
 from attrs import frozen
 
 from mtlfn.data import metrics, pairs, windows
-from mtlfn.data.formats import semeval2014_t7, semeval2015_t14, semeval2016_t12, semeval2017_t3, semeval2021_t6
+from mtlfn.data.formats import (
+    relevancy,
+    semeval2014_t7,
+    semeval2015_t14,
+    semeval2016_t12,
+    semeval2017_t3,
+    semeval2021_t6,
+)
 from mtlfn.data.formats.document import Document, Link, Log, Mention, Query
 from mtlfn.data.scoring import classes, ranking, spans, temporal
 from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Task, label_counts
@@ -313,7 +320,7 @@ def _rank_files(
     def made(folder: Path, split: str, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> None:
         found = {e.id: list(p) for e, p in zip(examples, predictions, strict=True)}
         path = folder / f"{split}.subtask{subtask}.pred"
-        semeval2017_t3.write_predictions(path, subtask, [q for q in gold if q.id in found], found)
+        relevancy.write_predictions(path, subtask, [q for q in gold if q.id in found], found)
 
     return made
 

@@ -6,17 +6,16 @@ its related questions. Queries keep the order of the files, since the scorer com
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 from xml.etree.ElementTree import Element
 
 from attrs import field, frozen
 
-from mtlfn.data.formats.document import Candidate, Log, Problem, Query, decode
+from mtlfn.data.formats.document import Candidate, Log, Problem, Query
 from mtlfn.data.formats.xml_file import escape, parse
 from mtlfn.data.task import SPLITS, DataError
 
@@ -56,14 +55,15 @@ def read(folder: Path, subtask: Subtask, log: Log) -> dict[str, tuple[Query, ...
     Raises:
         DataError: the folder does not exist; a strict log's first problem.
     """
-    _known(subtask)
+    known(subtask)
     if not folder.is_dir():
         raise DataError(f"the folder {folder} does not exist; expected one with the XML files of SemEval-2017 Task 3")
     files = _files(folder, subtask)
     return {split: _queries(files[split], subtask, log) for split in SPLITS}
 
 
-def _known(subtask: str) -> None:
+def known(subtask: str) -> None:
+    """DataError where there is no such subtask."""
     if subtask not in LABELS:
         raise DataError(f"found the subtask {subtask!r}, expected one of {', '.join(LABELS)}")
 
@@ -260,7 +260,7 @@ def write(folder: Path, split: str, subtask: Subtask, queries: Sequence[Query]) 
     Raises:
         DataError: a split, id, rank, label or character that could not be read back.
     """
-    _known(subtask)
+    known(subtask)
     if split not in SPLITS:
         raise DataError(f"found the split {split!r}, expected one of {', '.join(SPLITS)}")
     _writable(subtask, queries)
@@ -376,101 +376,3 @@ def _start(tag: str, **attributes: str) -> str:
 
 def _element(tag: str, text: str) -> str:
     return f"<{tag}>{escape(text)}</{tag}>"
-
-
-@frozen(kw_only=True)
-class Judgement:
-    """A line of the scorer's gold or prediction file. ``label``: the gold label, or the system's decision."""
-
-    query: str
-    candidate: str
-    rank: int
-    score: float
-    label: bool
-
-
-def read_relevancy(path: Path) -> tuple[Judgement, ...]:
-    """The lines of a gold or prediction file, in their order. DataError names file and line, found and expected."""
-    judgements: dict[tuple[str, str], Judgement] = {}
-    for number, line in enumerate(decode(path.read_bytes(), path, Log(strict=True)).split("\n"), 1):
-        cells = line.removesuffix("\r").split("\t")
-        if cells == [""]:
-            continue
-        if len(cells) != 5 or cells[4] not in ("true", "false"):
-            expected = "question, answer, rank, score and true or false, separated by tabs"
-            raise DataError(f"{path}, line {number}: found {line!r}, expected {expected}")
-        query, candidate, rank, score, label = cells
-        try:
-            judgement = Judgement(
-                query=query, candidate=candidate, rank=int(rank), score=float(score), label=label == "true"
-            )
-        except ValueError as error:
-            said = f"found the rank {rank!r} and the score {score!r}, expected two numbers"
-            raise DataError(f"{path}, line {number}: {said}") from error
-        if (query, candidate) in judgements:
-            raise DataError(f"{path}, line {number}: found {query} {candidate} again, expected each pair once")
-        judgements[query, candidate] = judgement
-    return tuple(judgements.values())
-
-
-def write_relevancy(path: Path, subtask: Subtask, queries: Sequence[Query]) -> None:
-    """The scorer's gold file: question, answer, rank, 1 / rank, label; one line a candidate.
-
-    Raises:
-        DataError: a candidate without a label, with a rank below 1, or an id with a tab or line break.
-    """
-    _known(subtask)
-
-    def cells(query: Query, position: int) -> tuple[int, float, bool]:
-        candidate = query.candidates[position]
-        label = positive(subtask, candidate.label)
-        if label is None or candidate.rank < 1:
-            found = f"the label {candidate.label!r} and the rank {candidate.rank}"
-            expected = f"one of {', '.join(LABELS[subtask])} and at least 1"
-            raise DataError(f"the candidate {candidate.id!r} of {query.id!r} has {found}, expected {expected}")
-        return candidate.rank, 1 / candidate.rank, label
-
-    _write_table(path, queries, cells)
-
-
-def write_predictions(
-    path: Path, subtask: Subtask, queries: Sequence[Query], scores: Mapping[str, Sequence[float]]
-) -> None:
-    """The scorer's prediction file: question, answer, 0, score, whether the score is above 0; one line a candidate.
-
-    Args:
-        scores: query id -> one finite number a candidate, in the order of the candidates; higher is more relevant.
-            Written so that reading gives the same number.
-
-    Raises:
-        DataError: a query without scores or with another number of them, a score that is not finite, or an id with
-            a tab or line break.
-    """
-    _known(subtask)
-    for query in queries:
-        if query.id not in scores:
-            raise DataError(f"the query {query.id!r} has no scores, expected {len(query.candidates)}")
-        if len(scores[query.id]) != len(query.candidates):
-            found = f"{len(scores[query.id])} scores for {len(query.candidates)} candidates"
-            raise DataError(f"the query {query.id!r} has {found}, expected one each")
-
-    def cells(query: Query, position: int) -> tuple[int, float, bool]:
-        score = float(scores[query.id][position])
-        if not math.isfinite(score):
-            name = query.candidates[position].id
-            raise DataError(f"the candidate {name!r} of {query.id!r} has the score {score}, expected a finite number")
-        return 0, score, score > 0
-
-    _write_table(path, queries, cells)
-
-
-def _write_table(path: Path, queries: Sequence[Query], cells: Callable[[Query, int], tuple[int, float, bool]]) -> None:
-    lines = []
-    for query in queries:
-        for position, candidate in enumerate(query.candidates):
-            if re.search("[\t\r\n]", query.id + candidate.id):
-                raise DataError(f"found a tab or line break in {query.id!r} or {candidate.id!r}, expected none in ids")
-            rank, score, label = cells(query, position)
-            lines.append(f"{query.id}\t{candidate.id}\t{rank}\t{score!r}\t{'true' if label else 'false'}\n")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes("".join(lines).encode("utf-8"))

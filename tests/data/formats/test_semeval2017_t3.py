@@ -13,6 +13,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtlfn.data.formats import relevancy
 from mtlfn.data.formats import semeval2017_t3 as t3
 from mtlfn.data.formats.document import Candidate, Log, Query
 from mtlfn.data.task import DataError
@@ -388,8 +389,8 @@ def test_missing_folder_and_unknown_subtask(tmp_path: Path) -> None:
     for use in (
         lambda: t3.read(tmp_path, wrong, Log()),
         lambda: t3.write(tmp_path, "dev", wrong, ()),
-        lambda: t3.write_relevancy(tmp_path / "x", wrong, ()),
-        lambda: t3.write_predictions(tmp_path / "x", wrong, (), {}),
+        lambda: relevancy.write_relevancy(tmp_path / "x", wrong, ()),
+        lambda: relevancy.write_predictions(tmp_path / "x", wrong, (), {}),
     ):
         with pytest.raises(DataError, match="found the subtask 'D', expected one of A, B, C"):
             use()
@@ -508,11 +509,11 @@ def test_unknown_split_and_a_rank_that_no_file_holds(tmp_path: Path) -> None:
 def test_relevancy_file_to_the_byte(tmp_path: Path) -> None:
     save(tmp_path, "dev.xml", MAIN)
     path = tmp_path / "a" / "b.relevancy"
-    t3.write_relevancy(path, "B", read(tmp_path, "B"))
+    relevancy.write_relevancy(path, "B", read(tmp_path, "B"))
     assert path.read_bytes() == (
         b"Q7\tQ7_R12\t12\t0.08333333333333333\ttrue\nQ7\tQ7_R3\t3\t0.3333333333333333\ttrue\nQ2\tQ2_R1\t1\t1.0\tfalse\n"
     )
-    t3.write_relevancy(path, "C", read(tmp_path, "C"))
+    relevancy.write_relevancy(path, "C", read(tmp_path, "C"))
     cells = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
     assert [(c[1], c[2], c[4]) for c in cells] == [
         ("Q7_R12_C1", "1201", "false"),
@@ -526,7 +527,7 @@ def test_relevancy_file_to_the_byte(tmp_path: Path) -> None:
 def test_relevancy_needs_labels_and_ranks(tmp_path: Path, change: dict[str, Any]) -> None:
     queries = (evolve(QUERY, candidates=(evolve(ONE, **change),)),)
     with pytest.raises(DataError, match=r"the candidate 'Q1_R2_C3' of 'Q1' has .* expected one of Good, .* at least 1"):
-        t3.write_relevancy(tmp_path / "x", "C", queries)
+        relevancy.write_relevancy(tmp_path / "x", "C", queries)
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
@@ -534,8 +535,8 @@ def test_predictions_keep_every_score_and_its_sign(scores: list[float]) -> None:
     candidates = tuple(evolve(ONE, id=f"Q1_R1_C{i}", label=None) for i in range(len(scores)))
     with TemporaryDirectory() as folder:
         path = Path(folder) / "new" / "x.pred"
-        t3.write_predictions(path, "C", (evolve(QUERY, candidates=candidates),), {"Q1": scores, "other": [1.0]})
-        lines = t3.read_relevancy(path)
+        relevancy.write_predictions(path, "C", (evolve(QUERY, candidates=candidates),), {"Q1": scores, "other": [1.0]})
+        lines = relevancy.read_relevancy(path)
     assert [line.score for line in lines] == scores
     assert [line.label for line in lines] == [score > 0 for score in scores]
     assert [(line.query, line.candidate, line.rank) for line in lines] == [("Q1", c.id, 0) for c in candidates]
@@ -552,7 +553,7 @@ def test_predictions_keep_every_score_and_its_sign(scores: list[float]) -> None:
 )
 def test_scores_that_do_not_fit(tmp_path: Path, scores: dict[str, list[float]], said: str) -> None:
     with pytest.raises(DataError) as caught:
-        t3.write_predictions(tmp_path / "x", "C", (QUERY,), scores)
+        relevancy.write_predictions(tmp_path / "x", "C", (QUERY,), scores)
     assert str(caught.value) == said
     assert list(tmp_path.iterdir()) == []
 
@@ -561,21 +562,21 @@ def test_scores_that_do_not_fit(tmp_path: Path, scores: dict[str, list[float]], 
 def test_ids_that_would_break_a_line_are_refused(tmp_path: Path, name: str) -> None:
     for query in (evolve(QUERY, id=name), evolve(QUERY, candidates=(evolve(ONE, id=name),))):
         with pytest.raises(DataError, match="found a tab or line break in"):
-            t3.write_relevancy(tmp_path / "x", "C", (query,))
+            relevancy.write_relevancy(tmp_path / "x", "C", (query,))
         with pytest.raises(DataError, match="found a tab or line break in"):
-            t3.write_predictions(tmp_path / "x", "C", (query,), {query.id: [1]})
+            relevancy.write_predictions(tmp_path / "x", "C", (query,), {query.id: [1]})
 
 
 def test_read_relevancy_with_either_line_end(tmp_path: Path) -> None:
     path = tmp_path / "x"
     content = b"Q1\tQ1_R1\t1\t1.0\ttrue\nQ1\tQ1_R4\t4\t0.25\tfalse\n"
     expected = (
-        t3.Judgement(query="Q1", candidate="Q1_R1", rank=1, score=1.0, label=True),
-        t3.Judgement(query="Q1", candidate="Q1_R4", rank=4, score=0.25, label=False),
+        relevancy.Judgement(query="Q1", candidate="Q1_R1", rank=1, score=1.0, label=True),
+        relevancy.Judgement(query="Q1", candidate="Q1_R4", rank=4, score=0.25, label=False),
     )
     for variant in (content, content.replace(b"\n", b"\r\n"), content[:-1]):
         path.write_bytes(variant)
-        assert t3.read_relevancy(path) == expected
+        assert relevancy.read_relevancy(path) == expected
 
 
 @pytest.mark.parametrize(
@@ -592,7 +593,7 @@ def test_damaged_relevancy(tmp_path: Path, line: str, said: str) -> None:
     path = tmp_path / "x"
     path.write_bytes(f"Q1\ta\t1\t1.0\ttrue\n{line}\n".encode())
     with pytest.raises(DataError) as caught:
-        t3.read_relevancy(path)
+        relevancy.read_relevancy(path)
     assert str(caught.value).startswith(f"{path}, line 2: ")
     assert said in str(caught.value)
 
@@ -609,10 +610,10 @@ def test_gold_of_the_samples_to_the_byte(tmp_path: Path, subtask: t3.Subtask) ->
     assert {split: len(queries) for split, queries in splits.items()} == (
         {"train": 3, "dev": 1, "test": 1} if subtask == "A" else {"train": 1, "dev": 1, "test": 1}
     )
-    t3.write_relevancy(tmp_path / "gold", subtask, splits["dev"])
+    relevancy.write_relevancy(tmp_path / "gold", subtask, splits["dev"])
     stem = f"{STEM}-dev{'-subtaskA' * (subtask == 'A')}.xml.subtask{subtask}"
     assert (tmp_path / "gold").read_bytes() == (folder / "dev" / f"{stem}.relevancy").read_bytes()
-    lines = t3.read_relevancy(folder / "dev" / f"{stem}.pred")
+    lines = relevancy.read_relevancy(folder / "dev" / f"{stem}.pred")
     assert [line.candidate for line in lines] == [c.id for query in splits["dev"] for c in query.candidates]
     assert {c.label for query in splits["test"] for c in query.candidates} == {None}
 
