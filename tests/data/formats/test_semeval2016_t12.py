@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mtlfn.data.formats import semeval2016_t12, xml_file
@@ -373,6 +373,7 @@ def mention(**change: object) -> Document:
         (mention(pieces=((3, 54),)), "'1@e@d@gold' has the pieces ((3, 54),) in a text of 53 characters"),
         (mention(attributes=(("a b", "c"),)), "'1@e@d@gold' has an attribute 'a b', expected a name"),
         (mention(attributes=(("a", "\ufffe"),)), "the character '\\ufffe' at 0 cannot be written in XML"),
+        (evolve(DOCUMENT, mentions=DOCUMENT.mentions[1:]), "'1@r@d@gold' links '1@e@d@gold' to '2@e@d@gold', expected"),
         (evolve(DOCUMENT, mentions=DOCUMENT.mentions[:1]), "'1@r@d@gold' links '1@e@d@gold' to '2@e@d@gold', expected"),
         (evolve(DOCUMENT, links=(evolve(DOCUMENT.links[0], label="TLINK"),)), "'1@r@d@gold' has the label 'TLINK', "),
         (evolve(DOCUMENT, links=(evolve(DOCUMENT.links[0], label="X:Y"),)), "'1@r@d@gold' has the label 'X:Y', expe"),
@@ -423,6 +424,7 @@ def documents(draw: st.DrawFn) -> Document:
     return Document(id=name, text=text, mentions=tuple(mentions), links=tuple(links), linked=linked)
 
 
+@settings(deadline=None)  # files on a busy machine
 @given(st.lists(documents(), unique_by=lambda d: d.id, max_size=3), st.sampled_from(["train", "dev", "test"]))
 @example([DOCUMENT, UNLINKED], "test")
 @example([Document(id="a", text="")], "dev")

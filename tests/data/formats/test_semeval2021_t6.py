@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mtlfn.data.formats import semeval2021_t6
@@ -198,6 +198,11 @@ def test_damaged_labels_are_skipped(tmp_path: Path) -> None:
             "object 1 (id 1)",
             "has an id, text and labels of type int, str and list",
         ),
+        (
+            {"id": "1", "text": 0, "labels": []},
+            "object 1 (id '1')",
+            "has an id, text and labels of type str, int and li",
+        ),
         ({"id": ["1"], "text": 0, "labels": {}}, "object 1 (id ['1'])", "has an id, text and labels of type list, int"),
         (
             {"id": "1", "text": "a\ud83c", "labels": []},
@@ -362,6 +367,7 @@ def documents(draw: st.DrawFn) -> Document:
 SPLIT_NAMES = st.sampled_from(["train", "dev", "test"])
 
 
+@settings(deadline=None)  # files on a busy machine
 @given(st.lists(documents(), unique_by=lambda document: document.id, max_size=4), SPLIT_NAMES)
 @example([DOCUMENT], "dev")
 def test_round_trip_of_spans(written: list[Document], split: str) -> None:
@@ -375,6 +381,7 @@ def test_round_trip_of_spans(written: list[Document], split: str) -> None:
 ROWS = st.tuples(STRINGS, TEXTS, st.lists(st.sampled_from(TECHNIQUES), unique=True).map(tuple))
 
 
+@settings(deadline=None)  # files on a busy machine
 @given(st.lists(ROWS, unique_by=lambda row: row[0], max_size=4), SPLIT_NAMES)
 def test_round_trip_of_labels(written: list[semeval2021_t6.Row], split: str) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mtlfn.data.formats import xml_file
@@ -129,6 +129,7 @@ def test_depth_is_no_stack(tmp_path: Path) -> None:
     assert sum(1 for _ in root.iter()) == depth
 
 
+@settings(deadline=None)  # files on a busy machine
 @given(st.text(st.characters(codec="utf-8")))
 @example("\ufffe")
 @example("a\rb\r\n]]>&amp;")
