@@ -104,6 +104,16 @@ def test_any_flipped_byte_of_the_manifest_is_noticed_or_harmless(tmp_path):
         assert digest(found) == digest(at(1 if said else 2)), whole[max(i - 20, 0) : i + 20]
 
 
+def test_a_state_whose_digest_is_not_the_one_in_the_manifest_is_refused(tmp_path):
+    """Every file is as the manifest says; only the digest of what is in them is another."""
+    save(tmp_path, 1, 2)
+    path = tmp_path / "step-00000002" / "manifest.json"
+    path.write_text(path.read_text().replace(digest(at(2)), digest(at(1))))
+    found, said = load(tmp_path)
+    assert digest(found) == digest(at(1))
+    assert "digest is not the one written" in said[0]
+
+
 def test_all_damaged_is_none_and_every_one_is_named(tmp_path):
     save(tmp_path, 1, 2)
     for path in tmp_path.rglob("state.json"):
