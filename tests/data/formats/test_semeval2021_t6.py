@@ -203,6 +203,11 @@ def test_damaged_labels_are_skipped(tmp_path: Path) -> None:
             "object 1 (id '1')",
             "has an id, text and labels of type str, int and li",
         ),
+        (
+            {"id": "1", "text": "x", "labels": {}},
+            "object 1 (id '1')",
+            "has an id, text and labels of type str, str and d",
+        ),
         ({"id": ["1"], "text": 0, "labels": {}}, "object 1 (id ['1'])", "has an id, text and labels of type list, int"),
         (
             {"id": "1", "text": "a\ud83c", "labels": []},
