@@ -47,8 +47,8 @@ class Official:
 
     Attributes:
         load: (name, folder, log) to the data set.
-        score: (gold, examples, predictions) to official scores, the primary one among them; ``gold``: what the
-            examples were made of, whole.
+        score: (task, gold, examples, predictions) to official scores, the primary one among them; ``gold``: what
+            the examples were made of, whole.
         write: (folder, split, gold, examples, predictions) writes the organisers' prediction file or files.
     """
 
@@ -83,9 +83,9 @@ def write(dataset: Dataset, split: str, folder: Path, predictions: Sequence[Any]
     OFFICIAL[dataset.task.official].write(folder, split, dataset.gold[split], dataset[split], predictions)
 
 
-def baselines(dataset: Dataset, split: str = "dev") -> dict[str, float]:
-    """Name -> primary metric of trivial predictions, as ``metrics.baselines`` describes them, officially scored."""
-    task, train, examples = dataset.task, dataset.train, dataset[split]
+def baselines(dataset: Dataset) -> dict[str, float]:
+    """Name -> primary metric of trivial predictions on dev, as ``metrics.baselines`` says, officially scored."""
+    task, train, examples = dataset.task, dataset.train, dataset.dev
     if not task.official:
         return metrics.baselines(task, train, examples)
     if task.kind == "spans":
@@ -96,7 +96,7 @@ def baselines(dataset: Dataset, split: str = "dev") -> dict[str, float]:
         counts = {label: n for label, n in label_counts(task, train).items() if label != task.negative}
         usual = max(sorted(counts), key=counts.__getitem__)
         guesses = {"majority": [usual if task.kind == "relation" else [usual]] * len(examples)}
-    return {name: score(dataset, split, examples, g, whole=True)[task.metric] for name, g in guesses.items()}
+    return {name: score(dataset, "dev", examples, g, whole=True)[task.metric] for name, g in guesses.items()}
 
 
 def folder(name: str) -> str:
@@ -123,20 +123,13 @@ def _with_dev(name: str, found: Splits) -> dict[str, tuple[Any, ...]]:
 # Mentions: 2014 T7, 2015 T14, 2021 T6
 
 
-def _mentions(
-    name: str, found: Splits, labels: tuple[str, ...], official: str, *, discontiguous: bool
-) -> Dataset:
+def _mentions(name: str, found: Splits, labels: tuple[str, ...], *, discontiguous: bool) -> Dataset:
     found = _with_dev(name, found)
     made = {
         split: tuple(e for d in found[split] for e in windows.examples(d, labels, training=split == "train"))
         for split in SPLITS
     }
-    widths = [
-        b - a
-        for e in made["train"]
-        for _, pieces in e.mentions
-        for a, b in windows.in_words(e, pieces) or ()
-    ]
+    widths = [b - a for e in made["train"] for _, p in e.mentions for a, b in windows.in_words(e, p) or ()]
     task = Task(
         name=name,
         kind="spans",
@@ -144,7 +137,7 @@ def _mentions(
         labels=labels,
         max_width=min(max(widths, default=1), WIDEST),
         discontiguous=discontiguous,
-        official=official,
+        official=name,
     )
     return Dataset(task=task, **made, gold=found)
 
@@ -163,16 +156,16 @@ def _found_mentions(
     }
 
 
-def _disorders(read: Callable[[Path, Log], Splits], official: str) -> Callable[[str, Path, Log], Dataset]:
+def _disorders(read: Callable[[Path, Log], Splits]) -> Callable[[str, Path, Log], Dataset]:
     def made(name: str, folder: Path, log: Log) -> Dataset:
-        return _mentions(name, read(folder, log), (DISORDER,), official, discontiguous=True)
+        return _mentions(name, read(folder, log), (DISORDER,), discontiguous=True)
 
     return made
 
 
 def _memes(name: str, folder: Path, log: Log) -> Dataset:
     known = semeval2021_t6.techniques(folder)
-    return _mentions(name, semeval2021_t6.read(folder, log), known, "semeval2021_t6", discontiguous=False)
+    return _mentions(name, semeval2021_t6.read(folder, log), known, discontiguous=False)
 
 
 def _mention_files(
@@ -180,9 +173,7 @@ def _mention_files(
 ) -> Callable[[Path, str, Gold, Sequence[Example], Sequence[Any]], None]:
     def made(folder: Path, split: str, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> None:
         found = _found_mentions(gold, examples, predictions)
-        documents = [
-            Document(id=d.id, text=d.text, mentions=tuple(map(complete, found[d.id])), linked=d.linked) for d in gold
-        ]
+        documents = [attrs.evolve(d, mentions=tuple(map(complete, found[d.id])), links=()) for d in gold]
         writer(folder, split, documents, notes=False)
 
     return made
@@ -213,7 +204,7 @@ def _techniques(name: str, folder: Path, log: Log) -> Dataset:
         kind="multilabel",
         level=2,
         labels=semeval2021_t6.techniques(folder),
-        official="semeval2021_t6_labels",
+        official=name,
     )
     made = {
         split: tuple(Example(id=i, unit=i, texts=((text, None),), labels=labels) for i, text, labels in found[split])
@@ -248,7 +239,7 @@ def _containment(name: str, folder: Path, log: Log) -> Dataset:
         level=2,
         labels=(CONTAINS.negative, CONTAINS.positive),
         negative=CONTAINS.negative,
-        official="semeval2016_t12",
+        official=name,
     )
     made = {split: tuple(e for d in found[split] for e in pairs.examples(d, CONTAINS)) for split in SPLITS}
     lost = {split: sum(pairs.unreachable(d, CONTAINS) for d in found[split]) for split in SPLITS}
@@ -327,12 +318,12 @@ def _rank_files(
 
 OFFICIAL: dict[str, Official] = {
     "semeval2014_t7": Official(
-        load=_disorders(semeval2014_t7.read, "semeval2014_t7"),
+        load=_disorders(semeval2014_t7.read),
         score=_strict_and_relaxed,
         write=_mention_files(semeval2014_t7.write, _with(("cui", "CUI-less"))),
     ),
     "semeval2015_t14": Official(
-        load=_disorders(semeval2015_t14.read, "semeval2015_t14"),
+        load=_disorders(semeval2015_t14.read),
         score=_strict_and_relaxed,
         write=_mention_files(semeval2015_t14.write, _with(("cui", "CUI-less"))),
     ),

@@ -105,7 +105,6 @@ def loss_sum(task: Task, logits: Tensor, inputs: Inputs) -> Tensor:
     for pieces in mentions:
         for row, _, label, word, width in pieces:
             gold[row, word, width, label + (len(task.labels) if len(pieces) > 1 else 0)] = True
-    # A column of several thousand candidates for a handful of gold spans: rows lie flat, gold in front.
     flat, gold = scores.flatten(1, 2), gold.flatten(1, 2).to(scores.device)
     total = _contrast(flat, gold, dim=1).mean(1).sum()
     if task.discontiguous:

@@ -76,13 +76,12 @@ def score(
     corpora: Mapping[str, Corpus],
     datasets: Mapping[str, Dataset],
     count: int | None = None,
-    split: str = "dev",
 ) -> tuple[dict[str, dict[str, float]], dict[str, list]]:
-    """Scores and predictions per task; on ``count`` examples of each, or all. Official scores are of whole units."""
+    """Dev scores and predictions per task; on ``count`` examples of each, or all. Official scores: of whole units."""
     scores, predicted = {}, {}
     for task in model.tasks:
         corpus, dataset = corpora[task.name], datasets[task.name]
-        gold = dataset[split]
+        gold = dataset.dev
         if count is None:
             chosen = list(range(len(gold)))
         else:
@@ -90,7 +89,7 @@ def score(
         predicted[task.name] = predictions(model, params, corpus, gold, chosen)
         held = [gold[i] for i in chosen]
         scores[task.name] = (
-            official.score(dataset, split, held, predicted[task.name], whole=count is None)
+            official.score(dataset, "dev", held, predicted[task.name], whole=count is None)
             if task.official
             else metrics.score(task, held, predicted[task.name])
         )

@@ -599,7 +599,7 @@ def test_damaged_relevancy(tmp_path: Path, line: str, said: str) -> None:
 
 
 SAMPLES = pytest.mark.skipif(not os.environ.get("MTLFN_FORMATS"), reason="MTLFN_FORMATS names no folder of samples")
-REAL = pytest.mark.skipif(not os.environ.get("MTLFN_DATA"), reason="MTLFN_DATA names no folder of real data")
+REAL = pytest.mark.skipif(not os.environ.get("MTLFN_DATA_DIR"), reason="MTLFN_DATA_DIR names no folder of real data")
 
 
 @SAMPLES
@@ -631,7 +631,7 @@ def test_real_files_have_the_documented_sizes(
     tmp_path: Path, subtask: t3.Subtask, sizes: dict[str, tuple[int, int]], skipped: dict[str, int]
 ) -> None:
     log = Log(strict=True)
-    splits = t3.read(Path(os.environ["MTLFN_DATA"]) / "semeval2017_t3", subtask, log)
+    splits = t3.read(Path(os.environ["MTLFN_DATA_DIR"]) / "semeval2017_t3", subtask, log)
     found = {split: (len(queries), sum(len(q.candidates) for q in queries)) for split, queries in splits.items()}
     assert found == sizes | {"test": (0, 0)}
     assert Counter(problem.path.parent.name for problem in log.problems) == skipped

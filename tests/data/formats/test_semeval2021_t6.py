@@ -405,9 +405,9 @@ def test_the_samples_read(tmp_path: Path) -> None:
     check_subtasks_agree(spans, semeval2021_t6.read_labels(folder, Log(strict=True)))
 
 
-@pytest.mark.skipif(not os.environ.get("MTLFN_DATA"), reason="MTLFN_DATA names no folder of real data")
+@pytest.mark.skipif(not os.environ.get("MTLFN_DATA_DIR"), reason="MTLFN_DATA_DIR names no folder of real data")
 def test_the_real_files_have_the_documented_counts(tmp_path: Path) -> None:
-    folder = Path(os.environ["MTLFN_DATA"]) / "semeval2021_t6"
+    folder = Path(os.environ["MTLFN_DATA_DIR"]) / "semeval2021_t6"
     assert semeval2021_t6.techniques(folder) == TECHNIQUES
     # Strict: no text_fragment differs from text[start:end].
     spans = semeval2021_t6.read(folder, Log(strict=True))
