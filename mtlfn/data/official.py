@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from mtlfn.data import metrics, pairs, windows
+from mtlfn.data import concepts, mentions, metrics, pairs
 from mtlfn.data.formats import (
     relevancy,
     semeval2014_t7,
@@ -27,8 +27,8 @@ from mtlfn.data.formats.document import Document, Link, Log, Mention, Query
 from mtlfn.data.scoring import classes, ranking, spans, temporal
 from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Task, label_counts
 
-WIDEST = 64  # words of a candidate span, at most
 DISORDER = "Disease_Disorder"
+SPAN_SCORES = tuple(f"{how}_{what}" for how in ("strict", "relaxed") for what in ("precision", "recall", "f1"))
 CONTAINS = pairs.Candidates(
     link="TLINK:CONTAINS",
     positive="CONTAINS",
@@ -47,14 +47,14 @@ class Official:
 
     Attributes:
         load: (name, folder, log) to the data set.
-        score: (task, gold, examples, predictions) to official scores, the primary one among them; ``gold``: what
+        score: (data set, gold, examples, predictions) to official scores, the primary one among them; ``gold``: what
             the examples were made of, whole.
-        write: (folder, split, gold, examples, predictions) writes the organisers' prediction file or files.
+        write: (data set, split, folder, predictions) writes the organisers' prediction file or files.
     """
 
     load: Callable[[str, Path, Log], Dataset]
-    score: Callable[[Task, Gold, Sequence[Example], Sequence[Any]], dict[str, float]]
-    write: Callable[[Path, str, Gold, Sequence[Example], Sequence[Any]], None]
+    score: Callable[[Dataset, Gold, Sequence[Example], Sequence[Any]], dict[str, float]]
+    write: Callable[[Dataset, str, Path, Sequence[Any]], None]
 
 
 def load(name: str, folder: Path, *, strict: bool = False) -> Dataset:
@@ -75,12 +75,12 @@ def score(
     """Official scores of predictions; ``whole``: over all of the split, otherwise over the units of the examples."""
     units = {e.unit for e in examples}
     wanted = [g for g in dataset.gold[split] if whole or _name(g) in units]
-    return OFFICIAL[dataset.task.official].score(dataset.task, wanted, examples, predictions)
+    return OFFICIAL[dataset.task.official].score(dataset, wanted, examples, predictions)
 
 
 def write(dataset: Dataset, split: str, folder: Path, predictions: Sequence[Any]) -> None:
     """The predictions of a split as the organisers' scorer reads them, below ``folder``."""
-    OFFICIAL[dataset.task.official].write(folder, split, dataset.gold[split], dataset[split], predictions)
+    OFFICIAL[dataset.task.official].write(dataset, split, folder, predictions)
 
 
 def baselines(dataset: Dataset) -> dict[str, float]:
@@ -123,75 +123,56 @@ def _with_dev(name: str, found: Splits) -> dict[str, tuple[Any, ...]]:
 # Mentions: 2014 T7, 2015 T14, 2021 T6
 
 
-def _mentions(name: str, found: Splits, labels: tuple[str, ...], *, discontiguous: bool) -> Dataset:
-    found = _with_dev(name, found)
-    made = {
-        split: tuple(e for d in found[split] for e in windows.examples(d, labels, training=split == "train"))
-        for split in SPLITS
-    }
-    widths = [b - a for e in made["train"] for _, p in e.mentions for a, b in windows.in_words(e, p) or ()]
-    task = Task(
-        name=name,
-        kind="spans",
-        level=1,
-        labels=labels,
-        max_width=min(max(widths, default=1), WIDEST),
-        discontiguous=discontiguous,
-        official=name,
-    )
-    return Dataset(task=task, **made, gold=found)
+def _mention_files(
+    writer: Callable[..., None], marked: Callable[..., dict[str, tuple[Mention, ...]]]
+) -> Callable[[Dataset, str, Path, Sequence[Any]], None]:
+    def made(dataset: Dataset, split: str, folder: Path, predictions: Sequence[Any]) -> None:
+        gold = dataset.gold[split]
+        found = marked(dataset, gold, dataset[split], predictions)
+        writer(folder, split, [attrs.evolve(d, mentions=found[d.id], links=()) for d in gold], notes=False)
 
-
-def _found_mentions(
-    gold: Sequence[Document], examples: Sequence[Example], predictions: Sequence[Any]
-) -> dict[str, tuple[Mention, ...]]:
-    """Document id -> predicted mentions, each once, in text order."""
-    held: dict[str, set[tuple[tuple[tuple[int, int], ...], str]]] = {d.id: set() for d in gold}
-    for example, mentions in zip(examples, predictions, strict=True):
-        for label, pieces in mentions:
-            held.setdefault(example.unit, set()).add((tuple((a, b) for a, b in pieces), label))
-    return {
-        name: tuple(Mention(id=str(i), label=label, pieces=pieces) for i, (pieces, label) in enumerate(sorted(each)))
-        for name, each in held.items()
-    }
+    return made
 
 
 def _disorders(read: Callable[[Path, Log], Splits]) -> Callable[[str, Path, Log], Dataset]:
     def made(name: str, folder: Path, log: Log) -> Dataset:
-        return _mentions(name, read(folder, log), (DISORDER,), discontiguous=True)
+        dataset = mentions.dataset(name, _with_dev(name, read(folder, log)), (DISORDER,), discontiguous=True)
+        dictionary = folder / concepts.FILE
+        return mentions.with_concepts(dataset, dictionary, log) if dictionary.is_file() else dataset
+
+    return made
+
+
+def _disorder_scores(
+    *with_cui: str,
+) -> Callable[[Dataset, Gold, Sequence[Example], Sequence[Any]], dict[str, float]]:
+    """Scores without CUIs and, where the data set has concepts, ``with_cui``, each named ``<score>_cui``."""
+
+    def made(
+        dataset: Dataset, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]
+    ) -> dict[str, float]:
+        wanted = {d.id: d.mentions for d in gold}
+        found = mentions.found_disorders(dataset, gold, examples, predictions)
+        scores = spans.share_strict_relaxed(wanted, found, with_cui=False)
+        scores = {name: value for name, value in scores.items() if name in SPAN_SCORES}  # accuracies look at CUIs
+        if dataset.concepts:
+            both = spans.share_strict_relaxed(wanted, found, with_cui=True)
+            scores |= {f"{name}_cui": both[name] for name in with_cui}
+        return scores
 
     return made
 
 
 def _memes(name: str, folder: Path, log: Log) -> Dataset:
     known = semeval2021_t6.techniques(folder)
-    return _mentions(name, semeval2021_t6.read(folder, log), known, discontiguous=False)
+    return mentions.dataset(name, _with_dev(name, semeval2021_t6.read(folder, log)), known, discontiguous=False)
 
 
-def _mention_files(
-    writer: Callable[..., None], complete: Callable[[Mention], Mention]
-) -> Callable[[Path, str, Gold, Sequence[Example], Sequence[Any]], None]:
-    def made(folder: Path, split: str, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> None:
-        found = _found_mentions(gold, examples, predictions)
-        documents = [attrs.evolve(d, mentions=tuple(map(complete, found[d.id])), links=()) for d in gold]
-        writer(folder, split, documents, notes=False)
-
-    return made
-
-
-def _with(*attributes: tuple[str, str]) -> Callable[[Mention], Mention]:
-    return lambda mention: attrs.evolve(mention, attributes=attributes)
-
-
-def _strict_and_relaxed(
-    _: Task, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]
+def _partial(
+    dataset: Dataset, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]
 ) -> dict[str, float]:
-    found = _found_mentions(gold, examples, predictions)
-    return spans.share_strict_relaxed({d.id: d.mentions for d in gold}, found, with_cui=False)
-
-
-def _partial(_: Task, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
-    return spans.partial_credit({d.id: d.mentions for d in gold}, _found_mentions(gold, examples, predictions))
+    found = mentions.found(dataset, gold, examples, predictions)
+    return spans.partial_credit({d.id: d.mentions for d in gold}, found)
 
 
 # Labels of a text: 2021 T6, subtask 1
@@ -214,17 +195,17 @@ def _techniques(name: str, folder: Path, log: Log) -> Dataset:
 
 
 def _label_scores(
-    task: Task, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]
+    dataset: Dataset, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]
 ) -> dict[str, float]:
     return classes.labels_f1(
         {name: labels for name, _, labels in gold},
         {e.unit: found for e, found in zip(examples, predictions, strict=True)},
-        task.labels,
+        dataset.task.labels,
     )
 
 
-def _label_files(folder: Path, split: str, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> None:
-    rows = [(i, text, tuple(found)) for (i, text, _), found in zip(gold, predictions, strict=True)]
+def _label_files(dataset: Dataset, split: str, folder: Path, predictions: Sequence[Any]) -> None:
+    rows = [(i, text, tuple(found)) for (i, text, _), found in zip(dataset.gold[split], predictions, strict=True)]
     semeval2021_t6.write_labels(folder, split, rows, notes=False)
 
 
@@ -258,13 +239,14 @@ def _found_links(gold: Gold, examples: Sequence[Example], predictions: Sequence[
     return [attrs.evolve(d, links=tuple(links.get(d.id, ()))) for d in gold]
 
 
-def _contains(_: Task, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
+def _contains(_: Dataset, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
     found = _found_links(gold, examples, predictions)
     return temporal.contains({d.id: d for d in gold}, {d.id: d for d in found})
 
 
-def _link_files(folder: Path, split: str, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> None:
-    semeval2016_t12.write(folder, split, _found_links(gold, examples, predictions), notes=False)
+def _link_files(dataset: Dataset, split: str, folder: Path, predictions: Sequence[Any]) -> None:
+    found = _found_links(dataset.gold[split], dataset[split], predictions)
+    semeval2016_t12.write(folder, split, found, notes=False)
 
 
 # Rankings: 2017 T3
@@ -297,7 +279,7 @@ def _query(query: Query, subtask: semeval2017_t3.Subtask, *, training: bool) -> 
     )
 
 
-def _ranks(_: Task, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
+def _ranks(_: Dataset, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
     rows = [
         ([label == "relevant" for label in e.labels], found, [value > 0 for value in found])
         for e, found in zip(examples, predictions, strict=True)
@@ -305,13 +287,11 @@ def _ranks(_: Task, gold: Gold, examples: Sequence[Example], predictions: Sequen
     return ranking.ranking(rows)
 
 
-def _rank_files(
-    subtask: semeval2017_t3.Subtask,
-) -> Callable[[Path, str, Gold, Sequence[Example], Sequence[Any]], None]:
-    def made(folder: Path, split: str, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> None:
-        found = {e.id: list(p) for e, p in zip(examples, predictions, strict=True)}
+def _rank_files(subtask: semeval2017_t3.Subtask) -> Callable[[Dataset, str, Path, Sequence[Any]], None]:
+    def made(dataset: Dataset, split: str, folder: Path, predictions: Sequence[Any]) -> None:
+        found = {e.id: list(p) for e, p in zip(dataset[split], predictions, strict=True)}
         path = folder / f"{split}.subtask{subtask}.pred"
-        relevancy.write_predictions(path, subtask, [q for q in gold if q.id in found], found)
+        relevancy.write_predictions(path, subtask, [q for q in dataset.gold[split] if q.id in found], found)
 
     return made
 
@@ -319,18 +299,20 @@ def _rank_files(
 OFFICIAL: dict[str, Official] = {
     "semeval2014_t7": Official(
         load=_disorders(semeval2014_t7.read),
-        score=_strict_and_relaxed,
-        write=_mention_files(semeval2014_t7.write, _with(("cui", "CUI-less"))),
+        score=_disorder_scores("strict_accuracy", "relaxed_accuracy"),
+        write=_mention_files(semeval2014_t7.write, mentions.found_disorders),
     ),
     "semeval2015_t14": Official(
         load=_disorders(semeval2015_t14.read),
-        score=_strict_and_relaxed,
-        write=_mention_files(semeval2015_t14.write, _with(("cui", "CUI-less"))),
+        score=_disorder_scores(*SPAN_SCORES),
+        write=_mention_files(semeval2015_t14.write, mentions.found_disorders),
     ),
     "semeval2016_t12": Official(load=_containment, score=_contains, write=_link_files),
     "semeval2017_t3": Official(load=_answers("A"), score=_ranks, write=_rank_files("A")),
     "semeval2017_t3_b": Official(load=_answers("B"), score=_ranks, write=_rank_files("B")),
     "semeval2017_t3_c": Official(load=_answers("C"), score=_ranks, write=_rank_files("C")),
-    "semeval2021_t6": Official(load=_memes, score=_partial, write=_mention_files(semeval2021_t6.write, _with())),
+    "semeval2021_t6": Official(
+        load=_memes, score=_partial, write=_mention_files(semeval2021_t6.write, mentions.found)
+    ),
     "semeval2021_t6_labels": Official(load=_techniques, score=_label_scores, write=_label_files),
 }

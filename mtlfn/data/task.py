@@ -110,7 +110,8 @@ class Dataset:
     """A task with its splits. A missing split is an empty tuple.
 
     ``gold``: for official tasks, split -> the documents or queries that its examples were made of. ``notes``: what
-    reading them found, as JSON.
+    reading them found, as JSON. ``concepts``: tuple of ``concepts.Names`` that predicted disorders are looked up in, in
+    this order; empty where there is no dictionary.
     """
 
     task: Task
@@ -120,6 +121,7 @@ class Dataset:
     source: str = field(default="", kw_only=True)
     gold: Mapping[str, tuple[Any, ...]] = field(factory=dict, kw_only=True)
     notes: Mapping[str, Any] = field(factory=dict, kw_only=True)
+    concepts: tuple[Any, ...] = field(default=(), kw_only=True)
 
     def __getitem__(self, split: str) -> tuple[Example, ...]:
         return getattr(self, split)

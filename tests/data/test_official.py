@@ -41,13 +41,13 @@ SLOTS = {
 }
 
 
-def slotted(name: str) -> Document:
+def slotted(document: Document) -> Document:
     filled = tuple((key, v) for slot, value in SLOTS.items() for key, v in ((slot, value), (f"{slot}_cue", "null")))
     held = [
         Mention(id=m.id, label=m.label, pieces=m.pieces, attributes=(*m.attributes, *filled))
-        for m in disorders(name).mentions
+        for m in document.mentions
     ]
-    return Document(id=name, text=TEXT, mentions=tuple(held))
+    return Document(id=document.id, text=document.text, mentions=tuple(held))
 
 
 def timeline(name: str) -> Document:
@@ -81,7 +81,7 @@ def write_all(folder: Path) -> Path:
         semeval2014_t7.write(
             folder / "semeval2014_t7", split, [disorders(f"{n}-ECHO_REPORT") for n in names]
         )
-        semeval2015_t14.write(folder / "semeval2015_t14", split, [slotted(n) for n in names])
+        semeval2015_t14.write(folder / "semeval2015_t14", split, [slotted(disorders(n)) for n in names])
         semeval2016_t12.write(folder / "semeval2016_t12", split, [timeline(n[4]) for n in names])
         semeval2017_t3.write(folder / "semeval2017_t3", split, "A", [thread(f"Q{n[4]}") for n in names])
         semeval2021_t6.write(folder / "semeval2021_t6", split, [memes(n[4]) for n in names])
