@@ -6,14 +6,18 @@ MIMIC = (
     "clinical notes of MIMIC-II: credentialed access through PhysioNet, training in human-subject research required, "
     "no redistribution"
 )
+THYME = (
+    "THYME colon cancer notes: data use agreement with the Mayo Clinic; the annotations alone are public "
+    "(stylerw/thymedata)"
+)
 QATAR = "public, free for general research use (SemEval-2017 Task 3, Qatar Living forum)"
 MEMES = "public, free for general research use (SemEval-2021 Task 6 corpus)"
 
 TERMS: dict[str, str] = {
     "semeval2014_t7": f"ShARe corpus, {MIMIC}",
     "semeval2015_t14": f"ShARe corpus, {MIMIC}",
-    "semeval2016_t12": "THYME colon cancer notes: data use agreement with the Mayo Clinic; the annotations alone are "
-    "public (stylerw/thymedata)",
+    "semeval2016_t12": THYME,
+    "semeval2016_t12_spans": THYME,
     "semeval2017_t3": QATAR,
     "semeval2017_t3_b": QATAR,
     "semeval2017_t3_c": QATAR,

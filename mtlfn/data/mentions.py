@@ -54,7 +54,8 @@ def found(
             held.setdefault(example.unit, set()).add((tuple((a, b) for a, b in pieces), label))
     return {
         name: tuple(
-            Mention(id=str(i), label=label, pieces=pieces)
+            # Ids as Anafora has them; the other formats write none.
+            Mention(id=f"{i}@e@{name}@system", label=label, pieces=pieces)
             for i, (pieces, label) in enumerate(sorted(each))
         )
         for name, each in held.items()

@@ -37,6 +37,7 @@ CONTAINS = pairs.Candidates(
     targets=("EVENT", "TIMEX3"),
     reaching=("TIMEX3",),
 )
+SUBTASKS = {"EVENT": "es", "TIMEX3": "ts"}  # of Clinical TempEval that find mentions of a label
 Splits = Mapping[str, tuple[Any, ...]]
 Gold = Sequence[Any]  # documents, queries or labelled texts
 
@@ -120,7 +121,7 @@ def _with_dev(name: str, found: Splits) -> dict[str, tuple[Any, ...]]:
     return {**found, "train": tuple(train), "dev": tuple(dev)}
 
 
-# Mentions: 2014 T7, 2015 T14, 2021 T6
+# Mentions: 2014 T7, 2015 T14, 2016 T12 (times and events), 2021 T6
 
 
 def _mention_files(
@@ -161,6 +162,23 @@ def _disorder_scores(
         return scores
 
     return made
+
+
+def _times_and_events(name: str, folder: Path, log: Log) -> Dataset:
+    found = _with_dev(name, semeval2016_t12.read(folder, log))
+    return mentions.dataset(name, found, tuple(SUBTASKS), discontiguous=True)
+
+
+def _time_and_event_scores(
+    dataset: Dataset, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]
+) -> dict[str, float]:
+    found = mentions.found(dataset, gold, examples, predictions)
+    scores = temporal.entities({d.id: d.mentions for d in gold}, found)
+    return {
+        f"{subtask}_{what}": scores[f"{what}:{label}"]
+        for label, subtask in SUBTASKS.items()
+        for what in ("precision", "recall", "f1")
+    }
 
 
 def _memes(name: str, folder: Path, log: Log) -> Dataset:
@@ -308,6 +326,11 @@ OFFICIAL: dict[str, Official] = {
         write=_mention_files(semeval2015_t14.write, mentions.found_disorders),
     ),
     "semeval2016_t12": Official(load=_containment, score=_contains, write=_link_files),
+    "semeval2016_t12_spans": Official(
+        load=_times_and_events,
+        score=_time_and_event_scores,
+        write=_mention_files(semeval2016_t12.write, mentions.found),
+    ),
     "semeval2017_t3": Official(load=_answers("A"), score=_ranks, write=_rank_files("A")),
     "semeval2017_t3_b": Official(load=_answers("B"), score=_ranks, write=_rank_files("B")),
     "semeval2017_t3_c": Official(load=_answers("C"), score=_ranks, write=_rank_files("C")),

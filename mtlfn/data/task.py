@@ -26,6 +26,7 @@ OFFICIAL: dict[str, str] = {
     "semeval2014_t7": "strict_f1",
     "semeval2015_t14": "strict_f1",
     "semeval2016_t12": "contains_f1",
+    "semeval2016_t12_spans": "es_f1",
     "semeval2017_t3": "map",
     "semeval2017_t3_b": "map",
     "semeval2017_t3_c": "map",

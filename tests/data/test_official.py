@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 
 from mtlfn.data import official, pairs, sources, windows
@@ -166,6 +167,14 @@ def test_predictions_are_written_as_the_organisers_want_them(dataset, tmp_path):
         assert files == ["ID3_clinic_1.Temporal-Relation.system.completed.xml"]
         (path,) = tmp_path.rglob("*.xml")
         assert path.read_text().count("<type>TLINK</type>") == 1
+    elif name == "semeval2016_t12_spans":
+        assert files == ["ID3_clinic_1.Temporal-Relation.system.completed.xml"]
+        (path,) = tmp_path.rglob("*.xml")
+        assert path.parent.relative_to(tmp_path) == Path("coloncancer/Dev/ID3_clinic_1")
+        found = path.read_text()
+        assert [found.count(f"<type>{kind}</type>") for kind in ("EVENT", "TIMEX3", "TLINK")] == [3, 1, 0]
+        assert "<span>{},{}</span>".format(*span("1 May")) in found
+        assert "<id>0@e@ID3_clinic_1@system</id>" in found
     elif name == "semeval2017_t3":
         rows = [line.split("\t") for line in (tmp_path / "dev.subtaskA.pred").read_text().splitlines()]
         assert [row[4] for row in rows] == ["true" if i % 3 == 0 else "false" for i in range(1, 11)]
@@ -217,3 +226,65 @@ def test_a_log_tells_what_was_done():
     log = Log()
     log.skipped(Path("a.pipe"), "line 3", "found 2 fields")
     assert [str(p) for p in log.problems] == ["a.pipe, line 3: found 2 fields (skipped)"]
+
+
+# Times and events of Clinical TempEval
+
+
+@pytest.fixture
+def times_and_events(tmp_path: Path) -> Dataset:
+    """A clinical note with a document time and an event of two pieces, a pathology note, and one without annotation."""
+    folder = tmp_path / "semeval2016_t12"
+    note = timeline("1")
+    others = (mention(5, "DOCTIME", span("Chest")), mention(6, "EVENT", span("left"), span("dilated"), Type="N/A"))
+    note = attrs.evolve(note, mentions=(*note.mentions, *others))
+    entities = tuple(m for m in note.mentions if m.id in "14")
+    pathology = Document(id="ID2_path_1", text=TEXT, mentions=entities, linked=False)
+    for split in ("train", "dev"):
+        semeval2016_t12.write(folder, split, [note, pathology])
+        bare = folder / "coloncancer" / split.capitalize() / "ID3_clinic_1"
+        bare.mkdir()
+        (bare / bare.name).write_text(TEXT)
+    assert official.folder("semeval2016_t12_spans") == "semeval2016_t12"
+    (found,) = sources.resolve(["semeval2016_t12_spans"], tmp_path, {})
+    return found
+
+
+def test_pathology_notes_count_and_notes_without_annotation_do_not(times_and_events):
+    task = times_and_events.task
+    assert (task.kind, task.level, task.metric, task.labels) == ("spans", 1, "es_f1", ("EVENT", "TIMEX3"))
+    assert task.discontiguous
+    assert [e.unit for e in times_and_events.train] == ["ID1_clinic_1", "ID2_path_1"]
+    assert [len(e.mentions) for e in times_and_events.train] == [5, 2]  # the document time is not to be found
+    assert times_and_events.notes["skipped"] == 2
+    assert all("ID3_clinic_1, the folder: has no file" in told for told in times_and_events.notes["first problems"])
+
+
+def test_time_and_event_scores_are_those_of_the_two_subtasks(times_and_events):
+    def scores(predictions: list) -> dict[str, float]:
+        return official.score(times_and_events, "dev", times_and_events.dev, predictions, whole=True)
+
+    parts = ("precision", "recall", "f1")
+    perfect = gold_predictions(times_and_events)
+    assert scores(perfect) == {f"{subtask}_{part}": 1.0 for subtask in ("es", "ts") for part in parts}
+    nothing = {f"{subtask}_{part}": float(part == "precision") for subtask in ("es", "ts") for part in parts}
+    assert scores([[], []]) == nothing
+    (*clinic,), _ = perfect
+    wrong = [["EVENT", [list(span("1 May"))]], ["EVENT", [list(span("left atrium"))]]]
+    found = scores([[*clinic, *wrong], []])
+    assert [found[f"es_{part}"] for part in parts] == pytest.approx([4 / 6, 4 / 5, 8 / 11])
+    assert [found[f"ts_{part}"] for part in parts] == pytest.approx([1.0, 1 / 2, 2 / 3])
+
+
+def test_written_times_and_events_are_read_back(times_and_events, tmp_path):
+    out = tmp_path / "out"
+    official.write(times_and_events, "dev", out, gold_predictions(times_and_events))
+    for path in list(out.rglob("*.xml")):
+        path.with_name(path.parent.name).write_text(TEXT)
+        path.rename(path.with_name(path.name.replace(".system.", ".gold.")))
+    back = semeval2016_t12.read(out, Log())["dev"]
+    for gold, read in zip(times_and_events.gold["dev"], back, strict=True):
+        wanted = {(m.label, m.pieces) for m in gold.mentions if m.label != "DOCTIME"}
+        assert {(m.label, m.pieces) for m in read.mentions} == wanted
+        assert all(m.id.endswith(f"@e@{gold.id}@system") for m in read.mentions)
+        assert read.links == ()
