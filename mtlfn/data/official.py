@@ -110,12 +110,15 @@ def _name(gold: Any) -> str:
 
 
 def _with_dev(name: str, found: Splits) -> dict[str, tuple[Any, ...]]:
-    """The splits; without a dev split, every tenth unit of training, by a hash of its id."""
+    """The splits; without a dev split, every tenth unit of training, by a hash of its id.
+
+    Subtasks of a folder with the same units hold out the same: what is dev to one, another does not train on.
+    """
     if found["dev"] or not found["train"]:
         return dict(found)
 
     def held_out(gold: Any) -> bool:
-        return int(hashlib.sha256(f"{name}:{_name(gold)}".encode()).hexdigest()[:8], 16) % 10 == 0
+        return int(hashlib.sha256(f"{folder(name)}:{_name(gold)}".encode()).hexdigest()[:8], 16) % 10 == 0
 
     train, dev = ([g for g in found["train"] if held_out(g) == out] for out in (False, True))
     return {**found, "train": tuple(train), "dev": tuple(dev)}

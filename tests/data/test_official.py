@@ -193,6 +193,16 @@ def test_without_a_dev_split_a_hash_of_ids_makes_one(tmp_path):
     assert not {e.unit for e in found.train} & {e.unit for e in found.dev}
 
 
+def test_subtasks_of_a_folder_hold_out_the_same_documents(tmp_path):
+    names = [f"{i:02}" for i in range(60)]
+    semeval2016_t12.write(tmp_path / "semeval2016_t12", "train", [timeline(name) for name in names])
+    semeval2021_t6.write(tmp_path / "semeval2021_t6", "train", [memes(name) for name in names])
+    semeval2021_t6.write_labels(tmp_path / "semeval2021_t6", "train", [(name, TEXT, ("Doubt",)) for name in names])
+    for pair in (["semeval2016_t12", "semeval2016_t12_spans"], ["semeval2021_t6", "semeval2021_t6_labels"]):
+        one, other = ({e.unit for e in dataset.dev} for dataset in sources.resolve(pair, tmp_path, {}))
+        assert one == other
+
+
 def test_a_missing_folder_and_a_strict_reading_are_clear(corpora, tmp_path):
     with pytest.raises(DataError, match="semeval2014_t7 does not exist"):
         official.load("semeval2014_t7", tmp_path / "nowhere")
