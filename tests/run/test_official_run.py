@@ -11,9 +11,13 @@ from mtlfn.data import official, sources
 from mtlfn.run.command import data as command
 from mtlfn.run.evaluate import whole_units
 from tests.data.test_official import write_all
+from tests.data.test_official_concepts import concept_corpus
 from tests.run.test_run import result
 
-TASKS = "semeval2014_t7,semeval2015_t14,semeval2016_t12,semeval2017_t3,semeval2021_t6,semeval2021_t6_labels"
+TASKS = (
+    "semeval2014_t7,semeval2015_t14,semeval2016_t12,semeval2016_t12_spans,semeval2017_t3,semeval2021_t6,"
+    "semeval2021_t6_labels"
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +42,7 @@ def test_all_official_tasks_train_together_and_resume_to_the_bit(go, out, corpor
         "semeval2015_t14": "strict_f1",
         "semeval2021_t6": "partial_f1",
         "semeval2016_t12": "contains_f1",
+        "semeval2016_t12_spans": "es_f1",
         "semeval2017_t3": "map",
         "semeval2021_t6_labels": "micro_f1",
     }
@@ -59,6 +64,27 @@ def test_all_official_tasks_train_together_and_resume_to_the_bit(go, out, corpor
         assert go(**settings, output_dir=out / "stopped", max_steps=stop).code == 75
     assert go(**settings, output_dir=out / "stopped").code == 0
     assert result(out / "stopped")["digest"] == found["digest"]
+
+
+def test_a_run_looks_up_the_cuis_of_what_it_predicts(go, out, tmp_path):
+    dataset = concept_corpus(tmp_path, "semeval2014_t7")
+    settings = {"tasks": "semeval2014_t7", "data_dir": tmp_path, "budget_tokens": 6000, "micro_batch_tokens": 96}
+    ended = go(**settings, cache_dir=tmp_path / "cache", learning_rate=0.03, output_dir=out / "cui")
+    assert ended.code == 0, ended.err
+    predictions = out / "cui" / "predictions"
+    (line,) = (predictions / "semeval2014_t7.dev.jsonl").read_text().splitlines()
+    predicted = json.loads(line)["prediction"]
+    assert ["Disease_Disorder", [[0, 10]]] in predicted  # "Chest pain", in training and, with another CUI, dictionary
+    (path,) = (predictions / "official" / "semeval2014_t7").rglob("*.pipe")
+    rows = [row.split("||") for row in path.read_text().splitlines()]
+    assert len(rows) == len(predicted)
+    assert ["C0000001", "0", "10"] in [row[2:] for row in rows]
+    found = result(out / "cui")["scores"]["semeval2014_t7"]
+    assert found["metric"] == "strict_f1"
+    assert found["all"]["strict_accuracy_cui"] > 0
+    assert found["all"] == official.score(dataset, "dev", dataset.dev, [predicted], whole=True)
+    about = json.loads((out / "cui" / "data.json").read_text())
+    assert about["semeval2014_t7"]["notes"]["CUIs in cui.tsv"] == 2
 
 
 def test_quick_evaluation_takes_whole_documents(corpora):
@@ -90,6 +116,20 @@ def test_the_check_counts_dirt_and_a_strict_one_stops_at_it(tmp_path, bert, capf
     complaint = capfd.readouterr().err
     assert "line 3" in complaint
     assert "Traceback" not in complaint
+
+
+def test_the_check_tells_the_size_of_the_dictionary_and_its_bad_lines(tmp_path, bert, capfd):
+    folder = write_all(tmp_path) / "semeval2014_t7"
+    argv = ["check", str(folder), "--task", "semeval2014_t7", "--backbone", str(bert)]
+    assert command(argv) == 0
+    assert "cui.tsv" not in capfd.readouterr().out
+    (folder / "cui.tsv").write_text("C0000001\tfever\nC0000001\tpyrexia\nC0000002\tgout\nC2\tasthma\n")
+    assert command(argv) == 0
+    shown = capfd.readouterr().out
+    for words in ("names in cui.tsv: 3, CUIs in cui.tsv: 2", "skipped: 1", "cui.tsv, line 4: found the CUI 'C2'"):
+        assert words in shown
+    assert command([*argv, "--strict"]) == 2
+    assert "cui.tsv, line 4: found the CUI 'C2'" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
