@@ -14,19 +14,18 @@ The mapping is a value that a TOML file can hold:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from attrs import asdict, fields, frozen
 
-from mtlfn.data.jsonl import join_words, pieces, same_length
+from mtlfn.data.rows import class_names, example, of_type
 from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Task, problems
 
 if TYPE_CHECKING:
     import datasets
 
-Row = dict[str, Any]
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 NEEDED: dict[str, tuple[str, ...]] = {
@@ -146,7 +145,7 @@ def structure(table: Any, name: str) -> Mapping:
 
     converter = cattrs.Converter(forbid_extra_keys=True)
     # By default cattrs would take 3 for "3", and "abc" for the list a, b, c.
-    converter.register_structure_hook(str, lambda value, _: _of_type(value, str, "a string"))
+    converter.register_structure_hook(str, lambda value, _: of_type(value, str, "a string"))
     hooks: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
         (tuple[str, ...], _string_list),
         (Kind, lambda value: _one_of(value, get_args(Kind))),
@@ -157,7 +156,7 @@ def structure(table: Any, name: str) -> Mapping:
     for part in (Columns, Splits, Mapping):
         plain = cattrs.gen.make_dict_structure_fn(part, converter, _cattrs_forbid_extra_keys=True)
         converter.register_structure_hook(
-            part, lambda value, form, plain=plain: plain(_of_type(value, dict, "a table"), form)
+            part, lambda value, form, plain=plain: plain(of_type(value, dict, "a table"), form)
         )
     try:
         return converter.structure(table, Mapping)
@@ -166,12 +165,6 @@ def structure(table: Any, name: str) -> Mapping:
             raise DataError(f"[task.{name}]: {error}") from error
         found = cattrs.transform_error(error, path=f"task.{name}", format_exception=_explain)
         raise DataError(f"[task.{name}] cannot be used: {'; '.join(found)}") from error
-
-
-def _of_type(value: Any, form: type, expected: str) -> Any:
-    if not isinstance(value, form):
-        raise DataError(f"found {value!r}, expected {expected}")
-    return value
 
 
 def _string_list(value: Any) -> tuple[str, ...]:
@@ -272,7 +265,7 @@ def _examples(task: Task, mapping: Mapping, table: datasets.Dataset, split: str,
                 f"{place}: the column {column!r} (for {role}) is missing, columns found: "
                 f"{', '.join(table.column_names)}"
             )
-    names = mapping.names or _class_names(table.features[columns[NAMED[task.kind]]])
+    names = mapping.names or class_names(table.features[columns[NAMED[task.kind]]])
     # Other columns may be costly to decode (images); a stored format may turn lists into arrays.
     table = table.select_columns(list(dict.fromkeys(columns.values()))).with_format(None)
     examples: list[Example] = []
@@ -280,108 +273,15 @@ def _examples(task: Task, mapping: Mapping, table: datasets.Dataset, split: str,
     for number, row in enumerate(table):
         roles = {role: row[column] for role, column in columns.items()}
         try:
-            example = _example(task, roles, names, f"{split}-{number:07d}")
-            if problem := problems(task, example):
-                raise DataError(f"the example {example.id!r} {problem}")
-            if example.id in seen:
-                raise DataError(f"the id {example.id!r} is also that of row {seen[example.id]}; ids must be unique")
+            made = example(task, roles, names, f"{split}-{number:07d}")
+            if problem := problems(task, made):
+                raise DataError(f"the example {made.id!r} {problem}")
+            if made.id in seen:
+                raise DataError(f"the id {made.id!r} is also that of row {seen[made.id]}; ids must be unique")
         except DataError as error:
             raise DataError(f"{place}, row {number}: {error}") from error
-        seen[example.id] = number
-        examples.append(example)
+        seen[made.id] = number
+        examples.append(made)
     if not examples:
         raise DataError(f"{place} is empty, expected at least one row")
     return tuple(examples)
-
-
-def _class_names(feature: Any) -> tuple[str, ...]:
-    """Names of a class-label feature, also inside lists; otherwise empty."""
-    while (inner := getattr(feature, "feature", None)) is not None:
-        feature = inner
-    return tuple(getattr(feature, "names", None) or ())
-
-
-def _example(task: Task, roles: Row, names: tuple[str, ...], number: str) -> Example:
-    name = _key(roles["id"], "id") if "id" in roles else number
-    unit = _key(roles["unit"], "unit") if "unit" in roles else name
-    return _MAKE[task.kind](roles, names, name, unit)
-
-
-def _tagging(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
-    tokens = [_of_type(token, str, "strings as tokens") for token in _items(roles, "tokens")]
-    tags = tuple(_named(tag, names) for tag in _items(roles, "tags"))
-    same_length(tokens, tags)
-    text, words = join_words(tokens)
-    return Example(id=name, unit=unit, texts=((text, None),), words=words, tags=tags)
-
-
-def _relation(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
-    return Example(
-        id=name,
-        unit=unit,
-        texts=((_text(roles, "text"), None),),
-        head=pieces(roles["head"]),
-        tail=pieces(roles["tail"]),
-        labels=(_named(roles["label"], names),),
-    )
-
-
-def _ranking(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
-    query = _text(roles, "query")
-    texts = tuple((query, _of_type(item, str, "strings as candidates")) for item in _items(roles, "candidates"))
-    labels = tuple(_relevance(value, names) for value in _items(roles, "relevance"))
-    return Example(id=name, unit=unit, texts=texts, labels=labels)
-
-
-def _classification(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
-    return Example(id=name, unit=unit, texts=(_pair(roles),), labels=(_named(roles["label"], names),))
-
-
-def _multilabel(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
-    labels = dict.fromkeys(_named(value, names) for value in _items(roles, "labels"))
-    return Example(id=name, unit=unit, texts=(_pair(roles),), labels=tuple(labels))
-
-
-_MAKE: dict[str, Callable[[Row, tuple[str, ...], str, str], Example]] = {
-    "tagging": _tagging,
-    "relation": _relation,
-    "ranking": _ranking,
-    "classification": _classification,
-    "multilabel": _multilabel,
-}
-
-
-def _items(roles: Row, role: str) -> list[Any]:
-    return _of_type(roles[role], list, f"a list for {role}")
-
-
-def _text(roles: Row, role: str) -> str:
-    value = roles[role]
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return " ".join(value)
-    return _of_type(value, str, f"a string for {role}")
-
-
-def _pair(roles: Row) -> tuple[str, str | None]:
-    return _text(roles, "text"), _text(roles, "text_pair") if roles.get("text_pair") is not None else None
-
-
-def _key(value: Any, role: str) -> str:
-    return str(_of_type(value, (str, int), f"a string or whole number for {role}"))
-
-
-def _named(value: Any, names: Sequence[str]) -> str:
-    if isinstance(value, str):
-        return value
-    _of_type(value, int, "a string or a class-label integer")
-    if not names:
-        raise DataError(f"found {value}, a class without a name; list the names in order under names in the mapping")
-    if not 0 <= value < len(names):
-        raise DataError(f"found the class {value}, expected 0 to {len(names) - 1} ({', '.join(names)})")
-    return names[value]
-
-
-def _relevance(value: Any, names: Sequence[str]) -> str:
-    if isinstance(value, str) or names:
-        return _named(value, names)
-    return "relevant" if _of_type(value, (int, float), "a number, bool or string for relevance") > 0 else "irrelevant"
