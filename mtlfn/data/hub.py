@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from attrs import asdict, fields, frozen
 
 from mtlfn.data.rows import class_names, example, of_type
-from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Task, problems
+from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Task, problems, standardised
 
 if TYPE_CHECKING:
     import datasets
@@ -34,11 +34,13 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "ranking": ("query", "candidates", "relevance"),
     "classification": ("text", "label"),
     "multilabel": ("text", "labels"),
+    "regression": ("text", "label"),
 }
+PAIRED = ("classification", "multilabel", "regression")
 OPTIONAL: dict[str, tuple[str, ...]] = {
-    kind: ("text_pair", "id", "unit") if kind in ("classification", "multilabel") else ("id", "unit") for kind in NEEDED
+    kind: ("text_pair", "id", "unit") if kind in PAIRED else ("id", "unit") for kind in NEEDED
 }
-Kind = Literal["tagging", "relation", "ranking", "classification", "multilabel"]  # that columns can hold
+Kind = Literal["tagging", "relation", "ranking", "classification", "multilabel", "regression"]  # that columns can hold
 NAMED = {"tagging": "tags", "relation": "label", "ranking": "relevance", "classification": "label"} | {
     "multilabel": "labels"
 }
@@ -46,12 +48,14 @@ NAMED = {"tagging": "tags", "relation": "label", "ranking": "relevance", "classi
 
 @frozen(kw_only=True)
 class Columns:
-    """Which column of the table holds what; a field inside a column of records is written ``column.field``.
+    """Which column of the table holds what; a field inside a column of records is written ``column.field``, and several
+    columns that are read as the list of their values ``a + b``.
 
     Attributes:
         text, text_pair: a string, or a list of strings that is joined by one blank.
         tokens, tags: tagging: lists of equal length; tags are IOB2.
-        label: relation, classification: one class. labels: multilabel: a list of labels.
+        label: relation, classification: one class, or a list that holds one; regression: a number, or a list of
+            numbers, whose mean is taken. labels: multilabel: a list of labels.
         head, tail: relation: ``[start, end]`` or a list of them, characters of ``text``, end exclusive.
         query: ranking: a string. candidates: a list of strings. relevance: one value a candidate, "relevant" or
             "irrelevant", or a number or bool, of which more than 0 is relevant.
@@ -91,7 +95,9 @@ class Mapping:
         source: folder written by ``save_to_disk``, or a Hub id.
         revision: Hub only: git revision (a commit hash makes the data repeatable).
         subset: Hub only: the configuration, for data sets that have several.
-        kind, level, labels, negative: as in ``Task``.
+        data_dir: Hub only: the folder of the repository that holds the files.
+        kind, level, labels, negative: as in ``Task``. multilabel: ``negative`` is a label of the table that says that
+            there is none; it is left out, and not among ``labels``.
         names: names of integer tags or labels in the order of the integers; default: those of the table's
             class-label feature.
         columns, splits: where to find what.
@@ -100,6 +106,7 @@ class Mapping:
     source: str
     revision: str | None = None
     subset: str | None = None
+    data_dir: str | None = None
     kind: Kind
     level: Literal[1, 2]
     labels: tuple[str, ...] = ()
@@ -117,12 +124,16 @@ def _contradiction(mapping: Mapping) -> str | None:
     kind, labels, splits = mapping.kind, mapping.labels, mapping.splits
     if kind not in NEEDED:
         return f"the kind is {kind!r}, expected one of {', '.join(NEEDED)}"
-    least = {"tagging": 1, "multilabel": 1, "ranking": 0}.get(kind, 2)
-    if len(labels) < least or len(set(labels)) < len(labels) or (kind == "ranking" and labels):
-        number = "no" if kind == "ranking" else f"at least {least}"
+    least = {"tagging": 1, "multilabel": 1, "ranking": 0, "regression": 0}.get(kind, 2)
+    if len(labels) < least or len(set(labels)) < len(labels) or (least == 0 and labels):
+        number = f"at least {least}" if least else "no"
         return f"labels is {list(labels)}, expected {number} different names for the kind {kind}"
-    if (kind == "relation") != (mapping.negative is not None) or mapping.negative not in (None, *labels):
-        wanted = f"one of {', '.join(labels)}" if kind == "relation" else f"none for the kind {kind}"
+    known = ", ".join(labels)
+    fits, wanted = {
+        "relation": (mapping.negative in labels, f"one of {known}"),
+        "multilabel": (mapping.negative not in labels, f"another name than {known}"),
+    }.get(kind, (mapping.negative is None, f"none for the kind {kind}"))
+    if not fits:
         return f"negative is {mapping.negative!r}, expected {wanted}"
     given = {role for role, column in asdict(mapping.columns).items() if column is not None}
     if missing := [role for role in NEEDED[kind] if role not in given]:
@@ -201,7 +212,8 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
         DataError: the source cannot be loaded, or a split, column or value is not what the mapping says; names the
             source, split and row (from 0), what was found and what was expected.
     """
-    task = Task(name=name, kind=mapping.kind, level=mapping.level, labels=mapping.labels, negative=mapping.negative)
+    negative = mapping.negative if mapping.kind == "relation" else None
+    task = Task(name=name, kind=mapping.kind, level=mapping.level, labels=mapping.labels, negative=negative)
     tables = _load(name, mapping, base)
     source = mapping.source + (f"@{mapping.revision}" if mapping.revision else "")
     splits: dict[str, tuple[Example, ...]] = {}
@@ -218,6 +230,8 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
                 f"name the {split} split under splits in [task.{name}]"
             )
         splits[split] = _examples(task, mapping, tables[key], split, f"task {name}, {source}, split {key}")
+    if task.kind == "regression":
+        task = standardised(task, splits["train"])
     return Dataset(task=task, source=source, **splits)
 
 
@@ -226,8 +240,10 @@ def _load(name: str, mapping: Mapping, base: Path) -> dict[Any, Any]:
 
     folder = base / mapping.source
     if folder.is_dir():
-        if mapping.revision or mapping.subset:
-            raise DataError(f"task {name}: {folder} is a folder, so revision and subset mean nothing; leave them out")
+        if mapping.revision or mapping.subset or mapping.data_dir:
+            raise DataError(
+                f"task {name}: {folder} is a folder, so revision, subset and data_dir mean nothing; leave them out"
+            )
         try:
             tables = datasets.load_from_disk(str(folder))
         except (OSError, ValueError, TypeError, LookupError) as error:  # IndexError: a split saved without rows
@@ -240,12 +256,14 @@ def _load(name: str, mapping: Mapping, base: Path) -> dict[Any, Any]:
         raise DataError(f"task {name}: the folder {folder} does not exist; correct source in [task.{name}]")
     else:
         try:
-            tables = datasets.load_dataset(mapping.source, name=mapping.subset, revision=mapping.revision)
+            tables = datasets.load_dataset(
+                mapping.source, name=mapping.subset, revision=mapping.revision, data_dir=mapping.data_dir
+            )
         except Exception as error:  # whatever the Hub client, its HTTP library or a parser raises
             raise DataError(
                 f"task {name}: {mapping.source!r} is no folder below {base} and cannot be loaded from the Hub "
-                f"({type(error).__name__}: {error}); check the id, revision, subset, network and access, or save the "
-                "data set on a connected machine with save_to_disk and give its folder as source"
+                f"({type(error).__name__}: {error}); check the id, revision, subset, data_dir, network and access, or "
+                "save the data set on a connected machine with save_to_disk and give its folder as source"
             ) from error
     if not isinstance(tables, dict):
         raise DataError(
@@ -256,24 +274,30 @@ def _load(name: str, mapping: Mapping, base: Path) -> dict[Any, Any]:
 
 
 def _examples(task: Task, mapping: Mapping, table: datasets.Dataset, split: str, place: str) -> tuple[Example, ...]:
-    columns = {role: column for role, column in asdict(mapping.columns).items() if column is not None}
-    if not set(columns.values()) <= set(table.column_names):
+    columns = {role: column.split(" + ") for role, column in asdict(mapping.columns).items() if column is not None}
+    wanted = list(dict.fromkeys(column for several in columns.values() for column in several))
+    if not set(wanted) <= set(table.column_names):
         table = table.flatten()  # records become column.field
-    for role, column in columns.items():
-        if column not in table.column_names:
-            raise DataError(
-                f"{place}: the column {column!r} (for {role}) is missing, columns found: "
-                f"{', '.join(table.column_names)}"
-            )
-    names = mapping.names or class_names(table.features[columns[NAMED[task.kind]]])
+    for role, several in columns.items():
+        for column in several:
+            if column not in table.column_names:
+                raise DataError(
+                    f"{place}: the column {column!r} (for {role}) is missing, columns found: "
+                    f"{', '.join(table.column_names)}"
+                )
+    names = mapping.names
+    if not names and task.kind in NAMED:
+        names = class_names(table.features[columns[NAMED[task.kind]][0]])
     # Other columns may be costly to decode (images); a stored format may turn lists into arrays.
-    table = table.select_columns(list(dict.fromkeys(columns.values()))).with_format(None)
+    table = table.select_columns(wanted).with_format(None)
     examples: list[Example] = []
     seen: dict[str, int] = {}
     for number, row in enumerate(table):
-        roles = {role: row[column] for role, column in columns.items()}
+        roles = {
+            role: row[one] if not more else [row[c] for c in (one, *more)] for role, (one, *more) in columns.items()
+        }
         try:
-            made = example(task, roles, names, f"{split}-{number:07d}")
+            made = example(task, roles, names, f"{split}-{number:07d}", mapping.negative)
             if problem := problems(task, made):
                 raise DataError(f"the example {made.id!r} {problem}")
             if made.id in seen:

@@ -5,8 +5,11 @@ DataError says what was found and what was expected; the caller adds the table a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from attrs import evolve
 
 from mtlfn.data.jsonl import join_words, pieces, same_length
 from mtlfn.data.task import DataError, Example, Task
@@ -21,17 +24,19 @@ def class_names(feature: Any) -> tuple[str, ...]:
     return tuple(getattr(feature, "names", None) or ())
 
 
-def example(task: Task, roles: Row, names: tuple[str, ...], number: str) -> Example:
+def example(task: Task, roles: Row, names: tuple[str, ...], number: str, negative: str | None = None) -> Example:
     """The example in a row.
 
     Args:
         roles: role -> value; the roles are those of ``hub.Columns``.
         names: of integer tags or labels, in the order of the integers.
         number: the id of a row without one.
+        negative: multilabel: the label that says that there is none.
     """
     name = _key(roles["id"], "id") if "id" in roles else number
     unit = _key(roles["unit"], "unit") if "unit" in roles else name
-    return _MAKE[task.kind](roles, names, name, unit)
+    made = _MAKE[task.kind](roles, names, name, unit)
+    return evolve(made, labels=tuple(x for x in made.labels if x != negative)) if task.kind == "multilabel" else made
 
 
 def _tagging(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
@@ -49,7 +54,7 @@ def _relation(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Examp
         texts=((_text(roles, "text"), None),),
         head=pieces(roles["head"]),
         tail=pieces(roles["tail"]),
-        labels=(_named(roles["label"], names),),
+        labels=(_single(roles["label"], names),),
     )
 
 
@@ -61,12 +66,16 @@ def _ranking(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Exampl
 
 
 def _classification(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
-    return Example(id=name, unit=unit, texts=(_pair(roles),), labels=(_named(roles["label"], names),))
+    return Example(id=name, unit=unit, texts=(_pair(roles),), labels=(_single(roles["label"], names),))
 
 
 def _multilabel(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
     labels = dict.fromkeys(_named(value, names) for value in _items(roles, "labels"))
     return Example(id=name, unit=unit, texts=(_pair(roles),), labels=tuple(labels))
+
+
+def _regression(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
+    return Example(id=name, unit=unit, texts=(_pair(roles),), value=_number(roles["label"]))
 
 
 _MAKE: dict[str, Callable[[Row, tuple[str, ...], str, str], Example]] = {
@@ -75,6 +84,7 @@ _MAKE: dict[str, Callable[[Row, tuple[str, ...], str, str], Example]] = {
     "ranking": _ranking,
     "classification": _classification,
     "multilabel": _multilabel,
+    "regression": _regression,
 }
 
 
@@ -95,6 +105,22 @@ def _pair(roles: Row) -> tuple[str, str | None]:
 
 def _key(value: Any, role: str) -> str:
     return str(of_type(value, (str, int), f"a string or whole number for {role}"))
+
+
+def _single(value: Any, names: Sequence[str]) -> str:
+    """One class, which some tables keep in a list."""
+    if isinstance(value, list) and len(value) != 1:
+        raise DataError(f"found {value!r}, expected one class")
+    return _named(value[0] if isinstance(value, list) else value, names)
+
+
+def _number(value: Any) -> float:
+    """A number, or the mean of several, such as the marks of several annotators."""
+    numbers = value if isinstance(value, list) and value else [value]
+    for number in numbers:
+        if type(number) not in (int, float) or not math.isfinite(number):
+            raise DataError(f"found {number!r}, expected a finite number for label")
+    return math.fsum(numbers) / len(numbers)
 
 
 def _named(value: Any, names: Sequence[str]) -> str:

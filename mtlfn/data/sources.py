@@ -70,7 +70,7 @@ def _public(name: str, folder: Path | None, base: Path) -> Dataset:
     """A public set: the ``save_to_disk`` folder of its name if there is one, else from the Hub."""
     mapping = public.PUBLIC[name]
     if folder is not None and folder.is_dir():
-        mapping = attrs.evolve(mapping, source=str(folder.resolve()), revision=None, subset=None)
+        mapping = attrs.evolve(mapping, source=str(folder.resolve()), revision=None, subset=None, data_dir=None)
     return hub.read(name, mapping, base)
 
 
