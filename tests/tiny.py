@@ -21,7 +21,7 @@ from mtlfn.core import keys
 from mtlfn.core.batch import Batch, Cursor
 from mtlfn.data import store
 from mtlfn.data.collate import collate
-from mtlfn.data.task import Dataset, Example, Task, label_counts
+from mtlfn.data.task import Dataset, Example, Task, label_counts, standardised
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.strategy import S3B, Strategy
 
@@ -223,8 +223,24 @@ def _mentions(train: int, dev: int) -> Dataset:
     return Dataset(task=task, **made)
 
 
+def _similarity(train: int, dev: int) -> Dataset:
+    """A question and an answer with a value far from zero: what the answer's word says, and how many words it has."""
+    rng, made = random.Random("similarity"), {}
+    for split, count in (("train", train), ("dev", dev)):
+        examples = []
+        for i in range(count):
+            word = rng.choice(list(ANSWERS))
+            answer = sentence(rng, word, length=3)
+            value = 40 + 10 * list(ANSWERS).index(word) + 0.5 * len(answer)
+            texts = ((f"does {rng.choice(DRUGS)} help", " ".join(answer)),)
+            examples.append(Example(id=f"{split}{i}", unit=f"{split}{i}", texts=texts, value=value))
+        made[split] = tuple(examples)
+    task = standardised(Task(name="similarity", kind="regression", level=2), made["train"])
+    return Dataset(task=task, **made)
+
+
 def datasets(train: int = 24, dev: int = 8) -> dict[str, Dataset]:
-    """One data set of every kind: the four schemas read from rows, and a ranking task."""
+    """One data set of every kind: the four schemas read from rows, a ranking, a span and a regression task."""
     from mtlfn.data.jsonl import SCHEMAS
 
     made = {}
@@ -236,6 +252,7 @@ def datasets(train: int = 24, dev: int = 8) -> dict[str, Dataset]:
     ranked = Task(name="answers", kind="ranking", level=2)
     made["answers"] = Dataset(task=ranked, train=_ranking("train", max(train // 3, 1)), dev=_ranking("dev", dev))
     made["mentions"] = _mentions(train, dev)
+    made["similarity"] = _similarity(train, dev)
     # A second level-1 task, so that several tasks share the level-1 slot.
     tagging = made["bc5cdr_disease"]
     second = Task(name="spans", kind="tagging", level=1, labels=("Disease",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,8 +28,8 @@ class Inputs:
             bits (see data/tokenise.py), -1 outside the text; otherwise -1.
         labels: tagging: int64 [rows, width], tag or IGNORED; relation, classification: int64 [rows], class or
             IGNORED; spans: int64 [pieces, 5]: row, mention, label, first word, width - 1 (a row that was cut has
-            no word in ``marks``); multilabel: float32 [rows, labels], NaN rows are ignored; ranking: int64
-            [pairs, 2], rows of the relevant and the irrelevant candidate.
+            no word in ``marks``); multilabel: float32 [rows, labels], NaN rows are ignored; regression: float32
+            [rows], NaN is ignored; ranking: int64 [pairs, 2], rows of the relevant and the irrelevant candidate.
     """
 
     input_ids: Tensor
@@ -107,17 +108,16 @@ def _labels(
                 pairs += [(g, b) for g in good for b in bad]
         return torch.tensor(pairs, dtype=torch.int64).view(-1, 2), len(pairs), survived
     values, count = [], 0
+    ignored = math.nan if kind in ("multilabel", "regression") else IGNORED
     for e in examples:
         (s,) = corpus.sequences(e)
         if s not in row_of:
             continue
         count += s in whole
-        label = corpus.label(e)
-        if kind == "multilabel":
-            values.append(label.astype(np.float32) if s in whole else np.full(len(label), np.nan, np.float32))
-        else:
-            values.append(label[0] if s in whole else IGNORED)
-    return torch.from_numpy(np.array(values, dtype=np.float32 if kind == "multilabel" else np.int64)), count, survived
+        label = corpus.label(e) if s in whole else np.full(len(corpus.label(e)), ignored)
+        values.append(label if kind == "multilabel" else label[0])
+    form = np.int64 if ignored == IGNORED else np.float32
+    return torch.from_numpy(np.array(values, dtype=form)), count, survived
 
 
 def _pieces(row: int, labels: Sequence[int]) -> list[tuple[int, int, int, int, int]]:

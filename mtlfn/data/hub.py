@@ -14,19 +14,18 @@ The mapping is a value that a TOML file can hold:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from attrs import asdict, fields, frozen
 
-from mtlfn.data.jsonl import join_words, pieces, same_length
-from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Task, problems
+from mtlfn.data.rows import class_names, example, of_type
+from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Task, problems, standardised
 
 if TYPE_CHECKING:
     import datasets
 
-Row = dict[str, Any]
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 NEEDED: dict[str, tuple[str, ...]] = {
@@ -35,11 +34,13 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "ranking": ("query", "candidates", "relevance"),
     "classification": ("text", "label"),
     "multilabel": ("text", "labels"),
+    "regression": ("text", "label"),
 }
+PAIRED = ("classification", "multilabel", "regression")
 OPTIONAL: dict[str, tuple[str, ...]] = {
-    kind: ("text_pair", "id", "unit") if kind in ("classification", "multilabel") else ("id", "unit") for kind in NEEDED
+    kind: ("text_pair", "id", "unit") if kind in PAIRED else ("id", "unit") for kind in NEEDED
 }
-Kind = Literal["tagging", "relation", "ranking", "classification", "multilabel"]  # that columns can hold
+Kind = Literal["tagging", "relation", "ranking", "classification", "multilabel", "regression"]  # that columns can hold
 NAMED = {"tagging": "tags", "relation": "label", "ranking": "relevance", "classification": "label"} | {
     "multilabel": "labels"
 }
@@ -47,12 +48,14 @@ NAMED = {"tagging": "tags", "relation": "label", "ranking": "relevance", "classi
 
 @frozen(kw_only=True)
 class Columns:
-    """Which column of the table holds what; a field inside a column of records is written ``column.field``.
+    """Which column of the table holds what; a field inside a column of records is written ``column.field``, and several
+    columns that are read as the list of their values ``a + b``.
 
     Attributes:
         text, text_pair: a string, or a list of strings that is joined by one blank.
         tokens, tags: tagging: lists of equal length; tags are IOB2.
-        label: relation, classification: one class. labels: multilabel: a list of labels.
+        label: relation, classification: one class, or a list that holds one; regression: a number, or a list of
+            numbers, whose mean is taken. labels: multilabel: a list of labels.
         head, tail: relation: ``[start, end]`` or a list of them, characters of ``text``, end exclusive.
         query: ranking: a string. candidates: a list of strings. relevance: one value a candidate, "relevant" or
             "irrelevant", or a number or bool, of which more than 0 is relevant.
@@ -92,7 +95,9 @@ class Mapping:
         source: folder written by ``save_to_disk``, or a Hub id.
         revision: Hub only: git revision (a commit hash makes the data repeatable).
         subset: Hub only: the configuration, for data sets that have several.
-        kind, level, labels, negative: as in ``Task``.
+        data_dir: Hub only: the folder of the repository that holds the files.
+        kind, level, labels, negative: as in ``Task``. multilabel: ``negative`` is a label of the table that says that
+            there is none; it is left out, and not among ``labels``.
         names: names of integer tags or labels in the order of the integers; default: those of the table's
             class-label feature.
         columns, splits: where to find what.
@@ -101,6 +106,7 @@ class Mapping:
     source: str
     revision: str | None = None
     subset: str | None = None
+    data_dir: str | None = None
     kind: Kind
     level: Literal[1, 2]
     labels: tuple[str, ...] = ()
@@ -118,12 +124,16 @@ def _contradiction(mapping: Mapping) -> str | None:
     kind, labels, splits = mapping.kind, mapping.labels, mapping.splits
     if kind not in NEEDED:
         return f"the kind is {kind!r}, expected one of {', '.join(NEEDED)}"
-    least = {"tagging": 1, "multilabel": 1, "ranking": 0}.get(kind, 2)
-    if len(labels) < least or len(set(labels)) < len(labels) or (kind == "ranking" and labels):
-        number = "no" if kind == "ranking" else f"at least {least}"
+    least = {"tagging": 1, "multilabel": 1, "ranking": 0, "regression": 0}.get(kind, 2)
+    if len(labels) < least or len(set(labels)) < len(labels) or (least == 0 and labels):
+        number = f"at least {least}" if least else "no"
         return f"labels is {list(labels)}, expected {number} different names for the kind {kind}"
-    if (kind == "relation") != (mapping.negative is not None) or mapping.negative not in (None, *labels):
-        wanted = f"one of {', '.join(labels)}" if kind == "relation" else f"none for the kind {kind}"
+    known = ", ".join(labels)
+    fits, wanted = {
+        "relation": (mapping.negative in labels, f"one of {known}"),
+        "multilabel": (mapping.negative not in labels, f"another name than {known}"),
+    }.get(kind, (mapping.negative is None, f"none for the kind {kind}"))
+    if not fits:
         return f"negative is {mapping.negative!r}, expected {wanted}"
     given = {role for role, column in asdict(mapping.columns).items() if column is not None}
     if missing := [role for role in NEEDED[kind] if role not in given]:
@@ -146,7 +156,7 @@ def structure(table: Any, name: str) -> Mapping:
 
     converter = cattrs.Converter(forbid_extra_keys=True)
     # By default cattrs would take 3 for "3", and "abc" for the list a, b, c.
-    converter.register_structure_hook(str, lambda value, _: _of_type(value, str, "a string"))
+    converter.register_structure_hook(str, lambda value, _: of_type(value, str, "a string"))
     hooks: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
         (tuple[str, ...], _string_list),
         (Kind, lambda value: _one_of(value, get_args(Kind))),
@@ -157,7 +167,7 @@ def structure(table: Any, name: str) -> Mapping:
     for part in (Columns, Splits, Mapping):
         plain = cattrs.gen.make_dict_structure_fn(part, converter, _cattrs_forbid_extra_keys=True)
         converter.register_structure_hook(
-            part, lambda value, form, plain=plain: plain(_of_type(value, dict, "a table"), form)
+            part, lambda value, form, plain=plain: plain(of_type(value, dict, "a table"), form)
         )
     try:
         return converter.structure(table, Mapping)
@@ -166,12 +176,6 @@ def structure(table: Any, name: str) -> Mapping:
             raise DataError(f"[task.{name}]: {error}") from error
         found = cattrs.transform_error(error, path=f"task.{name}", format_exception=_explain)
         raise DataError(f"[task.{name}] cannot be used: {'; '.join(found)}") from error
-
-
-def _of_type(value: Any, form: type, expected: str) -> Any:
-    if not isinstance(value, form):
-        raise DataError(f"found {value!r}, expected {expected}")
-    return value
 
 
 def _string_list(value: Any) -> tuple[str, ...]:
@@ -208,7 +212,8 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
         DataError: the source cannot be loaded, or a split, column or value is not what the mapping says; names the
             source, split and row (from 0), what was found and what was expected.
     """
-    task = Task(name=name, kind=mapping.kind, level=mapping.level, labels=mapping.labels, negative=mapping.negative)
+    negative = mapping.negative if mapping.kind == "relation" else None
+    task = Task(name=name, kind=mapping.kind, level=mapping.level, labels=mapping.labels, negative=negative)
     tables = _load(name, mapping, base)
     source = mapping.source + (f"@{mapping.revision}" if mapping.revision else "")
     splits: dict[str, tuple[Example, ...]] = {}
@@ -225,6 +230,8 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
                 f"name the {split} split under splits in [task.{name}]"
             )
         splits[split] = _examples(task, mapping, tables[key], split, f"task {name}, {source}, split {key}")
+    if task.kind == "regression":
+        task = standardised(task, splits["train"])
     return Dataset(task=task, source=source, **splits)
 
 
@@ -233,8 +240,10 @@ def _load(name: str, mapping: Mapping, base: Path) -> dict[Any, Any]:
 
     folder = base / mapping.source
     if folder.is_dir():
-        if mapping.revision or mapping.subset:
-            raise DataError(f"task {name}: {folder} is a folder, so revision and subset mean nothing; leave them out")
+        if mapping.revision or mapping.subset or mapping.data_dir:
+            raise DataError(
+                f"task {name}: {folder} is a folder, so revision, subset and data_dir mean nothing; leave them out"
+            )
         try:
             tables = datasets.load_from_disk(str(folder))
         except (OSError, ValueError, TypeError, LookupError) as error:  # IndexError: a split saved without rows
@@ -247,12 +256,14 @@ def _load(name: str, mapping: Mapping, base: Path) -> dict[Any, Any]:
         raise DataError(f"task {name}: the folder {folder} does not exist; correct source in [task.{name}]")
     else:
         try:
-            tables = datasets.load_dataset(mapping.source, name=mapping.subset, revision=mapping.revision)
+            tables = datasets.load_dataset(
+                mapping.source, name=mapping.subset, revision=mapping.revision, data_dir=mapping.data_dir
+            )
         except Exception as error:  # whatever the Hub client, its HTTP library or a parser raises
             raise DataError(
                 f"task {name}: {mapping.source!r} is no folder below {base} and cannot be loaded from the Hub "
-                f"({type(error).__name__}: {error}); check the id, revision, subset, network and access, or save the "
-                "data set on a connected machine with save_to_disk and give its folder as source"
+                f"({type(error).__name__}: {error}); check the id, revision, subset, data_dir, network and access, or "
+                "save the data set on a connected machine with save_to_disk and give its folder as source"
             ) from error
     if not isinstance(tables, dict):
         raise DataError(
@@ -263,125 +274,38 @@ def _load(name: str, mapping: Mapping, base: Path) -> dict[Any, Any]:
 
 
 def _examples(task: Task, mapping: Mapping, table: datasets.Dataset, split: str, place: str) -> tuple[Example, ...]:
-    columns = {role: column for role, column in asdict(mapping.columns).items() if column is not None}
-    if not set(columns.values()) <= set(table.column_names):
+    columns = {role: column.split(" + ") for role, column in asdict(mapping.columns).items() if column is not None}
+    wanted = list(dict.fromkeys(column for several in columns.values() for column in several))
+    if not set(wanted) <= set(table.column_names):
         table = table.flatten()  # records become column.field
-    for role, column in columns.items():
-        if column not in table.column_names:
-            raise DataError(
-                f"{place}: the column {column!r} (for {role}) is missing, columns found: "
-                f"{', '.join(table.column_names)}"
-            )
-    names = mapping.names or _class_names(table.features[columns[NAMED[task.kind]]])
+    for role, several in columns.items():
+        for column in several:
+            if column not in table.column_names:
+                raise DataError(
+                    f"{place}: the column {column!r} (for {role}) is missing, columns found: "
+                    f"{', '.join(table.column_names)}"
+                )
+    names = mapping.names
+    if not names and task.kind in NAMED:
+        names = class_names(table.features[columns[NAMED[task.kind]][0]])
     # Other columns may be costly to decode (images); a stored format may turn lists into arrays.
-    table = table.select_columns(list(dict.fromkeys(columns.values()))).with_format(None)
+    table = table.select_columns(wanted).with_format(None)
     examples: list[Example] = []
     seen: dict[str, int] = {}
     for number, row in enumerate(table):
-        roles = {role: row[column] for role, column in columns.items()}
+        roles = {
+            role: row[one] if not more else [row[c] for c in (one, *more)] for role, (one, *more) in columns.items()
+        }
         try:
-            example = _example(task, roles, names, f"{split}-{number:07d}")
-            if problem := problems(task, example):
-                raise DataError(f"the example {example.id!r} {problem}")
-            if example.id in seen:
-                raise DataError(f"the id {example.id!r} is also that of row {seen[example.id]}; ids must be unique")
+            made = example(task, roles, names, f"{split}-{number:07d}", mapping.negative)
+            if problem := problems(task, made):
+                raise DataError(f"the example {made.id!r} {problem}")
+            if made.id in seen:
+                raise DataError(f"the id {made.id!r} is also that of row {seen[made.id]}; ids must be unique")
         except DataError as error:
             raise DataError(f"{place}, row {number}: {error}") from error
-        seen[example.id] = number
-        examples.append(example)
+        seen[made.id] = number
+        examples.append(made)
     if not examples:
         raise DataError(f"{place} is empty, expected at least one row")
     return tuple(examples)
-
-
-def _class_names(feature: Any) -> tuple[str, ...]:
-    """Names of a class-label feature, also inside lists; otherwise empty."""
-    while (inner := getattr(feature, "feature", None)) is not None:
-        feature = inner
-    return tuple(getattr(feature, "names", None) or ())
-
-
-def _example(task: Task, roles: Row, names: tuple[str, ...], number: str) -> Example:
-    name = _key(roles["id"], "id") if "id" in roles else number
-    unit = _key(roles["unit"], "unit") if "unit" in roles else name
-    return _MAKE[task.kind](roles, names, name, unit)
-
-
-def _tagging(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
-    tokens = [_of_type(token, str, "strings as tokens") for token in _items(roles, "tokens")]
-    tags = tuple(_named(tag, names) for tag in _items(roles, "tags"))
-    same_length(tokens, tags)
-    text, words = join_words(tokens)
-    return Example(id=name, unit=unit, texts=((text, None),), words=words, tags=tags)
-
-
-def _relation(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
-    return Example(
-        id=name,
-        unit=unit,
-        texts=((_text(roles, "text"), None),),
-        head=pieces(roles["head"]),
-        tail=pieces(roles["tail"]),
-        labels=(_named(roles["label"], names),),
-    )
-
-
-def _ranking(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
-    query = _text(roles, "query")
-    texts = tuple((query, _of_type(item, str, "strings as candidates")) for item in _items(roles, "candidates"))
-    labels = tuple(_relevance(value, names) for value in _items(roles, "relevance"))
-    return Example(id=name, unit=unit, texts=texts, labels=labels)
-
-
-def _classification(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
-    return Example(id=name, unit=unit, texts=(_pair(roles),), labels=(_named(roles["label"], names),))
-
-
-def _multilabel(roles: Row, names: tuple[str, ...], name: str, unit: str) -> Example:
-    labels = dict.fromkeys(_named(value, names) for value in _items(roles, "labels"))
-    return Example(id=name, unit=unit, texts=(_pair(roles),), labels=tuple(labels))
-
-
-_MAKE: dict[str, Callable[[Row, tuple[str, ...], str, str], Example]] = {
-    "tagging": _tagging,
-    "relation": _relation,
-    "ranking": _ranking,
-    "classification": _classification,
-    "multilabel": _multilabel,
-}
-
-
-def _items(roles: Row, role: str) -> list[Any]:
-    return _of_type(roles[role], list, f"a list for {role}")
-
-
-def _text(roles: Row, role: str) -> str:
-    value = roles[role]
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return " ".join(value)
-    return _of_type(value, str, f"a string for {role}")
-
-
-def _pair(roles: Row) -> tuple[str, str | None]:
-    return _text(roles, "text"), _text(roles, "text_pair") if roles.get("text_pair") is not None else None
-
-
-def _key(value: Any, role: str) -> str:
-    return str(_of_type(value, (str, int), f"a string or whole number for {role}"))
-
-
-def _named(value: Any, names: Sequence[str]) -> str:
-    if isinstance(value, str):
-        return value
-    _of_type(value, int, "a string or a class-label integer")
-    if not names:
-        raise DataError(f"found {value}, a class without a name; list the names in order under names in the mapping")
-    if not 0 <= value < len(names):
-        raise DataError(f"found the class {value}, expected 0 to {len(names) - 1} ({', '.join(names)})")
-    return names[value]
-
-
-def _relevance(value: Any, names: Sequence[str]) -> str:
-    if isinstance(value, str) or names:
-        return _named(value, names)
-    return "relevant" if _of_type(value, (int, float), "a number, bool or string for relevance") > 0 else "irrelevant"

@@ -13,30 +13,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtlfn.data.task import DataError, Example, Task
+from mtlfn.data.scoring.classes import correlations
+from mtlfn.data.task import DataError, Example, Task, standardised
 from mtlfn.data.windows import in_characters, in_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Prediction = str | list[str] | list[float] | list[list]
+Prediction = str | float | list[str] | list[float] | list[list]
 DRAWS = 20
 
 
 def score(task: Task, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Metric name -> value in [0, 1]; ``task.metric`` is among them.
+    """Metric name -> value in [0, 1] (regression: in [-1, 1]); ``task.metric`` is among them.
 
     Args:
         predictions: one an example. tagging: one IOB2 tag a word; spans: a list of [label, [[start, end], ...]] in
             characters of the unit's text; relation, classification: a class; multilabel: a list of labels; ranking:
-            one number a candidate, higher is better, NaN lowest.
+            one number a candidate, higher is better, NaN lowest; regression: a number.
 
     The values: tagging: micro precision, recall and F1 of entities, exact borders and type, a tag I- that continues
     nothing is no entity. spans: micro precision, recall and F1 of mentions, all pieces and type exact; mentions are
     sets, one said twice counts once. relation: micro precision, recall and F1 over all classes but the negative one.
     classification: accuracy, and F1 averaged over the classes that occur in gold or predictions. multilabel: micro
     precision, recall and F1, and F1 averaged over all labels. ranking: mean average precision and mean reciprocal
-    rank; equal scores keep the order of the list, a query without a relevant candidate counts 0. What is 0/0 is 0.
+    rank; equal scores keep the order of the list, a query without a relevant candidate counts 0. regression: Pearson's
+    and Spearman's correlation, both 0 for fewer than two examples, constant values or a prediction that is not finite.
+    What is 0/0 is 0.
 
     Raises:
         DataError: no examples, or predictions that do not fit them.
@@ -55,10 +58,15 @@ def score(task: Task, examples: Sequence[Example], predictions: Sequence[Predict
         return _ranking(examples, predictions)
     if task.kind == "spans":
         return _spans(examples, predictions)
+    if task.kind == "regression":
+        finite = all(map(math.isfinite, predictions))
+        return correlations([e.value for e in examples], predictions if finite else [0.0] * len(predictions))
     return _classes(task, examples, predictions)
 
 
 def _problem(task: Task, example: Example, prediction: Any) -> str | None:
+    if task.kind == "regression":
+        return None if type(prediction) in (int, float) else f"is {prediction!r}, expected a number"
     single = task.kind in ("relation", "classification")
     if single != isinstance(prediction, str):
         return f"is {prediction!r}, expected a {'class name' if single else 'list'}"
@@ -154,6 +162,7 @@ def baselines(task: Task, train: Sequence[Example], examples: Sequence[Example])
     lookup: tagging: the most frequent training tag of the word, O for unknown words, made IOB2; spans: every
         occurrence of words that are more often a mention than not in training.
     spans, majority: the whole text as a mention of the most frequent label.
+    mean: regression, and nothing else there: the mean of the training values (a constant: no correlation).
 
     Raises:
         DataError: one of the two is empty.
@@ -165,6 +174,9 @@ def baselines(task: Task, train: Sequence[Example], examples: Sequence[Example])
     if task.kind == "ranking":
         listed = [_average_precision(_relevant_ranks(e, [0.0] * len(e.texts))) for e in examples]
         return {"majority": float(np.mean(listed)), "random": float(np.mean([_random_order(e) for e in examples]))}
+    if task.kind == "regression":
+        constant = [standardised(task, train).mean] * len(examples)
+        return {"mean": score(task, examples, constant)[task.metric]}
     rng = np.random.Generator(np.random.Philox(0))
     if task.kind == "tagging":
         return _tagging_baselines(task, train, examples, rng)

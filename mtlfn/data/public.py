@@ -9,9 +9,10 @@ make a run repeatable, or with a ``source`` folder written by ``save_to_disk`` t
 from __future__ import annotations
 
 from mtlfn.data.hub import Columns, Mapping, Splits
+from mtlfn.data.jsonl import SCHEMAS
 
 # Parquet files that the Hub makes itself from a repository with a loading script (which `datasets` 4 no longer runs).
-# They can be named in this way only where the repository has one configuration: `subset` does not choose among them.
+# `subset` does not choose among the configurations there; where there are several, the folder named by `data_dir` does.
 CONVERTED = "refs/convert/parquet"
 
 SPLITS = Splits(train="train", dev="validation", test="test")
@@ -108,6 +109,65 @@ PUBLIC: dict[str, Mapping] = {
         columns=Columns(text="QUESTION", text_pair="CONTEXTS", label="final_decision"),
         splits=SPLITS,
     ),
+    # Sentences of the split of BLURB, gene and disease replaced by placeholders; "1": the sentence says that they are
+    # associated. The labels were made semi-automatically. Seen: the folder with its three splits (4,261, 535 and 534
+    # rows in BLURB's own count), and in the loader its columns: a list that holds one label. The folders of the source
+    # schema have no validation split.
+    "gad": Mapping(
+        source="bigbio/gad",
+        revision=CONVERTED,
+        data_dir="gad_blurb_bigbio_text",
+        kind="classification",
+        level=2,
+        labels=("0", "1"),
+        columns=Columns(text="text", label="labels"),
+        splits=SPLITS,
+    ),
+    # Sentences with the hallmarks that they speak of, split by BLURB. Seen: the folder with its three splits (about
+    # 12,100, 1,800 and 3,550 rows), and in the loader columns and class names: sentences without a hallmark are
+    # labelled "none". document_id is a sentence's: the document's and a number. Not seen: that the converted files kept
+    # the class names; without them the reader refuses the first label and asks for names.
+    "hoc_hub": Mapping(
+        source="bigbio/hallmarks_of_cancer",
+        revision=CONVERTED,
+        data_dir="hallmarks_of_cancer_source",
+        kind="multilabel",
+        level=2,
+        labels=SCHEMAS["hoc"].labels,
+        negative="none",
+        columns=Columns(text="text", labels="label", unit="document_id"),
+        splits=SPLITS,
+    ),
+    # Pairs of drugs with the sentence around them, which does not mark them: they are read as its second text. Seen, on
+    # the card: columns, classes, splits of 5,744 and 1,398 rows. Most pairs that do not interact are missing (30 % are
+    # left), so scores do not compare with those on the whole corpus. Not seen: types; the file names of the test split.
+    # There is no validation split: dev is the test split here. The copy at bigbio/ddi_corpus has whole documents with
+    # lists of mentions and relations, which no kind takes.
+    "ddi2013_hub": Mapping(
+        source="OpenMed/DDI-Corpus-Processed",
+        kind="classification",
+        level=2,
+        labels=("NONE", "MECHANISM", "EFFECT", "ADVISE", "INT"),
+        columns=Columns(text="sentence", text_pair="drug1 + drug2", label="relation", unit="source_file"),
+        splits=Splits(train="train", dev="test"),
+    ),
+    # 100 pairs of sentences, marked from 0 (unrelated) to 4 (equivalent) by five annotators; the value is their mean.
+    # Seen: the folder with its three splits, and in the loader the columns. Not seen: rows a split (BLURB has 64, 16
+    # and 20); the Hub's loader, which is newer than the one read (that has a single split). In the other folder,
+    # biosses_bigbio_pairs, the mean is a string.
+    "biosses": Mapping(
+        source="bigbio/biosses",
+        revision=CONVERTED,
+        data_dir="biosses_source",
+        kind="regression",
+        level=2,
+        columns=Columns(
+            text="text_1",
+            text_pair="text_2",
+            label="annotator_a + annotator_b + annotator_c + annotator_d + annotator_e",
+        ),
+        splits=SPLITS,
+    ),
 }
 
 # Licence and access as stated by the named place, and what to cite. Not legal advice. None was seen to ask for a login.
@@ -118,4 +178,8 @@ NOTES: dict[str, str] = {
     "jnlpba": "card: other; BigBIO: CC BY 3.0. Collier and Kim 2004, JNLPBA",
     "chemprot": "card: none. BioCreative VI ChemProt, Krallinger et al. 2017",
     "pubmedqa_hub": "card: MIT. Jin et al. 2019, EMNLP",
+    "gad": "card: CC BY 4.0. Bravo et al. 2015, BMC Bioinformatics",
+    "hoc_hub": "card: GPL 3.0. Baker et al. 2016, Bioinformatics",
+    "ddi2013_hub": "card: CC BY-NC 4.0. Herrero-Zazo et al. 2013, Journal of Biomedical Informatics",
+    "biosses": "card: GPL 3.0. Soğancıoğlu et al. 2017, Bioinformatics",
 }

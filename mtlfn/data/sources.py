@@ -51,11 +51,11 @@ def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], bas
         if name in official.OFFICIAL:
             return official.load(name, data_dir / official.folder(name))
         if name in public.PUBLIC:
-            return _public(name, data_dir / name, base)
+            return public_set(name, data_dir / name, base)
         known = (*mappings, *jsonl.SCHEMAS, *official.OFFICIAL, *public.PUBLIC)
         raise _unknown(name, known, f"in the data folder {data_dir} or as a mapping")
     if name in public.PUBLIC:
-        return _public(name, None, base)
+        return public_set(name, None, base)
     from mtlfn.data import embedded
 
     if name in embedded.NAMES:
@@ -66,11 +66,11 @@ def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], bas
     raise _unknown(name, (*mappings, *embedded.NAMES, *public.PUBLIC), where)
 
 
-def _public(name: str, folder: Path | None, base: Path) -> Dataset:
-    """A public set: the ``save_to_disk`` folder of its name if there is one, else from the Hub."""
+def public_set(name: str, folder: Path | None, base: Path) -> Dataset:
+    """A public set: from the ``save_to_disk`` folder if there is one, else from the Hub."""
     mapping = public.PUBLIC[name]
     if folder is not None and folder.is_dir():
-        mapping = attrs.evolve(mapping, source=str(folder.resolve()), revision=None, subset=None)
+        mapping = attrs.evolve(mapping, source=str(folder.resolve()), revision=None, subset=None, data_dir=None)
     return hub.read(name, mapping, base)
 
 

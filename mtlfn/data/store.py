@@ -33,7 +33,8 @@ class Corpus:
             token, else -1, and so for spans; relation: bits; otherwise -1).
         starts: int64 [sequences + 1]: where each sequence begins.
         examples: int64 [examples + 1]: the first sequence of each example.
-        labels, label_starts: int32 labels of every example, laid flat, and where each example's begin.
+        labels, label_starts: labels of every example, laid flat, int32 (regression: float32), and where each
+            example's begin.
         pad_id: the tokenizer's padding token.
         digest: SHA-256 over the arrays.
         notes: counts of what was cut or left out.
@@ -130,7 +131,8 @@ def _write(
             rows.append(row)
         notes["unusable"] += not row.usable
         notes["inexpressible"] += row.lost
-    arrays = _flatten(rows)
+    label_type = "float32" if task.kind == "regression" else "int32"
+    arrays = _flatten(rows, label_type)
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=folder.name + ".tmp-", dir=folder.parent))
     try:
@@ -142,7 +144,10 @@ def _write(
         }
         ints = datasets.List(datasets.Value("int32"))
         features = datasets.Features(
-            {**dict.fromkeys(("input_ids", "token_types", "marks"), datasets.List(ints)), "labels": ints}
+            {
+                **dict.fromkeys(("input_ids", "token_types", "marks"), datasets.List(ints)),
+                "labels": datasets.List(datasets.Value(label_type)),
+            }
         )
         with _without_progress():
             datasets.Dataset.from_dict(table, features=features).save_to_disk(str(scratch))
@@ -158,11 +163,11 @@ def _write(
     return arrays, notes
 
 
-def _flatten(rows: Sequence[Tokenised]) -> dict[str, np.ndarray]:
+def _flatten(rows: Sequence[Tokenised], label_type: str = "int32") -> dict[str, np.ndarray]:
     sequences = [s for row in rows for s in row.ids]
 
-    def flat(parts: Iterator[Sequence[int]]) -> np.ndarray:
-        return np.fromiter(chain.from_iterable(parts), dtype=np.int32)
+    def flat(parts: Iterator[Sequence[float]], form: str = "int32") -> np.ndarray:
+        return np.fromiter(chain.from_iterable(parts), dtype=form)
 
     def starts(sizes: Iterator[int]) -> np.ndarray:
         return np.concatenate([[0], np.cumsum(list(sizes), dtype=np.int64)]).astype(np.int64)
@@ -173,7 +178,7 @@ def _flatten(rows: Sequence[Tokenised]) -> dict[str, np.ndarray]:
         "marks": flat(s for row in rows for s in row.marks),
         "starts": starts(len(s) for s in sequences),
         "examples": starts(len(row.ids) for row in rows),
-        "labels": flat(row.labels for row in rows),
+        "labels": flat((row.labels for row in rows), label_type),
         "label_starts": starts(len(row.labels) for row in rows),
     }
 

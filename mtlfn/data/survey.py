@@ -84,8 +84,13 @@ def describe(dataset: Dataset, tokenizer: Any, longest: int | None, terms: Mappi
         shown = "  ".join(f"{p} % {np.percentile(sizes, p):.0f}" for p in (50, 95, 99))
         cut = int((sizes > suggested).sum())
         yield f"  tokens  {sizes.sum():,}; a sequence: {shown}  longest {sizes.max()}; {cut:,} longer than {suggested}"
-        counts = "  ".join(f"{label} {n:,}" for label, n in label_counts(task, examples).items())
-        yield f"  labels  {counts}"
+        if task.kind == "regression":
+            values = np.array([e.value for e in examples])
+            spread = f"mean {values.mean():.3g}  std {values.std():.3g}  least {values.min():g}  most {values.max():g}"
+            yield f"  values  {spread}"
+        else:
+            counts = "  ".join(f"{label} {n:,}" for label, n in label_counts(task, examples).items())
+            yield f"  labels  {counts}"
     yield f"length    --max-length {suggested} leaves {SHARE} % of the training sequences whole"
     notes = dict(dataset.notes)
     first = notes.pop("first problems", [])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-Kind = Literal["tagging", "spans", "relation", "ranking", "classification", "multilabel"]
+Kind = Literal["tagging", "spans", "relation", "ranking", "classification", "multilabel", "regression"]
 Span = tuple[int, int]  # characters, 0-based, end exclusive
 SPLITS = ("train", "dev", "test")
 
@@ -19,6 +20,7 @@ METRICS: dict[str, str] = {
     "ranking": "map",
     "classification": "macro_f1",
     "multilabel": "micro_f1",
+    "regression": "pearson",
 }
 
 # Official scorer -> its primary metric
@@ -47,11 +49,13 @@ class Task:
         name: as given on the command line.
         kind: decides head, loss, decoding and metric.
         level: 1 (entities, spans) or 2 (relations, ranking, labels).
-        labels: tagging, spans: entity types; relation, classification: classes; multilabel: labels; ranking: empty.
+        labels: tagging, spans: entity types; relation, classification: classes; multilabel: labels; ranking,
+            regression: empty.
         negative: relation only: the class that means "no relation"; it is left out of the F1 score.
         max_width: spans only: words that a piece of a mention may have.
         discontiguous: spans only: whether mentions may have several pieces.
         official: the name of the official scorer, whose primary metric is then the task's; else "".
+        mean, std: regression only: of the training values (``standardised``). The head's output is in these units.
     """
 
     name: str
@@ -62,6 +66,8 @@ class Task:
     max_width: int = 0
     discontiguous: bool = False
     official: str = ""
+    mean: float = 0.0
+    std: float = 1.0
 
     @property
     def metric(self) -> str:
@@ -70,10 +76,10 @@ class Task:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Output columns of the head: IOB2 tags, classes or labels; one score for ranking."""
+        """Output columns of the head: IOB2 tags, classes or labels; one score for ranking, one value for regression."""
         if self.kind == "tagging":
             return ("O", *(f"{prefix}-{label}" for label in self.labels for prefix in "BI"))
-        return self.labels if self.kind != "ranking" else ("score",)
+        return {"ranking": ("score",), "regression": ("value",)}.get(self.kind, self.labels)
 
 
 @frozen(kw_only=True)
@@ -89,9 +95,10 @@ class Example:
         tags: tagging: one IOB2 tag per word.
         head, tail: relation: the pieces of the two mentions in ``texts[0][0]``, in text order.
         labels: relation, classification: exactly one class; multilabel: any number of labels;
-            ranking: "relevant" or "irrelevant" per candidate; tagging, spans: empty.
+            ranking: "relevant" or "irrelevant" per candidate; tagging, spans, regression: empty.
         mentions: spans: (label, pieces) of the mentions that begin in this text, in characters of the unit's text.
         offset: spans: where this text begins in the unit's.
+        value: regression: a finite number.
     """
 
     id: str
@@ -104,6 +111,7 @@ class Example:
     labels: tuple[str, ...] = ()
     mentions: tuple[tuple[str, tuple[Span, ...]], ...] = ()
     offset: int = 0
+    value: float | None = None
 
 
 @frozen(kw_only=True)
@@ -137,6 +145,9 @@ def problems(task: Task, example: Example) -> str | None:
         return _tagging_problems(task, example, text)
     if task.kind == "spans":
         return _span_problems(task, example)
+    if task.kind == "regression":
+        good = example.value is not None and math.isfinite(example.value)
+        return None if good else f"has the value {example.value}, expected a finite number"
     if task.kind == "ranking":
         if len(example.labels) != len(example.texts) or not example.texts:
             return f"has {len(example.labels)} relevance labels for {len(example.texts)} candidates"
@@ -198,8 +209,23 @@ def check(dataset: Dataset) -> Dataset:
     return dataset
 
 
+def standardised(task: Task, train: Iterable[Example]) -> Task:
+    """The regression task with the mean and standard deviation of its training values (1 where all are equal)."""
+    values = [e.value for e in train if e.value is not None]
+    if not values:
+        return task
+    # Sums are rounded once (fsum), so that every machine gets the same bits: labels, and with them the data's digest,
+    # are made of these numbers. A factor keeps the squares of extreme values in range.
+    n, scale = len(values), max(map(abs, values)) or 1.0
+    mean = math.fsum(v / scale for v in values) / n
+    variance = math.fsum((v / scale - mean) * (v / scale - mean) for v in values) / n
+    return evolve(task, mean=scale * mean, std=scale * math.sqrt(variance) or 1.0)
+
+
 def label_counts(task: Task, examples: Iterable[Example]) -> dict[str, int]:
-    """How often each output class occurs (words for tagging, examples otherwise)."""
+    """How often each output class occurs (words for tagging, examples otherwise); empty for regression."""
+    if task.kind == "regression":
+        return {}
     counts = Counter(label for e in examples for label in _labels_of(task, e))
     return {c: counts.get(c, 0) for c in (task.classes if task.kind != "ranking" else ("relevant", "irrelevant"))}
 

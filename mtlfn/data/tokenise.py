@@ -19,7 +19,8 @@ CHUNK = 512  # texts handed to the tokenizer at once
 
 @frozen
 class Tokenised:
-    """One example in tokens: per sequence ids, token types and marks; its labels as numbers.
+    """One example in tokens: per sequence ids, token types and marks; its labels as numbers (regression: the value less
+    the task's mean, over its standard deviation).
 
     ``truncated``: some token was cut off. ``usable``: the tokens still show what the label speaks of. ``lost``: how
     many mentions the head of kind "spans" cannot express: cut off, not made of whole words, or too wide.
@@ -28,7 +29,7 @@ class Tokenised:
     ids: list[list[int]]
     types: list[list[int]]
     marks: list[list[int]]
-    labels: list[int]
+    labels: list[int] | list[float]
     truncated: bool
     usable: bool
     lost: int = 0
@@ -123,9 +124,11 @@ def _span_labels(task: Task, example: Example, marks: Sequence[int]) -> tuple[li
     return out, lost
 
 
-def _labels(task: Task, example: Example, numbers: dict[str, int]) -> list[int]:
+def _labels(task: Task, example: Example, numbers: dict[str, int]) -> list[int] | list[float]:
     if task.kind == "spans":
         return []
+    if task.kind == "regression":
+        return [(example.value - task.mean) / task.std]
     if task.kind == "tagging":
         return [numbers[tag] for tag in example.tags]
     if task.kind == "multilabel":

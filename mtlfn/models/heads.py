@@ -4,6 +4,7 @@ Class imbalance is met by weights proportional to a power of a class's frequency
 training data weighs 1 on average: -1/2 for tags (a higher power costs precision, a lower one recall), -3/4 for the
 classes of whole examples, where a small model would otherwise find none of the rare ones. Multilabel: the square root
 of negatives / positives.
+Regression works on standardised values: squared errors of about 1 at the start, whatever the unit.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ def init(task: Task, width: int, key: Key) -> dict[str, Tensor]:
 
 
 def class_weights(task: Task, counts: Mapping[str, int]) -> Tensor | None:
-    """Weight of each output class, float32 [classes], from training label counts; None for ranking and spans.
+    """Weight of each output class, float32 [classes], from training label counts; None for kinds without classes.
 
     Multilabel: ``counts`` has the number of examples under "" beside the labels'.
     """
-    if task.kind in ("ranking", "spans"):
+    if task.kind in ("ranking", "spans", "regression"):
         return None
     n = torch.tensor([max(counts.get(c, 0), 1) for c in task.classes], dtype=torch.float64)
     if task.kind == "multilabel":
@@ -102,6 +103,9 @@ def loss_sum(task: Task, logits: Tensor, inputs: Inputs, weights: Tensor | None)
         targets = torch.where(whole, labels, 0.0)
         losses = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none")
         return (losses.mean(1) * whole[:, 0]).sum()
+    if task.kind == "regression":
+        whole = ~labels.isnan()
+        return ((logits[:, 0] - torch.where(whole, labels, 0.0)).square() * whole).sum()
     return F.cross_entropy(
         logits.flatten(0, -2), labels.flatten(), weight=weights, ignore_index=IGNORED, reduction="sum"
     )
@@ -122,6 +126,8 @@ def decode(task: Task, logits: Tensor, marks: Tensor) -> list[Any]:
         ]
     if task.kind == "ranking":
         return logits[:, 0].double().cpu().tolist()
+    if task.kind == "regression":
+        return (logits[:, 0].double().cpu() * task.std + task.mean).tolist()
     if task.kind == "multilabel":
         return [
             [label for label, on in zip(task.labels, row, strict=True) if on] for row in (logits > 0).cpu().tolist()

@@ -232,7 +232,7 @@ def identity(config: Config, **facts: Any) -> dict[str, Any]:
     """
     settings = attrs.asdict(config, filter=lambda a, _: a.name not in NOT_IDENTITY)
     for mapping in settings["task"].values():
-        del mapping["source"], mapping["revision"]
+        del mapping["source"], mapping["revision"]  # and data_dir: the filter reaches into the mappings
     return {**settings, **facts}
 
 

@@ -101,10 +101,12 @@ def primary(tasks: Sequence[Task], scores: Mapping[str, Mapping[str, float]]) ->
     return {task.name: scores[task.name][task.metric] for task in tasks}
 
 
-def gold_of(task: Task, example: Example) -> list:
+def gold_of(task: Task, example: Example) -> list | float:
     """What a prediction of this example is compared with, in the same form."""
     if task.kind == "spans":
         return [[label, [list(span) for span in pieces]] for label, pieces in example.mentions]
+    if task.kind == "regression":
+        return example.value
     return list(example.tags if task.kind == "tagging" else example.labels)
 
 

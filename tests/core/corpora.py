@@ -1,5 +1,5 @@
-"""Corpora made directly of arrays, for all five kinds of task: every token id names its own position, so that what a
-micro-batch holds can be traced back."""
+"""Corpora made directly of arrays, for all kinds of task but spans: every token id names its own position, so that what
+a micro-batch holds can be traced back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mtlfn.data.store import Corpus
 from mtlfn.data.task import Task
 
-KINDS = ("tagging", "relation", "ranking", "classification", "multilabel")
+KINDS = ("tagging", "relation", "ranking", "classification", "multilabel", "regression")
 PAD = -7  # no position
 
 
@@ -17,7 +17,7 @@ def corpus(name: str, kind: str, lengths: list[list[int]], seed: int) -> Corpus:
     """Examples with sequences of these lengths; labels, marks and token types drawn from the seed."""
     random = np.random.default_rng(seed)
     flat = [n for sequences in lengths for n in sequences]
-    labels: list[list[int]] = []
+    labels: list[list[float]] = []
     marks = []
     for sequences in lengths:
         (n, *_) = sequences
@@ -35,6 +35,8 @@ def corpus(name: str, kind: str, lengths: list[list[int]], seed: int) -> Corpus:
                 if kind == "ranking"
                 else random.integers(0, 2, 4).tolist()
                 if kind == "multilabel"
+                else [float(random.normal())]
+                if kind == "regression"
                 else [int(random.integers(0, 5))]
             )
     return Corpus(
@@ -44,7 +46,7 @@ def corpus(name: str, kind: str, lengths: list[list[int]], seed: int) -> Corpus:
         marks=np.concatenate(marks).astype(np.int32),
         starts=np.cumsum([0, *flat]).astype(np.int64),
         examples=np.cumsum([0, *map(len, lengths)]).astype(np.int64),
-        labels=np.array([v for row in labels for v in row], dtype=np.int32),
+        labels=np.array([v for row in labels for v in row], dtype=np.float32 if kind == "regression" else np.int32),
         label_starts=np.cumsum([0, *map(len, labels)]).astype(np.int64),
         pad_id=PAD,
         digest="",

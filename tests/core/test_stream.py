@@ -117,6 +117,9 @@ def assert_labels_and_counts(corpus: Corpus, micro_batch: MicroBatch) -> None:
                 assert labels.dtype == torch.float32
                 expected = corpus.label(s).tolist() if s in whole else [None] * 4
                 assert [None if math.isnan(v) else v for v in labels[r].tolist()] == expected
+            elif kind == "regression":
+                assert (labels.dtype, labels.shape) == (torch.float32, (len(rows),))
+                assert labels[r].item() == corpus.label(s)[0] if s in whole else labels[r].isnan()
             else:
                 assert labels[r].item() == (corpus.label(s)[0] if s in whole else IGNORED)
     assert micro_batch.tokens == TokenCount(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tomllib
@@ -48,6 +49,9 @@ RANK = Mapping(
 )
 MANY = Mapping(
     source="corpus", kind="multilabel", level=2, labels=("x", "y", "z"), columns=Columns(text="text", labels="labels")
+)
+CLOSE = Mapping(
+    source="corpus", kind="regression", level=2, columns=Columns(text="text", text_pair="other", label="score")
 )
 WORDS = {"words": [["No", "flu"], ["Rest"]], "ner_tags": [["O", "B-Disease"], ["O"]]}
 TEXTS = {"text": ["one", "two"], "label": ["yes", "no"]}
@@ -108,10 +112,10 @@ def test_every_key_of_a_mapping_can_be_written_in_toml() -> None:
         ({"revision": 3}, "found 3, expected a string @ task.t.revision"),
         ({"level": 3}, "found 3, expected one of 1, 2 @ task.t.level"),
         ({"level": True}, "found True, expected one of 1, 2 @ task.t.level"),
-        ({"kind": "ner"}, "found 'ner', expected one of tagging, relation, ranking, classification, multilabel @"),
+        ({"kind": "ner"}, "found 'ner', expected one of tagging, relation, ranking, classification, multilabel,"),
         ({"labels": "Disease"}, "found 'Disease', expected a list of strings @ task.t.labels"),
         ({"labels": [1]}, "found [1], expected a list of strings @ task.t.labels"),
-        ({"lables": []}, "unknown key lables, expected some of source, revision, subset, kind, level, labels,"),
+        ({"lables": []}, "unknown key lables, expected some of source, revision, subset, data_dir, kind, level,"),
         ({"columns": "words"}, "found 'words', expected a table @ task.t.columns"),
         ({"columns": {"tokens": "w", "tag": "t"}}, "unknown key tag, expected some of text, text_pair, tokens, tags,"),
         ({"columns": {"tokens": "w"}}, "columns lacks tags, which the kind tagging needs"),
@@ -144,7 +148,11 @@ def test_missing_keys_are_all_named() -> None:
         (PAIR, {"labels": ("none",)}, "labels is ['none'], expected at least 2 different names"),
         (CLASS, {"labels": ("no",)}, "labels is ['no'], expected at least 2 different names"),
         (RANK, {"labels": ("a",)}, "labels is ['a'], expected no different names for the kind ranking"),
-        (CLASS, {"kind": "regression"}, "the kind is 'regression', expected one of tagging"),
+        (CLASS, {"kind": "spans"}, "the kind is 'spans', expected one of tagging"),
+        (MANY, {"negative": "x"}, "negative is 'x', expected another name than x, y, z"),
+        (CLASS, {"kind": "regression"}, "labels is ['no', 'yes'], expected no different names for the kind regression"),
+        (CLOSE, {"negative": "x"}, "negative is 'x', expected none for the kind regression"),
+        (CLOSE, {"columns": Columns(text="text")}, "columns lacks label, which the kind regression needs"),
     ],
 )
 def test_contradictions_are_refused_in_the_value_itself(mapping: Mapping, change: dict[str, Any], said: str) -> None:
@@ -229,6 +237,45 @@ def test_multilabel(tmp_path: Path) -> None:
     assert [e.labels for e in read(save(tmp_path, rows), MANY).train] == [("z", "x"), (), ("y",)]
 
 
+def test_the_name_of_no_label_is_left_out(tmp_path: Path) -> None:
+    rows = {"text": ["one", "two", "three"], "labels": [["none"], ["z", "none"], []]}
+    mapping = evolve(MANY, negative="none")
+    dataset = read(save(tmp_path, rows), mapping)
+    assert [e.labels for e in dataset.train] == [(), ("z",), ()]
+    assert (dataset.task.labels, dataset.task.negative) == (("x", "y", "z"), None)
+    features = Features({"text": Value("string"), "labels": List(ClassLabel(names=["none", "x", "y", "z"]))})
+    save(tmp_path / "named", {"text": ["one", "two"], "labels": [[0], [3]]}, features)
+    assert [e.labels for e in read(tmp_path / "named", mapping).train] == [(), ("z",)]
+
+
+def test_a_class_in_a_list(tmp_path: Path) -> None:
+    rows = {"text": ["one", "two"], "label": [["yes"], ["no"]]}
+    assert [e.labels for e in read(save(tmp_path, rows), CLASS).train] == [("yes",), ("no",)]
+
+
+def test_regression(tmp_path: Path) -> None:
+    rows = {"text": ["one", "two"], "other": ["eins", None], "score": [1, 4]}
+    dataset = read(save(tmp_path, rows, validation=rows | {"score": [0.5, -2.25]}), CLOSE)
+    assert [(e.texts, e.value) for e in dataset.train] == [((("one", "eins"),), 1.0), ((("two", None),), 4.0)]
+    assert [e.value for e in dataset.dev] == [0.5, -2.25]
+    assert (dataset.task.kind, dataset.task.labels) == ("regression", ())
+    assert (dataset.task.mean, dataset.task.std) == (2.5, 1.5)  # of training alone
+
+
+def test_several_columns_are_a_list(tmp_path: Path) -> None:
+    rows = {"text": ["a b"], "drug": ["b"], "more": [{"drug": "c"}], "start": [0], "end": [1]}
+    mapping = Mapping(
+        source="corpus",
+        kind="regression",
+        level=2,
+        columns=Columns(text="text", text_pair="drug + more.drug", label="start + end"),
+    )
+    (example,) = read(save(tmp_path, rows), mapping).train
+    assert (example.texts, example.value) == ((("a b", "b c"),), 0.5)
+    wrong = evolve(mapping, columns=Columns(text="text", label="start + stop"))
+    assert "the column 'stop' (for label) is missing, columns found: text, drug," in failure(tmp_path, wrong)
+
+
 @pytest.mark.parametrize(
     "relevance", [[True, False, True], [1, 0, 2], [0.5, 0.0, 1.0], ["relevant", "irrelevant", "relevant"]]
 )
@@ -283,7 +330,22 @@ def test_stored_format_and_costly_columns_do_not_matter(tmp_path: Path) -> None:
         (CLASS, {"text": [None], "label": ["no"]}, ", row 0: found None, expected a string for text"),
         (CLASS, {"text": ["a"], "label": [0.5]}, ", row 0: found 0.5, expected a string or a class-label integer"),
         (CLASS, {"text": ["a"], "label": ["maybe"]}, ", row 0: the example 'train-0000000' has the label 'maybe'"),
+        (CLASS, {"text": ["a", "b"], "label": [["no"], ["no", "yes"]]}, ", row 1: found ['no', 'yes'], expected one c"),
         (MANY, {"text": ["a"], "labels": ["x"]}, ", row 0: found 'x', expected a list for labels"),
+        (CLOSE, {"text": ["a"], "other": ["b"], "score": ["3.5"]}, ", row 0: found '3.5', expected a finite number"),
+        (
+            CLOSE,
+            {"text": ["a"] * 2, "other": ["b"] * 2, "score": [1.0, None]},
+            ", row 1: found None, expected a finite",
+        ),
+        (
+            CLOSE,
+            {"text": ["a"] * 2, "other": ["b"] * 2, "score": [1.0, math.nan]},
+            ", row 1: found nan, expected a fin",
+        ),
+        (CLOSE, {"text": ["a"], "other": ["b"], "score": [math.inf]}, ", row 0: found inf, expected a finite number"),
+        (CLOSE, {"text": ["a"], "other": ["b"], "score": [True]}, ", row 0: found True, expected a finite number"),
+        (CLOSE, {"text": ["a"], "other": ["b"], "score": [[]]}, ", row 0: found [], expected a finite number"),
         (
             RANK,
             {"query": ["q"], "answers": [["a"]], "good": [[1, 0]]},
@@ -348,8 +410,10 @@ def test_folder_with_one_table(tmp_path: Path) -> None:
 
 def test_folder_has_no_revision(tmp_path: Path) -> None:
     save(tmp_path, TEXTS)
-    for change in ({"revision": "abc"}, {"subset": "a"}):
-        assert "is a folder, so revision and subset mean nothing" in failure(tmp_path, evolve(CLASS, **change))
+    for change in ({"revision": "abc"}, {"subset": "a"}, {"data_dir": "b"}):
+        assert "is a folder, so revision, subset and data_dir mean nothing; leave them out" in failure(
+            tmp_path, evolve(CLASS, **change)
+        )
 
 
 def test_missing_folder(tmp_path: Path) -> None:
@@ -380,7 +444,10 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hub_without_a_network(tmp_path: Path) -> None:
     message = failure(tmp_path, evolve(CLASS, source="someone/some-corpus", revision="abc"))
     assert message.startswith(f"task mine: 'someone/some-corpus' is no folder below {tmp_path} and cannot be loaded")
-    assert "check the id, revision, subset, network and access, or save the data set on a connected machine" in message
+    assert (
+        "check the id, revision, subset, data_dir, network and access, or save the data set on a connected machine"
+        in message
+    )
 
 
 def test_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,8 +459,8 @@ def test_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return datasets.DatasetDict({"train": table, "validation": table, "test": table})
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    dataset = read(tmp_path, evolve(CLASS, source="someone/corpus", revision="abc", subset="small"))
-    assert asked == [("someone/corpus", {"name": "small", "revision": "abc"})]
+    dataset = read(tmp_path, evolve(CLASS, source="someone/corpus", revision="abc", subset="small", data_dir="part"))
+    assert asked == [("someone/corpus", {"name": "small", "revision": "abc", "data_dir": "part"})]
     assert (dataset.source, len(dataset.test)) == ("someone/corpus@abc", 2)
     assert read(tmp_path, evolve(CLASS, source="corpus")).source == "corpus"
-    assert asked[1:] == [("corpus", {"name": None, "revision": None})]
+    assert asked[1:] == [("corpus", {"name": None, "revision": None, "data_dir": None})]

@@ -95,13 +95,13 @@ def test_unknown_name_lists_the_known_ones_and_the_closest(data_dir: Path, embed
         f"the task 'hocs' is not known in the data folder {data_dir} or as a mapping; did you mean 'hoc'? "
         "Known names: mine, bc5cdr_disease, ddi, hoc, pubmedqa, semeval2014_t7, semeval2015_t14, semeval2016_t12, "
         "semeval2016_t12_spans, semeval2017_t3, semeval2017_t3_b, semeval2017_t3_c, semeval2021_t6, "
-        "semeval2021_t6_labels, bc5cdr, bc2gm, ncbi_disease, jnlpba, chemprot, pubmedqa_hub; "
-        "for other data write a [task.hocs] mapping"
+        "semeval2021_t6_labels, bc5cdr, bc2gm, ncbi_disease, jnlpba, chemprot, pubmedqa_hub, gad, "
+        "hoc_hub, ddi2013_hub, biosses; for other data write a [task.hocs] mapping"
     )
     assert failure(["nots"], None, {"mine": MAPPING}) == (
         "the task 'nots' is not known as an embedded task or a mapping; did you mean 'notes'? "
-        "Known names: mine, notes, empty, bc5cdr, bc2gm, ncbi_disease, jnlpba, chemprot, pubmedqa_hub; for other data "
-        "write a [task.nots] mapping"
+        "Known names: mine, notes, empty, bc5cdr, bc2gm, ncbi_disease, jnlpba, chemprot, pubmedqa_hub, gad, hoc_hub, "
+        "ddi2013_hub, biosses; for other data write a [task.nots] mapping"
     )
     assert "did you mean" not in failure(["zzzz"], None, {})
 

@@ -22,6 +22,7 @@ TASKS = {
     "ranking": Task(name="ranking", kind="ranking", level=2),
     "classification": Task(name="classification", kind="classification", level=2, labels=("p", "q")),
     "multilabel": Task(name="multilabel", kind="multilabel", level=2, labels=("u", "v", "w")),
+    "regression": Task(name="regression", kind="regression", level=2, mean=50.0, std=4.0),
 }
 ROWS, WIDTH, D = 4, 5, 8
 LENGTHS = torch.tensor([5, 3, 1, 4])
@@ -33,6 +34,7 @@ def inputs(kind: str, labels: Tensor | None = None, marks: Tensor | None = None)
         "relation": torch.tensor([0, 2, IGNORED, 1]),
         "classification": torch.tensor([1, IGNORED, 0, 1]),
         "multilabel": torch.tensor([[1.0, 0, 1], [math.nan] * 3, [0, 0, 0], [0, 1, 0]]),
+        "regression": torch.tensor([0.5, math.nan, -2.0, 0.0]),
         "ranking": torch.tensor([[0, 1], [2, 3], [2, 1]]),
     }
     zeros = torch.zeros(ROWS, WIDTH, dtype=torch.int64)
@@ -51,7 +53,7 @@ def nothing(kind: str) -> Tensor:
     labels = inputs(kind).labels
     if kind == "ranking":
         return labels[:0]
-    return torch.full_like(labels, math.nan if kind == "multilabel" else IGNORED)
+    return torch.full_like(labels, math.nan if labels.is_floating_point() else IGNORED)
 
 
 @pytest.mark.parametrize("kind", TASKS)
@@ -59,7 +61,7 @@ def test_shapes_of_tensors_and_logits(kind):
     task = TASKS[kind]
     params = heads.init(task, D, tiny.KEY)
     out = heads.logits(task, params, torch.randn(ROWS, WIDTH, D), inputs(kind), causal=False)
-    classes = {"tagging": 5, "relation": 3, "ranking": 1, "classification": 2, "multilabel": 3}[kind]
+    classes = {"tagging": 5, "relation": 3, "ranking": 1, "classification": 2, "multilabel": 3, "regression": 1}[kind]
     assert out.shape == ((ROWS, WIDTH, classes) if kind == "tagging" else (ROWS, classes))
     loss = heads.loss_sum(task, out, inputs(kind), None)
     assert (loss.shape, loss.dtype) == ((), torch.float32)
@@ -73,6 +75,8 @@ def brute_force(kind: str, out: Tensor, given: Inputs, weights: Tensor) -> float
     total, labels = 0.0, given.labels
     if kind == "ranking":
         return sum(max(0.0, 1 - float(out[g, 0] - out[b, 0])) for g, b in labels.tolist())
+    if kind == "regression":
+        return sum((x - y) ** 2 for x, y in zip(out[:, 0].tolist(), labels.tolist(), strict=True) if y == y)
     if kind == "multilabel":
         for row, targets in zip(out.double(), labels.double(), strict=True):
             if not targets[0].isnan():
@@ -93,7 +97,7 @@ def brute_force(kind: str, out: Tensor, given: Inputs, weights: Tensor) -> float
 def test_the_loss_is_the_sum_over_labels(kind):
     out, given = logits(kind), inputs(kind)
     weights = torch.rand(out.shape[-1]) + 0.5
-    found = heads.loss_sum(TASKS[kind], out, given, None if kind == "ranking" else weights)
+    found = heads.loss_sum(TASKS[kind], out, given, None if kind in ("ranking", "regression") else weights)
     assert float(found) == pytest.approx(brute_force(kind, out, given, weights), rel=1e-5)
 
 
@@ -107,7 +111,9 @@ def test_ignored_labels_add_nothing_to_loss_or_gradient(kind):
         (gradient,) = torch.autograd.grad(heads.loss_sum(TASKS[kind], out, given, None), out)
         assert not gradient[2:].any()
         return
-    passed_over = given.labels.isnan().any(-1) if kind == "multilabel" else given.labels == IGNORED
+    passed_over = (
+        given.labels.view(ROWS, -1).isnan().any(-1) if given.labels.is_floating_point() else (given.labels == IGNORED)
+    )
     assert passed_over.any()
     assert not gradient[passed_over].any()
     assert gradient[~passed_over].any(-1).all()
@@ -129,8 +135,9 @@ def test_class_weights_average_1_over_the_training_labels(kind):
     weights = heads.class_weights(task, counts)
     n = torch.tensor([counts[c] for c in task.classes], dtype=torch.float64)
     assert float((weights.double() * n).sum() / n.sum()) == pytest.approx(1, abs=1e-6)
-    # Inverse square root of the frequency: 30 times as rare weighs sqrt 30 times as much.
-    assert float(weights[1] / weights[0]) == pytest.approx(30**0.5, rel=1e-5)
+    # 30 times as rare weighs 30 to this power as much.
+    power = 0.5 if kind == "tagging" else 0.75
+    assert float(weights[1] / weights[0]) == pytest.approx(30**power, rel=1e-5)
 
 
 def test_multilabel_weights_are_the_square_root_of_negatives_over_positives():
@@ -152,8 +159,9 @@ def test_a_corpus_of_one_class_alone_has_finite_weights(kind):
     assert heads.loss_sum(task, out, given, weights).isfinite()
 
 
-def test_ranking_has_no_class_weights():
+def test_kinds_without_classes_have_no_class_weights():
     assert heads.class_weights(TASKS["ranking"], {"relevant": 1, "irrelevant": 9}) is None
+    assert heads.class_weights(TASKS["regression"], {"": 10}) is None
 
 
 def test_the_label_counts_that_weights_are_made_of():
@@ -202,6 +210,7 @@ def test_predictions_of_every_kind():
     assert heads.decode(TASKS["classification"], torch.tensor([[0.0, 1], [1, 0]]), none) == ["q", "p"]
     assert heads.decode(TASKS["multilabel"], torch.tensor([[1.0, -1, 2], [-1, 0, -3]]), none) == [["u", "w"], []]
     assert heads.decode(TASKS["ranking"], torch.tensor([[0.5], [-2.0]]), none) == [0.5, -2.0]
+    assert heads.decode(TASKS["regression"], torch.tensor([[0.5], [-2.0]]), none) == [52.0, 42.0]  # the original unit
 
 
 @pytest.mark.parametrize(

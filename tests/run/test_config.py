@@ -158,6 +158,7 @@ def test_where_a_mapped_task_comes_from_is_not_identity_but_how_it_is_read_is():
     for change, same in (
         ({"source": "else/where"}, True),
         ({"revision": "abc"}, True),
+        ({"data_dir": "part"}, True),
         ({"level": 2}, False),
         ({"labels": ("Y",)}, False),
         ({"columns": hub.Columns(tokens="a", tags="c")}, False),

@@ -12,6 +12,7 @@ from mtlfn.run.command import data as command
 from mtlfn.run.evaluate import whole_units
 from tests.data.test_official import write_all
 from tests.data.test_official_concepts import concept_corpus
+from tests.data.test_public import tables
 from tests.run.test_run import result
 
 TASKS = (
@@ -104,6 +105,15 @@ def test_the_check_says_what_a_data_set_holds(name, corpora, bert, capfd):
         assert word in shown
 
 
+@pytest.mark.parametrize("below", ["", "biosses"])
+def test_the_check_reads_public_sets_that_were_saved(below, tmp_path, bert, capfd):
+    tables("biosses").save_to_disk(str(tmp_path / "biosses"))
+    assert command(["check", str(tmp_path / below), "--task", "biosses", "--backbone", str(bert)]) == 0
+    shown = capfd.readouterr().out
+    for words in ("biosses: regression, level 2, metric pearson", "terms     card: GPL 3.0", "values  mean 3.2 "):
+        assert words in shown
+
+
 def test_the_check_counts_dirt_and_a_strict_one_stops_at_it(tmp_path, bert, capfd):
     folder = write_all(tmp_path) / "semeval2014_t7"
     path = next(folder.rglob("90001*.pipe"))
@@ -137,6 +147,7 @@ def test_the_check_tells_the_size_of_the_dictionary_and_its_bad_lines(tmp_path, 
     [
         (["chek", "x"], "expected python -m mtlfn.data check DIR --task NAME"),
         (["check", "nowhere", "--task", "semeval2014_t7"], "nowhere of task semeval2014_t7 does not exist"),
+        (["check", "nowhere", "--task", "biosses"], "the folder nowhere of task biosses does not exist"),
         (["check", ".", "--task", "semeval1999_t1"], "--task semeval1999_t1: expected one of bc5cdr_disease"),
     ],
 )

@@ -231,12 +231,20 @@ def test_random_sampling_draws_tasks_by_size_and_meets_the_budget(go, out, sampl
     assert set(absent) == {"bc5cdr_disease", "ddi"}
 
 
-def test_a_preset_with_a_ranking_task_from_a_table(go, out):
-    """All five kinds together, one of them mapped from a `datasets` folder by a TOML file."""
+def test_a_preset_with_a_ranking_and_a_regression_task_from_tables(go, out):
+    """Many kinds together, two of them mapped from `datasets` folders by a TOML file."""
     import datasets
 
-    made = tiny.datasets()["answers"]
+    made, close = tiny.datasets()["answers"], tiny.datasets()["similarity"]
     datasets.disable_progress_bars()
+    datasets.DatasetDict(
+        {
+            split: datasets.Dataset.from_dict(
+                {"a": [e.texts[0][0] for e in part], "b": [e.texts[0][1] for e in part], "v": [e.value for e in part]}
+            )
+            for split, part in (("train", close.train), ("validation", close.dev))
+        }
+    ).save_to_disk(str(out / "values"))
     datasets.DatasetDict(
         {
             split: datasets.Dataset.from_dict(
@@ -249,16 +257,27 @@ def test_a_preset_with_a_ranking_task_from_a_table(go, out):
             for split, examples in (("train", made.train), ("validation", made.dev))
         }
     ).save_to_disk(str(out / "table"))
-    preset = out / "five.toml"
+    preset = out / "six.toml"
     preset.write_text(
-        f'tasks = ["bc5cdr_disease", "ddi", "hoc", "pubmedqa", "answers"]\n[task.answers]\nsource = "{out / "table"}"\n'
+        'tasks = ["bc5cdr_disease", "ddi", "hoc", "pubmedqa", "answers", "similarity"]\n'
+        f'[task.answers]\nsource = "{out / "table"}"\n'
         'kind = "ranking"\nlevel = 2\ncolumns = { query = "q", candidates = "c", relevance = "r" }\n'
+        f'[task.similarity]\nsource = "{out / "values"}"\n'
+        'kind = "regression"\nlevel = 2\ncolumns = { text = "a", text_pair = "b", label = "v" }\n'
     )
-    folder = out / "five"
+    folder = out / "six"
     ended = go("--config", preset, tasks=None, budget_tokens=700, output_dir=folder)
     assert ended.code == 0, ended.err
     assert result(folder)["tokens"]["total"] == 700
     assert set(result(folder)["scores"]["answers"]["all"]) == {"map", "mrr"}
+    assert set(result(folder)["scores"]["similarity"]["all"]) == {"pearson", "spearman"}
+    assert result(folder)["scores"]["similarity"]["baselines"] == {"mean": 0.0}
+    about = json.loads((folder / "export" / "similarity" / "head.json").read_text())["task"]
+    assert (about["mean"], about["std"]) == (close.task.mean, close.task.std)
+    (path,) = (folder / "predictions").glob("similarity.*")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["gold"] for row in rows] == [e.value for e in close.dev]
+    assert all(abs(row["prediction"] - close.task.mean) < 5 * close.task.std for row in rows)
 
 
 def test_a_decoder_runs_too(go, llama, out):
