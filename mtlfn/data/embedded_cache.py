@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -74,8 +74,6 @@ def _make(folder: Path, write: Callable[[Path], None]) -> None:
 def _locked(path: Path) -> Iterator[None]:
     """Waits for the lock file and holds it; the kernel drops it when the process ends."""
     with path.open("a") as file:
-        try:
+        with suppress(OSError):  # a file system that knows no locks
             fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # a file system that knows no locks
-            pass
         yield
