@@ -30,8 +30,6 @@ seen: new | old | stable | worsening | known | suspected | resolving | unexplain
 state: incarcerated | ruptured | infected | perforated | displaced | necrotic | obstructed | inflamed
 size: smaller | larger | stable | unchanged | better seen | less clear
 of: 3* of the | in the | over the
-dx: 8* [D <disease> ] | 2* [D <course> <disease> ] | [+ [D1 acute ] and [D2 <again> ] [D1 [D2 <disease> ] ] ]
-sx: [D <symptom> ]
 found: 3* <local> | 2* [+ <sev> <local> ] | 2* <seen> <local> | <lasting>
 suffered: 3* <sx> | <seen> <sx> | <sx> and <local> | [+ <sev> <sx> ] | 2* <dx> | 2* [+ <sev> <dx> ] | 2* <local>
 no: no | 2* no evidence of | without | 2* negative for | no sign of
@@ -53,6 +51,8 @@ denial: [+ <denied> <sx> ]
 """
 
 LOCAL_DISORDERS = """
+dx: 8* [D <disease> ] | 2* [D <course> <disease> ] | [+ [D1 acute ] and [D2 <again> ] [D1 [D2 <disease> ] ] ]
+sx: [D <symptom> ]
 local: 8* [D <site> <finding> ] | 4* [D <finding> ] <of> <bodypart>
     | 2* [+ [D1 [D2 <site> ] ] [D1 <finding> ] and [D2 <finding> ] ]
     | 4* [+ [D1 <site> ] and [D2 <site> ] [D1 [D2 <finding> ] ] ]
@@ -61,11 +61,13 @@ lasting: [D <course> <site> <finding> ]
 """
 
 LOCAL_CUES = """
-local: 8* [+ [Body <site> ] [D <finding> ] ] | 4* [+ [D <finding> ] <of> [Body <bodypart> ] ]
-    | 2* [+ [Body <site> ] [D <finding> ] and [D <finding> ] ]
-    | 4* [+ [Body <site> ] and [Body <site> ] [D <finding> ] ]
-    | 4* [+ [D1 <finding> ] <of> [Body <bodypart> ] , now [D1 <state> ] ]
-    | 2* [+ [D <finding> ] <of> [Body <bodypart> ] , now <size> ]
+dx: 4* [D <disease> ] | 4* [D <course> <disease> ] | [+ [D1 acute ] and [D2 <again> ] [D1 [D2 <disease> ] ] ]
+sx: 2* [D <symptom> ] | [D <course> <symptom> ]
+what: <finding> | <course> <finding>
+local: 6* [+ [Body <site> ] [D <finding> ] ] | 8* [+ [D <what> ] <of> [Body <bodypart> ] ]
+    | 2* [+ [Body <site> ] [D <finding> ] and [D <what> ] ] | 2* [+ [Body <site> ] and [Body <site> ] [D <finding> ] ]
+    | 3* [+ [D1 <finding> ] <of> [Body <bodypart> ] , now [D1 <state> ] ]
+    | 2* [+ [D <what> ] <of> [Body <bodypart> ] , now <size> ]
 lasting: [+ [D1 <course> ] [Body <site> ] [D1 <finding> ] ]
 """
 
@@ -124,10 +126,10 @@ note14: 4* <hpi> | 2* <hist> | 4* <imaging> | 5* <plain> | 4* <mixed>
 """
 
 ALIKE_CUES = """
-plain: 9* <person> underwent <site> <finding> <op> without delay <end> | 9* no <site> <finding> <op> is planned <end>
-    | 9* call us in case of <degree> <list> <end> | 6* the <degree> <disease> <office> moved on <day> <end>
-    | 6* allergies : <drug> ( <degree> <symptom> ) , no others <end> | 9* there is a <degree> risk of <list> <end>
-    | 6* no <disease> <paper> was handed out <end> | 4* seen by the <disease> <office> for a <finding> <op> <end>
+plain: 5* <person> underwent <site> <finding> <op> without delay <end> | 5* no <site> <finding> <op> is planned <end>
+    | 5* call us in case of <degree> <list> <end> | 4* the <degree> <disease> <office> moved on <day> <end>
+    | 4* allergies : <drug> ( <degree> <symptom> ) , no others <end> | 5* there is a <degree> risk of <list> <end>
+    | 4* no <disease> <paper> was handed out <end> | 4* seen by the <disease> <office> for a <finding> <op> <end>
     | no change in diet and no visitors after <#5-9> pm <end>
     | please return no later than <day> <end>
     | <person> walks without a cane and without help <end> | <person> denies any need for help at home <end>
@@ -153,7 +155,7 @@ mixed: 3* no <finding> <op> despite <found> <end> | 3* <found> before the <site>
     | a slight woman with [+ <sev?> <dx> ] and <nosx> <end>
     | [+ [Severity:moderate <faint> to moderate ] [D <finding> ] ] on <scan> <end>
     | <nodx> , no further <test> needed , [+ <sev> <sx> ] persists <end> | no clinic visit was made for <sx> <end>
-note15: 4* <hpi> | 2* <hist> | 4* <imaging> | 6* <plain> | 5* <mixed>
+note15: 4* <hpi> | 2* <hist> | 4* <imaging> | 4* <plain> | 5* <mixed>
 """
 
 _DISORDER_RULES = grammar(LEXICON, PHRASES, LOCAL_DISORDERS, WITH, ALIKE_DISORDERS)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from mtlfn.data import embedded, official
+from mtlfn.data import embedded, embedded_clinic, embedded_memes, official
 from mtlfn.data.embedded_draw import HELD_OUT_EVERY, VERSION, expand, grammar, stream
 from mtlfn.data.embedded_text import CLIPPED, MISSED, Marked, characters, layout, marked, mistype, noisy
 from mtlfn.data.formats import semeval2014_t7, semeval2015_t14, semeval2016_t12, semeval2017_t3, semeval2021_t6
@@ -180,7 +183,7 @@ def test_slots_have_their_values_and_cues(found: dict[str, Dataset]) -> None:
     values: dict[str, set[str]] = defaultdict(set)
     cues: dict[str, set[str]] = defaultdict(set)
     several = 0
-    for document in found["semeval2015_t14"].gold["dev"]:
+    for document in found["semeval2015_t14"].gold["train"]:
         for mention in document.mentions:
             attributes = dict(mention.attributes)
             several += sum(name == "bodyloc" for name, _ in mention.attributes) > 1
@@ -253,8 +256,8 @@ def test_planted_contrasts_keep_their_labels(found: dict[str, Dataset]) -> None:
                 linked[before].append(mention.id in sources)
         if "respectively" in document.text:
             crossed.append(len(document.links))
-    assert np.mean(linked["before"] + linked["since"] + linked["until"]) < 0.2
-    assert np.mean(linked["during"] + linked["in"]) > 0.8
+    assert 0 < np.mean(linked["before"] + linked["since"] + linked["until"]) < 0.2
+    assert 0.8 < np.mean(linked["during"] + linked["in"]) < 1
     assert crossed
 
 
@@ -333,6 +336,44 @@ def test_label_noise_is_as_documented() -> None:
     assert {m.pieces for m in noisy(broken, stream("noise"))} == {((0, 1), (3, 5)), ((3, 5),)}
     single = [Marked(label="D", group=(0, 9), pieces=((0, 1),))] * 1000
     assert {m.pieces for m in noisy(single, stream("noise"))} == {((0, 1),)}
+
+
+@pytest.mark.parametrize(("module", "name"), [(embedded_clinic, "semeval2014_t7"), (embedded_memes, "semeval2021_t6")])
+def test_label_noise_is_in_the_documents(module: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = [], []
+
+    def recorded(mentions: list[Marked], draws: Iterator[float]) -> list[Marked]:
+        before.extend(mentions)
+        after.extend(kept := noisy(mentions, draws))
+        return kept
+
+    monkeypatch.setattr(module, "noisy", recorded)
+    held = sum(len(d.mentions) for documents in embedded.generate(name).values() for d in documents)
+    # Sentences that an earlier document has are left out with their mentions.
+    assert 0.9 * len(after) < held <= len(after)
+    assert 0.93 < len(after) / len(before) < 0.99
+
+
+def test_some_comments_have_the_wrong_label(found: dict[str, Dataset]) -> None:
+    good = Counter(e.labels.count("relevant") for e in found["semeval2017_t3"].train)
+    assert 0.02 < 1 - sum(good[n] for n in (3, 4, 5)) / good.total() < 0.4
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_typing_errors_are_in_the_documents(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A word of training that the documents without them do not have is a mistyped one."""
+    module = sys.modules[embedded.CORPORA[name].document.__module__]
+    share = module.TYPOS
+
+    def words() -> Counter[str]:
+        documents = embedded.generate(name)["train"]
+        return Counter(w for d in documents for w in re.findall("[a-z]{5,}", d.text.lower()))
+
+    with_errors = words()
+    monkeypatch.setattr(module, "TYPOS", 0.0)
+    known = words()
+    new = sum(n for word, n in with_errors.items() if word not in known)
+    assert 0.3 * share < new / with_errors.total() < 1.5 * share
 
 
 def test_typing_errors_keep_a_word_a_word() -> None:
