@@ -11,8 +11,9 @@ semeval2014_t7 (disorder mentions)
     70 kg"). Every eighth mention is discontiguous: "knee and ankle effusion", "lung nodule and opacity" and "acute and
     chronic gout" are two mentions that share a piece; "hernia of the groin, now incarcerated" is one of two.
 semeval2015_t14 (disorder mentions)
-    The disorder without its site: site, negation, severity and who has it are slots with their cues, which are in the
-    files but are not predicted. A word of course before the site makes a mention of two pieces.
+    The disorder with words of course and of kind ("hairline fracture") but without its site: site, negation, severity
+    and who has it are slots with their cues, which are in the files but are not predicted. A word of course before the
+    site makes a mention of two pieces.
 semeval2021_t6 (technique spans)
     Memes with spans of six persuasion techniques, some of them inside others. Harsh words that report (a film, a play,
     a lesson), questions that only ask, and "if ... win" that only announces look the same from the first words.

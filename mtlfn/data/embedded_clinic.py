@@ -61,12 +61,14 @@ lasting: [D <course> <site> <finding> ]
 """
 
 LOCAL_CUES = """
-dx: 4* [D <disease> ] | 4* [D <course> <disease> ] | [+ [D1 acute ] and [D2 <again> ] [D1 [D2 <disease> ] ] ]
-sx: 2* [D <symptom> ] | [D <course> <symptom> ]
-what: <finding> | <course> <finding>
-local: 6* [+ [Body <site> ] [D <finding> ] ] | 8* [+ [D <what> ] <of> [Body <bodypart> ] ]
+dx: 2* [D <disease> ] | 5* [D <course> <disease> ] | [+ [D1 acute ] and [D2 <again> ] [D1 [D2 <disease> ] ] ]
+sx: [D <symptom> ] | [D <course> <symptom> ]
+kind+: loculated | complex | hairline | simple | septic | diffuse | focal | superficial | multiple | residual | ragged
+    | calcified | stage <#2-4> | traumatic | healing | tender | early | postoperative
+what: <finding> | 2* <course> <finding> | 3* <kind> <finding>
+local: 3* [+ [Body <site> ] [D <finding> ] ] | 8* [+ [D <what> ] <of> [Body <bodypart> ] ]
     | 2* [+ [Body <site> ] [D <finding> ] and [D <what> ] ] | 2* [+ [Body <site> ] and [Body <site> ] [D <finding> ] ]
-    | 3* [+ [D1 <finding> ] <of> [Body <bodypart> ] , now [D1 <state> ] ]
+    | 2* [+ [D1 <finding> ] <of> [Body <bodypart> ] , now [D1 <state> ] ]
     | 2* [+ [D <what> ] <of> [Body <bodypart> ] , now <size> ]
 lasting: [+ [D1 <course> ] [Body <site> ] [D1 <finding> ] ]
 """
@@ -126,10 +128,10 @@ note14: 4* <hpi> | 2* <hist> | 4* <imaging> | 5* <plain> | 4* <mixed>
 """
 
 ALIKE_CUES = """
-plain: 5* <person> underwent <site> <finding> <op> without delay <end> | 5* no <site> <finding> <op> is planned <end>
-    | 5* call us in case of <degree> <list> <end> | 4* the <degree> <disease> <office> moved on <day> <end>
-    | 4* allergies : <drug> ( <degree> <symptom> ) , no others <end> | 5* there is a <degree> risk of <list> <end>
-    | 4* no <disease> <paper> was handed out <end> | 4* seen by the <disease> <office> for a <finding> <op> <end>
+plain: 4* <person> underwent <site> <finding> <op> without delay <end> | 4* no <site> <finding> <op> is planned <end>
+    | 2* call us in case of <degree> <list> <end> | 3* the <degree> <disease> <office> moved on <day> <end>
+    | 2* allergies : <drug> ( <degree> <symptom> ) , no others <end> | 2* there is a <degree> risk of <list> <end>
+    | 3* no <disease> <paper> was handed out <end> | 4* seen by the <disease> <office> for a <finding> <op> <end>
     | no change in diet and no visitors after <#5-9> pm <end>
     | please return no later than <day> <end>
     | <person> walks without a cane and without help <end> | <person> denies any need for help at home <end>
@@ -160,7 +162,8 @@ note15: 4* <hpi> | 2* <hist> | 4* <imaging> | 4* <plain> | 5* <mixed>
 
 _DISORDER_RULES = grammar(LEXICON, PHRASES, LOCAL_DISORDERS, WITH, ALIKE_DISORDERS)
 _CUE_RULES = grammar(LEXICON, PHRASES, LOCAL_CUES, WITH, ALIKE_CUES)
-Attributes = tuple[tuple[str, str], ...]
+Slots = Mapping[str, Sequence[tuple[str, tuple[Span, ...]]]]  # slot -> value and cue of each that a disorder has
+Found = tuple[tuple[Span, ...], Slots]  # a disorder: pieces, slots
 
 
 def disorders(split: str, number: int, draws: Iterator[float], fresh: Fresh) -> Document:
@@ -186,10 +189,6 @@ def cues(split: str, number: int, draws: Iterator[float], fresh: Fresh) -> Docum
         )
         line += max(1, len(slots.get("Body", ())))  # a line a body location
     return Document(id=f"{SPLITS.index(split) + 1:05d}-{number:06d}", text=text, mentions=tuple(mentions))
-
-
-Slots = Mapping[str, Sequence[tuple[str, tuple[Span, ...]]]]  # slot -> value and cue of each that a disorder has
-Found = tuple[tuple[Span, ...], Slots]  # a disorder: pieces, slots
 
 
 def _note(
@@ -221,7 +220,7 @@ def _moved(laid: Layout, disorders: Sequence[Marked], slots: Sequence[Marked], a
         yield characters(laid, pieces, at), held
 
 
-def _attributes(slots: Slots) -> Attributes:
+def _attributes(slots: Slots) -> tuple[tuple[str, str], ...]:
     """CUI, value and cue of every slot, and a pair for each body location, as the reader has them."""
     out = [("cui", semeval2015_t14.NO_CUI)]
     for slot, (default, *_) in semeval2015_t14.SLOTS.items():

@@ -192,6 +192,9 @@ def test_slots_have_their_values_and_cues(found: dict[str, Dataset]) -> None:
                 if (cue := attributes[f"{slot}_cue"]) != "null":
                     start, end = map(int, cue.split("-"))
                     cues[slot].add(document.text[start:end].lower())
+                    if slot == "negation":  # for what it introduces, up to a "but"
+                        assert " but " not in document.text[end : mention.pieces[0][0]]
+                        assert end < mention.pieces[0][0]
     assert values["negation"] == {"no", "yes"}
     assert values["severity"] == {"unmarked", "slight", "moderate", "severe"}
     assert values["subject"] == {"patient", "family_member"}
@@ -259,6 +262,16 @@ def test_planted_contrasts_keep_their_labels(found: dict[str, Dataset]) -> None:
     assert 0 < np.mean(linked["before"] + linked["since"] + linked["until"]) < 0.2
     assert 0.8 < np.mean(linked["during"] + linked["in"]) < 1
     assert crossed
+
+
+def test_texts_of_events_and_times_are_new_sentence_by_sentence() -> None:
+    """One sentence alone may be what another document has beside a second one."""
+    asked: list[str] = []
+    for number in range(40):
+        draws = stream("semeval2016_t12", "dev", number)
+        embedded.CORPORA["semeval2016_t12"].document("dev", number, draws, lambda *texts: not asked.extend(texts))
+    assert len(asked) > 100
+    assert not any(". " in text for text in asked)
 
 
 def test_events_and_times_have_their_properties_and_every_link_a_candidate(found: dict[str, Dataset]) -> None:
