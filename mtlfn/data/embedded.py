@@ -92,8 +92,8 @@ def _write_threads(folder: Path, split: str, queries: tuple[Any, ...]) -> None:
 
 
 CORPORA: dict[str, Corpus] = {
-    "semeval2014_t7": Corpus(disorders, (440, 58, 68), semeval2014_t7.write),
-    "semeval2015_t14": Corpus(cues, (440, 58, 68), semeval2015_t14.write),
+    "semeval2014_t7": Corpus(disorders, (460, 60, 72), semeval2014_t7.write),
+    "semeval2015_t14": Corpus(cues, (450, 60, 70), semeval2015_t14.write),
     "semeval2021_t6": Corpus(memes, (1750, 230, 270), _write_memes),
     "semeval2016_t12": Corpus(containment, (90, 16, 18), semeval2016_t12.write),
     "semeval2017_t3": Corpus(answers, (130, 18, 22), _write_threads),

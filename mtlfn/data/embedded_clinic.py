@@ -15,12 +15,13 @@ from mtlfn.data.formats import semeval2014_t7, semeval2015_t14
 from mtlfn.data.formats.document import Document, Mention
 from mtlfn.data.task import SPLITS, Span
 
-SENTENCES = (3, 4, 4, 6, 6, 7, 7, 7, 10)  # a note; the longest ones do not fit into one window
+SENTENCES = (3, 4, 4, 5, 5, 6, 6, 7, 7, 10)  # a note; the longest ones do not fit into one window
 BROKEN = 0.3  # share of sentences that begin a new line
 TYPOS = 0.03
 
 PHRASES = """
-course: chronic | acute | recurrent | persistent | bilateral
+course: chronic | acute | recurrent | persistent | bilateral | subacute | progressive | intermittent | relapsing
+    | refractory | longstanding | residual | advanced | nocturnal
 again: chronic | recurrent | persistent
 faint: mild | slight | minimal | trace
 strong: severe | marked | extensive | profound | massive | moderately severe
@@ -61,9 +62,9 @@ lasting: [D <course> <site> <finding> ]
 """
 
 LOCAL_CUES = """
-dx: 2* [D <disease> ] | 5* [D <course> <disease> ] | [+ [D1 acute ] and [D2 <again> ] [D1 [D2 <disease> ] ] ]
-sx: [D <symptom> ] | [D <course> <symptom> ]
-kind+: loculated | complex | hairline | simple | septic | diffuse | focal | superficial | multiple | residual | ragged
+dx: [D <disease> ] | 5* [D <course> <disease> ] | [+ [D1 acute ] and [D2 <again> ] [D1 [D2 <disease> ] ] ]
+sx: [D <symptom> ] | 2* [D <course> <symptom> ]
+kind+: loculated | complex | hairline | simple | septic | diffuse | focal | superficial | multiple | small | ragged
     | calcified | stage <#2-4> | traumatic | healing | tender | early | postoperative
 what: <finding> | 2* <course> <finding> | 3* <kind> <finding>
 local: 3* [+ [Body <site> ] [D <finding> ] ] | 8* [+ [D <what> ] <of> [Body <bodypart> ] ]

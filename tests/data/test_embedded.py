@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
@@ -78,6 +79,12 @@ def test_files_are_read_back_as_what_was_generated_and_hold_no_dirt(name: str, c
     read = READERS[name](cache / f"embedded-{VERSION}" / name, log)
     assert read == embedded.generate(name)
     assert log.problems == []
+
+
+def test_other_files_have_another_version(cache: Path, found: object) -> None:
+    """A cache holds the files of its version for good: with any change of them, count VERSION up."""
+    manifests = [(cache / f"embedded-{VERSION}" / name / "manifest.json").read_bytes() for name in sorted(TASKS)]
+    assert (VERSION, sha256(b"".join(manifests)).hexdigest()[:16]) == ("2", "f98708a291896de0")
 
 
 def test_both_subtasks_of_the_memes_come_from_the_same_files(found: dict[str, Dataset], cache: Path) -> None:
