@@ -146,6 +146,11 @@ def test_splits_share_no_unit_and_no_text(name: str, found: dict[str, Dataset]) 
     assert all(len(units) == 1 for units in owners.values())
 
 
+def test_a_sentence_without_choices_is_in_one_note_alone(found: dict[str, Dataset]) -> None:
+    texts = [d.text for documents in found["semeval2014_t7"].gold.values() for d in documents]
+    assert sum(text.count("Sepsis protocol orders were signed.") for text in texts) == 1
+
+
 @pytest.mark.parametrize("name", SPANS)
 def test_mentions_are_whole_words_and_nothing_else(name: str, found: dict[str, Dataset]) -> None:
     for document in (d for split in SPLITS for d in found[name].gold[split]):
