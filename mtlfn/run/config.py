@@ -21,7 +21,7 @@ class UsageError(ValueError):
 
 
 def default_cache() -> Path:
-    """Where tokenised data are kept: $MTLFN_CACHE, else ~/.cache/mtlfn."""
+    """Where the embedded corpus and tokenised data are kept: $MTLFN_CACHE, else ~/.cache/mtlfn."""
     return Path(os.environ.get("MTLFN_CACHE") or Path.home() / ".cache" / "mtlfn")
 
 
@@ -60,7 +60,7 @@ class Config:
     """Run directory. Default: results/<experiment>-<hash of the configuration>."""
 
     cache_dir: Path | None = None
-    """Where tokenised data are kept. Default: $MTLFN_CACHE or ~/.cache/mtlfn."""
+    """Where the embedded corpus and tokenised data are kept. Default: $MTLFN_CACHE or ~/.cache/mtlfn."""
 
     weighting: Literal["equal", "uncertainty"] = "equal"
     """How task losses are weighed."""

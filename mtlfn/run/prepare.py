@@ -15,7 +15,7 @@ from mtlfn.core import keys, state, step
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State
 from mtlfn.data import sampler, sources, store, stream, survey
-from mtlfn.data.task import Dataset, Task, label_counts
+from mtlfn.data.task import CacheError, Dataset, Task, label_counts
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.strategy import STRATEGIES
 from mtlfn.run import batch_size, evaluate, kaggle
@@ -103,19 +103,22 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     """Reads, tokenises and loads; UsageError, DataError or BackboneError where something cannot be used."""
     strategy = STRATEGIES[strategy_name]
     device = _device(config.device)
-    found = sources.resolve(task_names(config), config.data_dir, config.task)
+    cache = config.cache_dir or default_cache()
+    try:
+        found = sources.resolve(task_names(config), config.data_dir, config.task, cache=cache)
+    except CacheError as error:
+        raise _unusable(cache, error) from None
     tasks = model.canonical([dataset.task for dataset in found])
     datasets = {task.name: next(d for d in found if d.task.name == task.name) for task in tasks}
     base = backbone.load(config.backbone, config.revision)
     config = attrs.evolve(config, max_length=_max_length(config, base, datasets))
-    cache = config.cache_dir or default_cache()
     try:
         train, dev = (
             {t: store.load(d, split, base.tokenizer, config.max_length, cache) for t, d in datasets.items()}
             for split in ("train", "dev")
         )
     except OSError as error:
-        raise UsageError(f"--cache-dir {cache}: cannot be used ({error.strerror}); name another folder") from None
+        raise _unusable(cache, error) from None
     for task, corpus in train.items():
         if not len(corpus):
             raise UsageError(f"task {task}: no training example is left after tokenisation ({corpus.notes})")
@@ -185,6 +188,10 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         budget=budget,
         identity=identity(config, **facts),
     )
+
+
+def _unusable(cache: Path, error: OSError) -> UsageError:
+    return UsageError(f"--cache-dir {cache}: cannot be used ({error.strerror}); name another folder")
 
 
 def _device(name: str) -> torch.device:
