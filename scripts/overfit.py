@@ -96,7 +96,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     for name in given.tasks.split(","):
-        (dataset,) = sources.resolve([name], given.data_dir, {})
+        (dataset,) = sources.resolve([name], given.data_dir, {}, cache=default_cache())
         count = given.examples if dataset.task.kind != "ranking" else max(given.examples // 10, 1)
         few = chosen(dataset, count)
         dataset = attrs.evolve(dataset, train=few, dev=few)
