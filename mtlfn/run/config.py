@@ -85,6 +85,9 @@ class Config:
     gradients: Literal["pcgrad", "sum"] | None = None
     """How task gradients become one. Default: what the strategy says (S3b: pcgrad)."""
 
+    fusion: Literal["sum", "gated", "attention"] = "sum"
+    """S3a only: how the shared and the private adapter add up. Only "sum" can be exported as a PEFT adapter."""
+
     engine: Literal["loop", "merged"] = "merged"
     """Per-task gradients one task at a time (least memory), or all in one forward and one reverse pass."""
 

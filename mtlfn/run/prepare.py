@@ -17,7 +17,7 @@ from mtlfn.core.state import State
 from mtlfn.data import sampler, sources, store, stream, survey
 from mtlfn.data.task import CacheError, Dataset, Task, label_counts
 from mtlfn.models import backbone, lora, model
-from mtlfn.models.strategy import STRATEGIES
+from mtlfn.models.strategy import STRATEGIES, Strategy
 from mtlfn.run import batch_size, evaluate, kaggle
 from mtlfn.run.config import Config, UsageError, default_cache, digest, identity, micro_batch_slots, task_names
 from mtlfn.run.walk import Evaluation, Walk
@@ -101,7 +101,7 @@ def _step(config: step.StepConfig, built: model.Model) -> step.Step:
 
 def prepare(strategy_name: str, config: Config) -> Prepared:
     """Reads, tokenises and loads; UsageError, DataError or BackboneError where something cannot be used."""
-    strategy = STRATEGIES[strategy_name]
+    strategy = _strategy(strategy_name, config)
     device = _device(config.device)
     cache = config.cache_dir or default_cache()
     try:
@@ -109,6 +109,8 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     except CacheError as error:
         raise _unusable(cache, error) from None
     tasks = model.canonical([dataset.task for dataset in found])
+    if len(tasks) > 1 and all(slot.private for slot in strategy.slots):
+        raise UsageError(f"--tasks {','.join(t.name for t in tasks)}: {strategy_name} trains one task; name one")
     datasets = {task.name: next(d for d in found if d.task.name == task.name) for task in tasks}
     base = backbone.load(config.backbone, config.revision)
     config = attrs.evolve(config, max_length=_max_length(config, base, datasets))
@@ -192,6 +194,13 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
 
 def _unusable(cache: Path, error: OSError) -> UsageError:
     return UsageError(f"--cache-dir {cache}: cannot be used ({error.strerror}); name another folder")
+
+
+def _strategy(name: str, config: Config) -> Strategy:
+    strategy = STRATEGIES[name]
+    if config.fusion != strategy.fusion and not strategy.separate:
+        raise UsageError(f"--fusion {config.fusion}: {name} has nothing to fuse; it means something for s3a only")
+    return attrs.evolve(strategy, fusion=config.fusion)
 
 
 def _device(name: str) -> torch.device:

@@ -12,6 +12,7 @@ from mtlfn.core import keys
 from mtlfn.core.state import State, digest
 from mtlfn.core.tokens import total
 from mtlfn.data import official
+from mtlfn.models.model import active_adapter_parameters
 from mtlfn.run import observers
 from mtlfn.run.prepare import Prepared, trainable_parameters
 from mtlfn.run.walk import Scores
@@ -87,6 +88,10 @@ def result(strategy: str, prepared: Prepared, folder: Path, state: State, scores
                 "baselines": official.baselines(prepared.datasets[task.name]),
             }
             for task in prepared.tasks
+        },
+        "parameters": {
+            "active_adapter": active_adapter_parameters(prepared.model),
+            "trainable": trainable_parameters(prepared),
         },
         "conflicts": observers.conflict_table(state),
         "nonfinite_steps": state.nonfinite.total,
