@@ -19,7 +19,6 @@ from attrs import frozen
 
 from mtlfn.core.batch import Batch
 from mtlfn.core.state import State
-from mtlfn.data import official
 from mtlfn.models.model import check_params
 from mtlfn.run import (
     archive,
@@ -354,15 +353,14 @@ def _conclude(strategy: str, prepared: Prepared, folder: Path, report: observers
     """Predictions, exports and the result, which is written last."""
     # None: finished before, and stopped between the last checkpoint and the result.
     found = ended.evaluation or prepared.evaluate(ended.state)
+    tested, predicted = prepared.evaluate_test(ended.state)
     for task in prepared.tasks:
-        examples = prepared.datasets[task.name].dev
-        evaluate.write_predictions(folder / "predictions", task, "dev", examples, found.predictions[task.name])
-        if task.official:
-            dataset = prepared.datasets[task.name]
-            place = folder / "predictions" / "official" / task.name
-            official.write(dataset, "dev", place, found.predictions[task.name])
+        dataset = prepared.datasets[task.name]
+        for split, predictions in (("dev", found.predictions), ("test", predicted)):
+            if task.name in predictions:
+                evaluate.write_predictions(folder / "predictions", dataset, split, predictions[task.name])
     export.export(prepared.model, ended.state.params, folder / "export")
-    document = texts.result(strategy, prepared, folder, ended.state, found.scores)
+    document = texts.result(strategy, prepared, folder, ended.state, found.scores, tested)
     directory.write_json(folder / "tokens.json", document["tokens"])
     directory.write_json(folder / "result.json", document)
     report.say("\n" + texts.summary(document))

@@ -15,12 +15,12 @@ from mtlfn.core import keys, state, step
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State
 from mtlfn.data import sampler, sources, store, stream, survey
-from mtlfn.data.task import CacheError, Dataset, Task, label_counts
+from mtlfn.data.task import SPLITS, CacheError, Dataset, Task, label_counts
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.strategy import STRATEGIES, Strategy
 from mtlfn.run import batch_size, evaluate, kaggle
 from mtlfn.run.config import Config, UsageError, default_cache, digest, identity, micro_batch_slots, task_names
-from mtlfn.run.walk import Evaluation, Walk
+from mtlfn.run.walk import Evaluation, Scores, Walk
 
 
 @frozen(eq=False)
@@ -30,7 +30,7 @@ class Prepared:
     Attributes:
         config: with every default that depends on the data filled in.
         tasks, datasets: in canonical order.
-        train, dev: tokenised splits.
+        train, dev, test: tokenised splits; test lacks the tasks that have none, not even held out of training.
         model, stream, step: the parts of the walk. ``step_config``: hyper-parameters of the step.
         budget: input tokens at which the run ends, if no early stopping ends it before.
         identity: what the run directory belongs to; ``identity_hash`` is its SHA-256.
@@ -41,6 +41,7 @@ class Prepared:
     datasets: Mapping[str, Dataset]
     train: Mapping[str, store.Corpus]
     dev: Mapping[str, store.Corpus]
+    test: Mapping[str, store.Corpus]
     model: model.Model
     stream: stream.Stream
     step: step.Step
@@ -71,9 +72,13 @@ class Prepared:
 
     def evaluate(self, current: State, count: int | None = None) -> Evaluation:
         """Evaluation of a state on ``count`` dev examples of each task, or all."""
-        scores, predicted = evaluate.score(self.model, current.params, self.dev, self.datasets, count)
+        scores, predicted = evaluate.score(self.model, current.params, "dev", self.dev, self.datasets, count)
         primary = evaluate.primary(self.tasks, scores)
         return Evaluation(scores, sum(primary.values()) / len(primary), predicted)
+
+    def evaluate_test(self, current: State) -> tuple[Scores, dict[str, list]]:
+        """Scores and predictions of a state on the test splits: what verdicts are made of, never what is chosen by."""
+        return evaluate.score(self.model, current.params, "test", self.test, self.datasets)
 
     @property
     def walk(self) -> Walk:
@@ -115,9 +120,9 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     base = backbone.load(config.backbone, config.revision)
     config = attrs.evolve(config, max_length=_max_length(config, base, datasets))
     try:
-        train, dev = (
-            {t: store.load(d, split, base.tokenizer, config.max_length, cache) for t, d in datasets.items()}
-            for split in ("train", "dev")
+        train, dev, test = (
+            {t: store.load(d, split, base.tokenizer, config.max_length, cache) for t, d in datasets.items() if d[split]}
+            for split in SPLITS
         )
     except OSError as error:
         raise _unusable(cache, error) from None
@@ -141,7 +146,10 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         "strategy": strategy_name,
         "backbone_digest": base.digest,
         "tokenizer_digest": store.tokenizer_digest(base.tokenizer),
-        "data": {t: {"train": train[t].digest, "dev": dev[t].digest} for t in train},
+        "data": {
+            t: {split: held[t].digest for split, held in zip(SPLITS, (train, dev, test), strict=True) if t in held}
+            for t in train
+        },
     }
     budget = config.budget_tokens
     if config.max_epochs is not None:
@@ -183,6 +191,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         datasets=datasets,
         train=train,
         dev=dev,
+        test=test,
         model=built,
         stream=stream.build(stream_config, train),
         step=_step(step_config, built),
@@ -240,7 +249,8 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
             "notes": dict(prepared.datasets[t].notes),
             **{
                 split: {"examples": len(c), "tokens": c.tokens, "sha256": c.digest, "cut": c.notes}
-                for split, c in (("train", prepared.train[t]), ("dev", prepared.dev[t]))
+                for split, held in zip(SPLITS, (prepared.train, prepared.dev, prepared.test), strict=True)
+                if (c := held.get(t)) is not None
             },
         }
         for t in prepared.datasets

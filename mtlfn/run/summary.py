@@ -61,8 +61,10 @@ def _is_max_steps(argv: Sequence[str], i: int) -> bool:
     return argv[i].partition("=")[0] in named or (i > 0 and argv[i - 1] in named)
 
 
-def result(strategy: str, prepared: Prepared, folder: Path, state: State, scores: Scores) -> dict[str, Any]:
-    """What ``result.json`` says."""
+def result(
+    strategy: str, prepared: Prepared, folder: Path, state: State, scores: Scores, tested: Scores
+) -> dict[str, Any]:
+    """What ``result.json`` says; ``scores`` are those on dev, ``tested`` those on test."""
     counts = total(state.tokens.values())
     lines = list(observers.lines(folder / "metrics.jsonl"))
     return {
@@ -84,7 +86,9 @@ def result(strategy: str, prepared: Prepared, folder: Path, state: State, scores
             task.name: {
                 "metric": task.metric,
                 "dev": scores[task.name][task.metric],
+                "test": tested[task.name][task.metric] if task.name in tested else None,
                 "all": scores[task.name],
+                "all_test": tested.get(task.name),
                 "baselines": official.baselines(prepared.datasets[task.name]),
             }
             for task in prepared.tasks

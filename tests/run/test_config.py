@@ -121,6 +121,7 @@ OTHER = {
     "micro_batch_tokens": 10,
     "max_length": 33,
     "gradients": "sum",
+    "fusion": "gated",
     "engine": "loop",
     "detach_level1": True,
     "read_out_layer": 3,
