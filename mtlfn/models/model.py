@@ -6,7 +6,7 @@ The module holds only what is frozen. Everything trainable comes in as an argume
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -69,9 +69,12 @@ def build(
     label_counts: Mapping[str, Mapping[str, int]],
     read_out: int = 0,
     detach_level1: bool = False,
+    frozen: Collection[str] = (),
     device: torch.device | None = None,
 ) -> Model:
     """The model; it takes over the backbone's module. ``read_out`` 0: half of the layers.
+
+    ``frozen``: slots that no task trains.
 
     Raises BackboneError where the read-out layer or the adapter targets do not fit the backbone.
     """
@@ -94,6 +97,9 @@ def build(
     level2 = tuple(t.name for t in tasks if t.level == 2)
     if strategy.hierarchical and level2:
         reach[cross_attention.SLOT] = dict.fromkeys(cross_attention.init(backbone.width, "00"), level2)
+    if unknown := [slot for slot in frozen if slot not in reach]:
+        raise ValueError(f"strategy {strategy.name} has no slot {unknown[0]!r} to freeze, only {', '.join(reach)}")
+    reach |= {slot: dict.fromkeys(reach[slot], ()) for slot in frozen}
     model = Model(
         backbone=backbone,
         strategy=strategy,

@@ -97,8 +97,8 @@ def train(walk: Walk, state: State, hooks: Hooks) -> Ended:
     return Ended(state, found, None)
 
 
-def run(strategy: str, config: Config, argv: Sequence[str]) -> int:
-    """Trains to the end or to the next stop; returns the exit code."""
+def run(strategy: str, config: Config, command: Sequence[str]) -> int:
+    """Trains to the end or to the next stop; returns the exit code. ``command``: what the user gave, to give again."""
     limit = deadline.Deadline(deadline.began() + 3600 * config.max_hours)
     folder = resolve_directory(config, strategy)
     directory.check_settings(folder, config, strategy)
@@ -107,13 +107,13 @@ def run(strategy: str, config: Config, argv: Sequence[str]) -> int:
     with disk.locked(folder / directory.LOCK) as mine:
         if not mine:
             raise UsageError(f"--output-dir {folder}: another process is writing this run; wait for it, or stop it")
-        directory.claim(folder, strategy, prepared, argv)
+        directory.claim(folder, strategy, prepared, command)
         if (finished := _finished(folder)) is not None:
             print(f"mtlfn: this run is finished; its result:\n{finished}\nall of it: {folder}")
             return OK
         report = observers.Reporter(folder / "train.log")
         try:
-            return _run(strategy, prepared, folder, report, argv, limit)
+            return _run(strategy, prepared, folder, report, command, limit)
         except (ledger.Broken, archive.Diverged) as error:
             raise (directory.broken(error) if isinstance(error, ledger.Broken) else Mismatch(str(error))) from None
         except (OSError, checkpoint.Damaged) as error:
@@ -158,7 +158,7 @@ def _run(
     prepared: Prepared,
     folder: Path,
     report: observers.Reporter,
-    argv: Sequence[str],
+    command: Sequence[str],
     limit: deadline.Deadline,
 ) -> int:
     place, walk, start = directory.place(folder, prepared), prepared.walk, prepared.start()
@@ -192,7 +192,7 @@ def _run(
             report.say(f"stopped: {ended.why}; saved {at}. Try a lower --learning-rate, then another --output-dir.")
             return BUG
         report.say(f"stopped: {ended.why} · {at} · saved in {folder}")
-        report.say(f"to go on: {texts.going_on(strategy, argv)}")
+        report.say(f"to go on: {texts.going_on(command)}")
         return RESUMABLE
     _conclude(strategy, prepared, folder, report, ended)
     return OK

@@ -18,7 +18,7 @@ from mtlfn.data import sampler, sources, store, stream, survey
 from mtlfn.data.task import SPLITS, CacheError, Dataset, Task, label_counts
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.strategy import STRATEGIES, Strategy
-from mtlfn.run import batch_size, evaluate, kaggle
+from mtlfn.run import batch_size, evaluate, kaggle, matched
 from mtlfn.run.config import Config, UsageError, default_cache, digest, identity, micro_batch_slots, task_names
 from mtlfn.run.walk import Evaluation, Scores, Walk
 
@@ -97,7 +97,11 @@ class Prepared:
 def _start(config: Config, built: model.Model) -> State:
     key = keys.root(config.seed)
     names = tuple(task.name for task in built.tasks)
-    return state.init(key, model.init_params(built, key), names, patience=config.patience)
+    parent = config.parent
+    params = model.init_params(built, key)
+    if config.frozen_slots:
+        params = matched.carried(parent, params, config.frozen_slots)
+    return state.init(key, params, names, patience=config.patience, parent=parent and parent.digest)
 
 
 def _step(config: step.StepConfig, built: model.Model) -> step.Step:
@@ -140,6 +144,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         label_counts={t: {**label_counts(d.task, d.train), "": len(d.train)} for t, d in datasets.items()},
         read_out=config.read_out_layer,
         detach_level1=config.detach_level1,
+        frozen=config.frozen_slots,
         device=device,
     )
     facts = {
@@ -151,6 +156,8 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
             for t in train
         },
     }
+    if config.parent is not None:
+        matched.check(config.parent, {**facts, "max_length": config.max_length})
     budget = config.budget_tokens
     if config.max_epochs is not None:
         budget = config.max_epochs * sum(corpus.tokens for corpus in train.values())

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from mtlfn.core import keys
 from mtlfn.core.state import State, digest
 from mtlfn.core.tokens import total
@@ -50,10 +52,9 @@ def banner(strategy: str, prepared: Prepared, folder: Path) -> list[str]:
     ]
 
 
-def going_on(strategy: str, argv: Sequence[str]) -> str:
-    """The command that goes on with a stopped run."""
-    flags = [flag for i, flag in enumerate(argv) if not _is_max_steps(argv, i)]
-    return shlex.join(["python", "-m", f"mtlfn.experiments.{strategy}", *flags])
+def going_on(command: Sequence[str]) -> str:
+    """The command that goes on with a stopped run: the same, without --max-steps."""
+    return shlex.join([word for i, word in enumerate(command) if not _is_max_steps(command, i)])
 
 
 def _is_max_steps(argv: Sequence[str], i: int) -> bool:
@@ -74,6 +75,9 @@ def result(
         "seed": prepared.config.seed,
         "key": keys.root(prepared.config.seed),
         "steps": state.step,
+        "schedule": prepared.schedule.schedule_tokens,
+        "match": _match(prepared, state),
+        "slots": {slot: digest(tensors) for slot, tensors in state.params.items()},
         "tokens": {
             "total": state.input_tokens,
             "per_task": {t: c.input for t, c in state.tokens.items()},
@@ -105,6 +109,20 @@ def result(
         "environment_breaks": list(state.lineage.breaks),
         "smoke_test": smoke_test(folder),
         "training_seconds": sum(line["seconds_per_step"] for line in lines if "event" not in line),
+    }
+
+
+def _match(prepared: Prepared, state: State) -> dict[str, Any] | None:
+    """What the run is matched with."""
+    parent = prepared.config.parent
+    if parent is None:
+        return None
+    return {
+        "parent": attrs.asdict(parent, filter=lambda a, _: a.name != "role"),
+        "control": parent.role,
+        "tasks": [task.name for task in prepared.tasks],
+        "tokens": state.input_tokens,
+        "frozen_slots": list(prepared.config.frozen_slots),
     }
 
 
