@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from mtlfn.data import hub, jsonl, public
+from mtlfn.data import hub, jsonl, public, splits
 from mtlfn.data.hub import Mapping
 from mtlfn.data.task import DataError, Dataset, check
 
@@ -44,7 +44,8 @@ def resolve(
             raise DataError(f"the task name {name!r} is not allowed: small letters, digits, '_', '.' and '-' only")
         if name in names[:position]:
             raise DataError(f"the task {name!r} is named twice; name every task once")
-    return tuple(check(_resolve(name, data_dir, mappings, base or Path(), cache)) for name in names)
+    found = (check(_resolve(name, data_dir, mappings, base or Path(), cache)) for name in names)
+    return tuple(map(splits.with_test, found))
 
 
 def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], base: Path, cache: Path | None) -> Dataset:

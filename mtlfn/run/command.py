@@ -18,6 +18,7 @@ from mtlfn.run.config import Config, UsageError, from_toml
 
 T = TypeVar("T")
 
+HINT = "--config FILE.toml gives defaults that the other flags override."
 OK, BUG, USAGE, PREFLIGHT, MISMATCH, RESUMABLE = 0, 1, 2, 3, 4, 75
 
 
@@ -29,11 +30,17 @@ def main(strategy: str, description: str, argv: Sequence[str] | None = None) -> 
         config = parse(f"mtlfn.experiments.{strategy}", description, argv)
         if isinstance(config, int):
             return config
+        command = again(strategy, argv)
+        if config.seeds > 1:
+            from mtlfn.run import plan
+
+            nodes = plan.seeds(strategy, config)
+            return plan.execute(plan.folder(strategy, config), nodes, command)
         from mtlfn.run import loop
 
-        return loop.run(strategy, config, argv)
+        return loop.run(strategy, config, command)
 
-    return _guarded(train)
+    return guarded(train)
 
 
 def doctor(argv: Sequence[str] | None = None) -> int:
@@ -51,14 +58,14 @@ def doctor(argv: Sequence[str] | None = None) -> int:
 
         return doctor.examine("s3b", config)
 
-    return _guarded(examine)
+    return guarded(examine)
 
 
 def replay(argv: Sequence[str] | None = None) -> int:
     """Takes the steps of a run again and compares; returns the exit code."""
 
     def again() -> int:
-        asked = _cli(
+        asked = cli(
             Replay,
             list(sys.argv[1:] if argv is None else argv),
             None,
@@ -75,7 +82,7 @@ def replay(argv: Sequence[str] | None = None) -> int:
             asked.run, asked.from_, asked.to, asked.all, **{k: v for k, v in moved.items() if v is not None}
         )
 
-    return _guarded(again)
+    return guarded(again)
 
 
 def data(argv: Sequence[str] | None = None) -> int:
@@ -86,14 +93,14 @@ def data(argv: Sequence[str] | None = None) -> int:
         if argv[:1] != ["check"] and argv[:1] not in ([], ["--help"], ["-h"]):
             raise UsageError(f"python -m mtlfn.data {argv[0]}: expected python -m mtlfn.data check DIR --task NAME")
         about = "Reads a data set and says what it holds, what was skipped or repaired, and what its splits share."
-        asked = _cli(Check, argv[1:] or ["--help"], None, "mtlfn.data check", about)
+        asked = cli(Check, argv[1:] or ["--help"], None, "mtlfn.data check", about)
         if isinstance(asked, int):
             return asked
         from mtlfn.run import check
 
         return check.check(asked.dir, asked.task, asked.backbone, asked.strict)
 
-    return _guarded(check)
+    return guarded(check)
 
 
 @frozen(kw_only=True)
@@ -139,7 +146,12 @@ class Replay:
     """Where the backbone is now. Its content must be the same."""
 
 
-def _guarded(command: Callable[[], int]) -> int:
+def again(experiment: str, argv: Sequence[str]) -> list[str]:
+    """The command of an experiment, as it can be given again."""
+    return ["python", "-m", f"mtlfn.experiments.{experiment}", *argv]
+
+
+def guarded(command: Callable[[], int]) -> int:
     """Runs a command; what the user did wrong becomes one message and an exit code."""
     try:
         return command()
@@ -154,20 +166,25 @@ def _guarded(command: Callable[[], int]) -> int:
 
 def parse(module: str, description: str, argv: Sequence[str]) -> Config | int:
     """The configuration, or the exit code with which the parser ended (0 for --help, 2 for a wrong flag)."""
-    argv, preset = list(argv), Config()
+    preset, argv = with_preset(argv)
+    return cli(Config, argv, preset, module, f"{description}\n\n{HINT}")
+
+
+def with_preset(argv: Sequence[str]) -> tuple[Config, list[str]]:
+    """The configuration in the file of ``--config``, or the default one, and the other flags."""
+    argv = list(argv)
     for i, flag in enumerate(argv):
         if flag == "--config" or flag.startswith("--config="):
             value = flag.partition("=")[2] if "=" in flag else (argv[i + 1] if i + 1 < len(argv) else "")
             if not value:
                 raise UsageError("--config: expected the path of a TOML file")
-            preset = from_toml(Path(value))
             del argv[i : i + (1 if "=" in flag else 2)]
-            break
-    hint = "--config FILE.toml gives defaults that the other flags override."
-    return _cli(Config, argv, preset, module, f"{description}\n\n{hint}")
+            return from_toml(Path(value)), argv
+    return Config(), argv
 
 
-def _cli(kind: type[T], argv: Sequence[str], default: T | None, module: str, description: str) -> T | int:
+def cli(kind: type[T], argv: Sequence[str], default: T | None, module: str, description: str) -> T | int:
+    """The parsed flags, or the exit code with which the parser ended."""
     try:
         return tyro.cli(
             kind,
