@@ -75,7 +75,7 @@ def score(
 ) -> dict[str, float]:
     """Official scores of predictions; ``whole``: over all of the split, otherwise over the units of the examples."""
     units = {e.unit for e in examples}
-    wanted = [g for g in dataset.gold[split] if whole or _name(g) in units]
+    wanted = [g for g in dataset.gold[split] if whole or unit(g) in units]
     return OFFICIAL[dataset.task.official].score(dataset, wanted, examples, predictions)
 
 
@@ -105,7 +105,8 @@ def folder(name: str) -> str:
     return "_".join(name.split("_")[:2])
 
 
-def _name(gold: Any) -> str:
+def unit(gold: Any) -> str:
+    """The name of a document, query or labelled text, as the examples made of it have it for their unit."""
     return gold[0] if isinstance(gold, tuple) else gold.id
 
 
@@ -118,7 +119,7 @@ def _with_dev(name: str, found: Splits) -> dict[str, tuple[Any, ...]]:
         return dict(found)
 
     def held_out(gold: Any) -> bool:
-        return int(hashlib.sha256(f"{folder(name)}:{_name(gold)}".encode()).hexdigest()[:8], 16) % 10 == 0
+        return int(hashlib.sha256(f"{folder(name)}:{unit(gold)}".encode()).hexdigest()[:8], 16) % 10 == 0
 
     train, dev = ([g for g in found["train"] if held_out(g) == out] for out in (False, True))
     return {**found, "train": tuple(train), "dev": tuple(dev)}
@@ -248,7 +249,7 @@ def _containment(name: str, folder: Path, log: Log) -> Dataset:
     return Dataset(task=task, **made, gold=found, notes={"links that are no candidates": lost})
 
 
-def _found_links(gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> list[Document]:
+def found_links(gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> list[Document]:
     """The documents with the predicted links in place of their own."""
     links: dict[str, list[Link]] = {}
     for example, found in zip(examples, predictions, strict=True):
@@ -261,12 +262,12 @@ def _found_links(gold: Gold, examples: Sequence[Example], predictions: Sequence[
 
 
 def _contains(_: Dataset, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
-    found = _found_links(gold, examples, predictions)
+    found = found_links(gold, examples, predictions)
     return temporal.contains({d.id: d for d in gold}, {d.id: d for d in found})
 
 
 def _link_files(dataset: Dataset, split: str, folder: Path, predictions: Sequence[Any]) -> None:
-    found = _found_links(dataset.gold[split], dataset[split], predictions)
+    found = found_links(dataset.gold[split], dataset[split], predictions)
     semeval2016_t12.write(folder, split, found, notes=False)
 
 
