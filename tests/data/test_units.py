@@ -324,3 +324,26 @@ def test_predictions_that_do_not_fit(corpora: Path) -> None:
         units.statistics(loaded("semeval2017_t3", corpora), "test", [])
     with pytest.raises(DataError, match="the test split is empty"):
         units.statistics(evolve(loaded("semeval2017_t3", corpora), test=(), gold={"test": ()}), "test", [])
+
+
+def test_one_unit_many_times_has_no_correlation() -> None:
+    rng = np.random.default_rng(2)
+    made = tuple(Example(id=str(i), unit=str(i), texts=(("a", "b"),), value=float(rng.normal())) for i in range(20))
+    dataset = Dataset(task=KINDS["regression"], train=(), test=made)
+    found = units.statistics(dataset, "test", rng.normal(size=20).tolist())
+    for count in range(1, 8):
+        assert not units.value(dataset.task, count * found.values).any()
+
+
+@pytest.mark.parametrize("name", official.OFFICIAL)
+def test_nothing_to_find_and_nothing_found(name: str, corpora: Path) -> None:
+    whole = loaded(name, corpora)
+    first = whole.gold["test"][0]
+    if isinstance(first, Query):
+        return
+    empty = (first[0], first[1], ()) if isinstance(first, tuple) else evolve(first, mentions=(), links=())
+    test = tuple(evolve(e, labels=(), mentions=()) for e in whole.test if e.unit == official.unit(first))
+    bare = evolve(whole, gold={"test": (empty,)}, test=() if whole.task.kind == "relation" else test)
+    predictions: list[Any] = [[] for _ in bare.test]
+    found = units.statistics(bare, "test", predictions)
+    assert units.value(bare.task, found.values.sum(0)) == score(bare, predictions)
