@@ -33,7 +33,7 @@ def main(strategy: str, description: str, argv: Sequence[str] | None = None) -> 
 
         return loop.run(strategy, config, argv)
 
-    return _guarded(train)
+    return guarded(train)
 
 
 def doctor(argv: Sequence[str] | None = None) -> int:
@@ -51,14 +51,14 @@ def doctor(argv: Sequence[str] | None = None) -> int:
 
         return doctor.examine("s3b", config)
 
-    return _guarded(examine)
+    return guarded(examine)
 
 
 def replay(argv: Sequence[str] | None = None) -> int:
     """Takes the steps of a run again and compares; returns the exit code."""
 
     def again() -> int:
-        asked = _cli(
+        asked = cli(
             Replay,
             list(sys.argv[1:] if argv is None else argv),
             None,
@@ -75,7 +75,7 @@ def replay(argv: Sequence[str] | None = None) -> int:
             asked.run, asked.from_, asked.to, asked.all, **{k: v for k, v in moved.items() if v is not None}
         )
 
-    return _guarded(again)
+    return guarded(again)
 
 
 def data(argv: Sequence[str] | None = None) -> int:
@@ -86,14 +86,14 @@ def data(argv: Sequence[str] | None = None) -> int:
         if argv[:1] != ["check"] and argv[:1] not in ([], ["--help"], ["-h"]):
             raise UsageError(f"python -m mtlfn.data {argv[0]}: expected python -m mtlfn.data check DIR --task NAME")
         about = "Reads a data set and says what it holds, what was skipped or repaired, and what its splits share."
-        asked = _cli(Check, argv[1:] or ["--help"], None, "mtlfn.data check", about)
+        asked = cli(Check, argv[1:] or ["--help"], None, "mtlfn.data check", about)
         if isinstance(asked, int):
             return asked
         from mtlfn.run import check
 
         return check.check(asked.dir, asked.task, asked.backbone, asked.strict)
 
-    return _guarded(check)
+    return guarded(check)
 
 
 @frozen(kw_only=True)
@@ -139,7 +139,7 @@ class Replay:
     """Where the backbone is now. Its content must be the same."""
 
 
-def _guarded(command: Callable[[], int]) -> int:
+def guarded(command: Callable[[], int]) -> int:
     """Runs a command; what the user did wrong becomes one message and an exit code."""
     try:
         return command()
@@ -164,10 +164,10 @@ def parse(module: str, description: str, argv: Sequence[str]) -> Config | int:
             del argv[i : i + (1 if "=" in flag else 2)]
             break
     hint = "--config FILE.toml gives defaults that the other flags override."
-    return _cli(Config, argv, preset, module, f"{description}\n\n{hint}")
+    return cli(Config, argv, preset, module, f"{description}\n\n{hint}")
 
 
-def _cli(kind: type[T], argv: Sequence[str], default: T | None, module: str, description: str) -> T | int:
+def cli(kind: type[T], argv: Sequence[str], default: T | None, module: str, description: str) -> T | int:
     try:
         return tyro.cli(
             kind,
