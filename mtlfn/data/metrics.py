@@ -44,14 +44,7 @@ def score(task: Task, examples: Sequence[Example], predictions: Sequence[Predict
     Raises:
         DataError: no examples, or predictions that do not fit them.
     """
-    if not examples or len(examples) != len(predictions):
-        raise DataError(
-            f"task {task.name}: {len(predictions)} predictions for {len(examples)} examples, "
-            "expected one each and at least one"
-        )
-    for example, prediction in zip(examples, predictions, strict=True):
-        if problem := _problem(task, example, prediction):
-            raise DataError(f"task {task.name}, example {example.id!r}: the prediction {problem}")
+    check_predictions(task, examples, predictions)
     if task.kind == "tagging":
         return _entities(examples, predictions)
     if task.kind == "ranking":
@@ -62,6 +55,18 @@ def score(task: Task, examples: Sequence[Example], predictions: Sequence[Predict
         finite = all(map(math.isfinite, predictions))
         return correlations([e.value for e in examples], predictions if finite else [0.0] * len(predictions))
     return _classes(task, examples, predictions)
+
+
+def check_predictions(task: Task, examples: Sequence[Example], predictions: Sequence[Prediction]) -> None:
+    """DataError where ``score`` could not read them: no examples, or predictions that do not fit them."""
+    if not examples or len(examples) != len(predictions):
+        raise DataError(
+            f"task {task.name}: {len(predictions)} predictions for {len(examples)} examples, "
+            "expected one each and at least one"
+        )
+    for example, prediction in zip(examples, predictions, strict=True):
+        if problem := _problem(task, example, prediction):
+            raise DataError(f"task {task.name}, example {example.id!r}: the prediction {problem}")
 
 
 def _problem(task: Task, example: Example, prediction: Any) -> str | None:
@@ -137,7 +142,7 @@ def _classes(task: Task, examples: Sequence[Example], predictions: Sequence[Any]
 def _ranking(examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
     found = [_relevant_ranks(example, prediction) for example, prediction in zip(examples, predictions, strict=True)]
     reciprocal = [1 / ranks[0] if ranks else 0.0 for ranks in found]
-    return {"map": float(np.mean([_average_precision(ranks) for ranks in found])), "mrr": float(np.mean(reciprocal))}
+    return {"map": float(np.mean([_precision_at(ranks) for ranks in found])), "mrr": float(np.mean(reciprocal))}
 
 
 def _relevant_ranks(example: Example, prediction: Sequence[float]) -> list[int]:
@@ -147,7 +152,12 @@ def _relevant_ranks(example: Example, prediction: Sequence[float]) -> list[int]:
     return [rank for rank, i in enumerate(order, 1) if example.labels[i] == "relevant"]
 
 
-def _average_precision(ranks: Sequence[int]) -> float:
+def average_precision(example: Example, prediction: Sequence[float]) -> float:
+    """Of one query; its mean over the queries is "map"."""
+    return _precision_at(_relevant_ranks(example, prediction))
+
+
+def _precision_at(ranks: Sequence[int]) -> float:
     return sum(hit / rank for hit, rank in enumerate(ranks, 1)) / len(ranks) if ranks else 0.0
 
 
@@ -172,7 +182,7 @@ def baselines(task: Task, train: Sequence[Example], examples: Sequence[Example])
             f"task {task.name}: baselines need training examples ({len(train)}) and others to score ({len(examples)})"
         )
     if task.kind == "ranking":
-        listed = [_average_precision(_relevant_ranks(e, [0.0] * len(e.texts))) for e in examples]
+        listed = [average_precision(e, [0.0] * len(e.texts)) for e in examples]
         return {"majority": float(np.mean(listed)), "random": float(np.mean([_random_order(e) for e in examples]))}
     if task.kind == "regression":
         constant = [standardised(task, train).mean] * len(examples)

@@ -74,7 +74,7 @@ def score(
 ) -> dict[str, float]:
     """Official scores of predictions; ``whole``: over all of the split, otherwise over the units of the examples."""
     units = {e.unit for e in examples}
-    wanted = [g for g in dataset.gold[split] if whole or _name(g) in units]
+    wanted = [g for g in dataset.gold[split] if whole or unit(g) in units]
     return OFFICIAL[dataset.task.official].score(dataset, wanted, examples, predictions)
 
 
@@ -104,7 +104,8 @@ def folder(name: str) -> str:
     return "_".join(name.split("_")[:2])
 
 
-def _name(gold: Any) -> str:
+def unit(gold: Any) -> str:
+    """The name of a document, query or labelled text, as the examples made of it have it for their unit."""
     return gold[0] if isinstance(gold, tuple) else gold.id
 
 
@@ -113,7 +114,7 @@ def _complete(name: str, found: Splits) -> dict[str, tuple[Any, ...]]:
 
     What is dev to one, another does not train on, as far as both have the same units.
     """
-    return splits.completed(folder(name), found, _name)
+    return splits.completed(folder(name), found, unit)
 
 
 # Mentions: 2014 T7, 2015 T14, 2016 T12 (times and events), 2021 T6
@@ -240,7 +241,7 @@ def _containment(name: str, folder: Path, log: Log) -> Dataset:
     return Dataset(task=task, **made, gold=found, notes={"links that are no candidates": lost})
 
 
-def _found_links(gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> list[Document]:
+def found_links(gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> list[Document]:
     """The documents with the predicted links in place of their own."""
     links: dict[str, list[Link]] = {}
     for example, found in zip(examples, predictions, strict=True):
@@ -253,12 +254,12 @@ def _found_links(gold: Gold, examples: Sequence[Example], predictions: Sequence[
 
 
 def _contains(_: Dataset, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
-    found = _found_links(gold, examples, predictions)
+    found = found_links(gold, examples, predictions)
     return temporal.contains({d.id: d for d in gold}, {d.id: d for d in found})
 
 
 def _link_files(dataset: Dataset, split: str, folder: Path, predictions: Sequence[Any]) -> None:
-    found = _found_links(dataset.gold[split], dataset[split], predictions)
+    found = found_links(dataset.gold[split], dataset[split], predictions)
     semeval2016_t12.write(folder, split, found, notes=False)
 
 

@@ -25,17 +25,21 @@ def default_cache() -> Path:
     return Path(os.environ.get("MTLFN_CACHE") or Path.home() / ".cache" / "mtlfn")
 
 
+Role = Literal["total", "per-task", "kept", "exclusion"]
+
+
 @frozen(kw_only=True)
 class Parent:
     """The finished run that a run is matched with, or goes on from.
 
     Attributes:
         role: "total": trains on as many tokens as all of the parent; "per-task": on as many as the parent gave this
-            task; "exclusion": its ``frozen`` slots are the parent's and stay so.
+            task; "kept": the first half of the exclusion control; "exclusion": the second, whose frozen slots are those
+            of the first.
         path: where it lies. experiment, seed, identity, digest: what it is, and the digest of its last state.
     """
 
-    role: Literal["total", "per-task", "exclusion"]
+    role: Role
     path: str
     experiment: str
     seed: int

@@ -11,7 +11,7 @@ import numpy as np
 
 from mtlfn.core.keys import fold, numpy_generator, root
 from mtlfn.core.state import Tree
-from mtlfn.data import metrics, official
+from mtlfn.data import metrics, official, units
 from mtlfn.data.collate import collate
 from mtlfn.data.store import Corpus
 from mtlfn.data.stream import evaluation_batches
@@ -117,7 +117,11 @@ def gold_of(task: Task, example: Example) -> list | float:
 
 
 def write_predictions(folder: Path, dataset: Dataset, split: str, predicted: list) -> Path:
-    """One JSON line an example: id, unit, gold and prediction; official files below ``folder/official/<task>``."""
+    """One JSON line an example: id, unit, gold and prediction.
+
+    Beside it what the score is a sum of, unit by unit (``<task>.<split>.units.json``), for paired tests; for official
+    tasks the organisers' files below ``official/<task>``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     task = dataset.task
     path = folder / f"{task.name}.{split}.jsonl"
@@ -126,6 +130,8 @@ def write_predictions(folder: Path, dataset: Dataset, split: str, predicted: lis
         for e, p in zip(dataset[split], predicted, strict=True)
     )
     write_file(path, "".join(line + "\n" for line in lines).encode())
+    statistics = units.to_json(task, units.statistics(dataset, split, predicted))
+    write_file(folder / f"{task.name}.{split}.units.json", statistics.encode())
     if task.official:
         official.write(dataset, split, folder / "official" / task.name, predicted)
     return path

@@ -20,7 +20,7 @@ from torch import Tensor
 from mtlfn.core.state import Tree
 from mtlfn.data import sampler
 from mtlfn.run import checkpoint
-from mtlfn.run.config import Config, Parent, UsageError, from_settings
+from mtlfn.run.config import Config, Parent, Role, UsageError, from_settings
 
 Control = Literal["total", "per-task"]
 FACTS = {
@@ -43,7 +43,7 @@ class Finished:
         """Task -> input tokens that the run trained on."""
         return self.result["tokens"]["per_task"]
 
-    def parent(self, role: Literal["total", "per-task", "exclusion"]) -> Parent:
+    def parent(self, role: Role) -> Parent:
         """What a run that is matched with this one says of it."""
         return Parent(
             role=role,
@@ -99,7 +99,8 @@ def control(run: Finished, task: str, kind: Control, **changes: Any) -> Config:
 
 def kept(run: Finished, keep: Collection[str], **changes: Any) -> Config:
     """The first half of the exclusion control: the strategy on the kept tasks, with the tokens they had."""
-    return _group(run, [t for t in run.tokens if t in keep], **changes)
+    group = _group(run, [t for t in run.tokens if t in keep], **changes)
+    return attrs.evolve(group, parent=run.parent("kept"))
 
 
 def excluded(run: Finished, half: Finished, keep: Collection[str], slots: Sequence[str], **changes: Any) -> Config:

@@ -38,9 +38,7 @@ def ranking(questions: Sequence[Ranked]) -> dict[str, float]:
                 f"question {number}: {len(wanted)} relevances, {len(scores)} scores, {len(decided)} decisions, "
                 "expected one each a candidate"
             )
-        keys = [-math.inf if math.isnan(score) else score for score in scores]
-        order = sorted(range(len(keys)), key=keys.__getitem__, reverse=True)  # equal ones keep their order
-        top.append([bool(wanted[i]) for i in order[:DEPTH]])
+        top.append(_first(wanted, scores))
         relevant.append(sum(map(bool, wanted)))
         decisions += [(bool(w), bool(d)) for w, d in zip(wanted, decided, strict=True)]
     recalls = [
@@ -48,7 +46,7 @@ def ranking(questions: Sequence[Ranked]) -> dict[str, float]:
     ]
     hits, found, total = decisions.count((True, True)), sum(d for _, d in decisions), sum(relevant)
     return {
-        "map": ratio(sum(map(_average_precision, top)), len(top)),
+        "map": ratio(sum(map(_precision_of, top)), len(top)),
         "mrr": ratio(sum(1 / (row.index(True) + 1) for row in top if any(row)), len(top)),
         "avg_rec": sum(recalls) / DEPTH,
         "accuracy": ratio(sum(w == d for w, d in decisions), len(decisions)),
@@ -58,6 +56,18 @@ def ranking(questions: Sequence[Ranked]) -> dict[str, float]:
     }
 
 
-def _average_precision(row: Sequence[bool]) -> float:
+def average_precision(relevant: Sequence[bool], scores: Sequence[float]) -> float:
+    """Of one question, as ``ranking`` averages it."""
+    return _precision_of(_first(relevant, scores))
+
+
+def _first(relevant: Sequence[bool], scores: Sequence[float]) -> list[bool]:
+    """Whether the first ten by score are relevant."""
+    keys = [-math.inf if math.isnan(score) else score for score in scores]
+    order = sorted(range(len(keys)), key=keys.__getitem__, reverse=True)  # equal ones keep their order
+    return [bool(relevant[i]) for i in order[:DEPTH]]
+
+
+def _precision_of(row: Sequence[bool]) -> float:
     ranks = [rank for rank, relevant in enumerate(row, 1) if relevant]
     return ratio(sum(hit / rank for hit, rank in enumerate(ranks, 1)), len(ranks))

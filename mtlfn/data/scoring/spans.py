@@ -93,10 +93,9 @@ def partial_credit(gold: Mentions, predicted: Mentions) -> dict[str, float]:
     earned: dict[str, list[float]] = defaultdict(list)  # label -> share of each predicted span
     covered: dict[str, list[float]] = defaultdict(list)  # label -> share of each gold span
     for name, mentions in gold.items():
-        wanted, given = _merged(mentions), _merged(predicted.get(name, ()))
-        for label in sorted(wanted.keys() | given.keys()):
-            earned[label] += _shares(given[label], wanted[label])
-            covered[label] += _shares(wanted[label], given[label])
+        for label, (found, wanted) in credit(mentions, predicted.get(name, ())).items():
+            earned[label] += found
+            covered[label] += wanted
     labels = sorted(earned)
     precision, recall, f1 = _means(chain(*earned.values()), chain(*covered.values()))
     return {
@@ -104,6 +103,15 @@ def partial_credit(gold: Mentions, predicted: Mentions) -> dict[str, float]:
         "partial_recall": recall,
         "partial_f1": f1 if labels else 1.0,
         **{f"partial_f1:{label}": _means(earned[label], covered[label])[2] for label in labels},
+    }
+
+
+def credit(gold: Iterable[Mention], predicted: Iterable[Mention]) -> dict[str, tuple[list[float], list[float]]]:
+    """Label -> the shares that predicted and gold spans of one document earn, by the rule of ``partial_credit``."""
+    wanted, given = _merged(gold), _merged(predicted)
+    return {
+        label: (_shares(given[label], wanted[label]), _shares(wanted[label], given[label]))
+        for label in sorted(wanted.keys() | given.keys())
     }
 
 

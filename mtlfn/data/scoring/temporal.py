@@ -70,13 +70,18 @@ def contains(gold: Mapping[str, Document], predicted: Mapping[str, Document]) ->
     """
     hits = found = kept = total = 0
     for name, document in gold.items():
-        if CLINICAL not in name:
-            continue
-        wanted = _contains(document)
-        given = _contains(predicted[name]) if name in predicted else set()
-        hits, found = hits + _following(given, wanted), found + len(given)
-        kept, total = kept + _following(wanted, given), total + len(wanted)
+        counts = link_counts(document, predicted.get(name))
+        hits, found, kept, total = (a + b for a, b in zip((hits, found, kept, total), counts, strict=True))
     return _rates("contains_{}", hits, found, kept, total)
+
+
+def link_counts(gold: Document, predicted: Document | None) -> tuple[int, int, int, int]:
+    """Of one document, as ``contains`` sums them: predicted links that follow from gold ones, predicted links, gold
+    links that follow from predicted ones, gold links."""
+    if CLINICAL not in gold.id:
+        return 0, 0, 0, 0
+    wanted, given = _contains(gold), _contains(predicted) if predicted else set()
+    return _following(given, wanted), len(given), _following(wanted, given), len(wanted)
 
 
 def closure(links: Iterable[SpanLink]) -> dict[Pieces, set[Pieces]]:

@@ -1,0 +1,312 @@
+"""Run directories to pairs of runs: which multi-task run has which controls, and their statistics of the test units.
+
+A multi-task run trained several tasks and was matched with none. A control trained one task and names, as "match" in
+its ``result.json``, the run that it was matched with: "total" (token-controlled S1) on as many tokens as all of that
+run, "per-task" (plain S1) on as many as that run gave the task. What has no partner is listed, never left out silently.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from mtlfn.data import units
+from mtlfn.data.task import DataError, Task
+from mtlfn.run.config import UsageError
+
+CONTROLS = {"total": "token-controlled S1", "per-task": "plain S1"}
+KEPT, EXCLUSION = "kept", "exclusion"  # the halves of the exclusion control: the second goes on from the first
+MULTI = "multi-task"
+
+
+@frozen(kw_only=True)
+class Match:
+    """What a run was matched with: the digest and seed of that run, the kind of control, the task ("": several), tokens."""
+
+    parent: str
+    parent_seed: int
+    parent_path: str
+    control: str
+    task: str
+    tokens: int
+
+
+@frozen(kw_only=True)
+class Run:
+    """A finished run. ``settings``: its identity without the seed, as JSON text; "" where config.json is missing."""
+
+    path: Path
+    experiment: str
+    seed: int
+    digest: str
+    tokens: Mapping[str, Any]
+    match: Match | None
+    settings: str
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that it trained."""
+        return tuple(self.tokens["per_task"])
+
+
+@frozen
+class Missing:
+    """A run that a comparison lacks. ``side``: a value of ``CONTROLS`` or "multi-task"."""
+
+    task: str
+    side: str
+    seed: int
+    why: str
+
+
+@frozen
+class Study:
+    """The multi-task runs of one configuration, their controls by (control, task, seed), and what is missing.
+
+    Controls "exclusion": the run whose shared slot never saw this task.
+    """
+
+    name: str
+    multi: Mapping[int, Run]
+    controls: Mapping[tuple[str, str, int], Run]
+    missing: tuple[Missing, ...]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks, in the order of the runs."""
+        return next(iter(self.multi.values())).tasks
+
+
+@frozen
+class Found:
+    """``studies``, the folders of runs that have not finished, and finished runs that take no part, with the reason."""
+
+    studies: tuple[Study, ...]
+    unfinished: tuple[Path, ...]
+    unused: tuple[tuple[Run, str], ...] = field(default=())
+
+
+@frozen(eq=False)
+class Sides:
+    """Statistics of one task and control: float64 [S, U, K] each, of the same units; row s is seed ``seeds[s]``."""
+
+    seeds: tuple[int, ...]
+    multi: NDArray[np.float64]
+    control: NDArray[np.float64]
+
+
+def find(paths: Sequence[Path]) -> Found:
+    """All runs in these folders, or in folders below them, put together.
+
+    Raises:
+        UsageError: a folder that is not there or holds no run; a run named itself that has not finished; a result.json
+            that cannot be read; a control whose tokens are not those of its match; a seed that is there twice.
+    """
+    if not paths:
+        raise UsageError("RUN: name at least one run directory, or a folder that holds some")
+    finished: dict[Path, Run] = {}
+    unfinished: dict[Path, None] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise UsageError(f"RUN {path}: is not a folder; name run directories, or folders that hold some")
+        held = list(_run_folders(path))
+        if not held:
+            raise UsageError(f"RUN {path}: holds no run (no result.json, no config.json)")
+        for folder in held:
+            if (folder / "result.json").exists():
+                finished[folder.resolve()] = read_run(folder)
+            elif folder == path:
+                raise UsageError(
+                    f"RUN {path}: has not finished (no result.json); resume it with the command it began with"
+                )
+            else:
+                unfinished[folder] = None
+    studies, unused = _studies(list(finished.values()))
+    if not studies:
+        raise UsageError(
+            f"RUN {paths[0]}: no multi-task run among the {len(finished)} finished runs (several tasks, no match)"
+        )
+    return Found(studies, tuple(unfinished), unused)
+
+
+def read_run(folder: Path) -> Run:
+    """The run of a folder, from its result.json; UsageError where that is damaged."""
+    path = folder / "result.json"
+    try:
+        document = json.loads(path.read_text())
+        tokens = document["tokens"]
+        int(tokens["total"]), dict(tokens["per_task"])
+        given = document.get("match")
+        match = given and Match(
+            parent=str(given["parent"]["digest"]),
+            parent_seed=int(given["parent"]["seed"]),
+            parent_path=str(given["parent"]["path"]),
+            control=given["control"],
+            task=str(given["task"] or ""),
+            tokens=int(given["tokens"]),
+        )
+        run = Run(
+            path=folder,
+            experiment=str(document["experiment"]),
+            seed=int(document["seed"]),
+            digest=str(document["digest"]),
+            tokens=tokens,
+            match=match or None,
+            settings=_settings(folder),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"RUN {folder}: result.json cannot be read ({type(error).__name__}: {error})") from None
+    if match and match.control not in (KEPT, EXCLUSION):
+        if match.control not in CONTROLS or run.tasks != (match.task,):
+            raise UsageError(
+                f"RUN {folder}: its match says control {match.control!r} of task {match.task!r}, and it trained "
+                f"{', '.join(run.tasks)}; expected a control of {', '.join(CONTROLS)} that trained that task alone"
+            )
+        if tokens["total"] != match.tokens:
+            raise UsageError(
+                f"RUN {folder}: trained on {tokens['total']:,} tokens, its match says {match.tokens:,}: not a control"
+            )
+    return run
+
+
+def sides(study: Study, task: str, control: str) -> tuple[Task, Sides] | None:
+    """The pairs that exist; None where there is none.
+
+    Raises:
+        UsageError: a run without test predictions, or two runs with other units, gold or task.
+    """
+    seeds = tuple(seed for seed in sorted(study.multi) if (control, task, seed) in study.controls)
+    if not seeds:
+        return None
+    multi = [study.multi[seed] for seed in seeds]
+    controls = [study.controls[control, task, seed] for seed in seeds]
+    kind, first = statistics(multi[0], task)
+    values: dict[Path, NDArray[np.float64]] = {}
+    for run in (*multi, *controls):
+        other, found = statistics(run, task)
+        _compare(multi[0], (kind, first), run, (other, found))
+        values[run.path] = found.values
+    stacks = [np.stack([values[run.path] for run in side]) for side in (multi, controls)]
+    return kind, Sides(seeds, *stacks)
+
+
+def statistics(run: Run, task: str) -> tuple[Task, units.UnitStatistics]:
+    """The statistics of the test units of a run; UsageError where the run has none or they cannot be read."""
+    path = run.path / "predictions" / f"{task}.test.units.json"
+    try:
+        return units.from_json(path.read_text(), str(path))
+    except OSError as error:
+        raise UsageError(
+            f"RUN {run.path}: has no test predictions of task {task} ({path.name}: {error.strerror}); a verdict needs "
+            "them of every run: evaluate its test split"
+        ) from None
+    except (DataError, UnicodeDecodeError) as error:
+        raise UsageError(f"RUN {run.path}: {error}") from None
+
+
+def _compare(
+    one: Run, first: tuple[Task, units.UnitStatistics], other: Run, second: tuple[Task, units.UnitStatistics]
+) -> None:
+    (task, a), (again, b) = first, second
+    pair = f"RUN {one.path} and RUN {other.path}: task {task.name}"
+    if task != again:
+        raise UsageError(f"{pair} is not the same in both: {task} and {again}")
+    if len(a.units) != len(b.units):
+        raise UsageError(f"{pair} has {len(a.units)} test units in one and {len(b.units)} in the other{_first(a, b)}")
+    for i, (x, y) in enumerate(zip(a.units, b.units, strict=True)):
+        if x != y:
+            raise UsageError(f"{pair}: test unit {i} is {x!r} in one and {y!r} in the other; use the same data")
+        if a.gold[i] != b.gold[i]:
+            raise UsageError(f"{pair}: the gold of test unit {x!r} differs; use the same data")
+
+
+def _first(a: units.UnitStatistics, b: units.UnitStatistics) -> str:
+    here, there = set(a.units), set(b.units)
+    odd = next(unit for unit in (*a.units, *b.units) if (unit in here) != (unit in there))
+    return f"; {odd!r} is in one only; use the same data"
+
+
+def _run_folders(path: Path) -> Iterable[Path]:
+    """Folders with a config.json or result.json; what lies inside a run is part of it."""
+    for folder, below, files in os.walk(path):
+        if "result.json" in files or "config.json" in files:
+            below.clear()
+            yield Path(folder)
+        below.sort()
+
+
+def _settings(folder: Path) -> str:
+    try:
+        identity = json.loads((folder / "config.json").read_text())["identity"]
+    except OSError:
+        return ""
+    return json.dumps({key: value for key, value in identity.items() if key != "seed"}, sort_keys=True)
+
+
+def _studies(runs: Sequence[Run]) -> tuple[tuple[Study, ...], tuple[tuple[Run, str], ...]]:
+    groups: dict[tuple[Any, ...], dict[int, Run]] = {}
+    unused = []
+    for run in runs:
+        if run.match is None and len(run.tasks) > 1:
+            group = groups.setdefault((run.experiment, run.tasks, run.tokens["total"], run.settings), {})
+            _add(group, run.seed, run)
+        elif run.match is None:
+            unused.append((run, "one task, and matched with no multi-task run"))
+    matched = [run for run in runs if run.match is not None]
+    names = [key[0] for key in groups]
+    studies = []
+    for (name, *_), multi in groups.items():
+        shown = name if names.count(name) == 1 else f"{name} ({next(iter(multi.values())).path.name})"
+        studies.append(_study(shown, dict(sorted(multi.items())), matched))
+    known = {run.digest for study in studies for run in study.multi.values()}
+    known |= {run.digest for run in matched if run.match is not None and run.match.control == KEPT}
+    for run in matched:
+        if run.match is not None and run.match.parent not in known:
+            unused.append((run, f"its multi-task run is not among the runs: {run.match.parent_path}"))
+    return tuple(studies), tuple(unused)
+
+
+def _study(name: str, multi: Mapping[int, Run], matched: Sequence[Run]) -> Study:
+    parents = {run.digest: seed for seed, run in multi.items()}
+    controls: dict[tuple[str, str, int], Run] = {}
+    halves = {r.digest: parents[r.match.parent] for r in matched if r.match.control == KEPT and r.match.parent in parents}
+    for run in matched:
+        match = run.match
+        if match.control == EXCLUSION and match.parent in halves:
+            for task in run.tasks:
+                _add(controls, (EXCLUSION, task, halves[match.parent]), run)
+        if match.control not in CONTROLS or match.parent not in parents:
+            continue
+        seed = parents[match.parent]
+        parent = multi[seed]
+        given = parent.tokens["total"] if match.control == "total" else parent.tokens["per_task"].get(match.task)
+        if given != match.tokens:
+            raise UsageError(
+                f"RUN {run.path}: trained on {match.tokens:,} tokens, the {match.control} control of RUN {parent.path} "
+                f"for task {match.task} needs {given}"
+            )
+        _add(controls, (match.control, match.task, seed), run)
+    tasks = next(iter(multi.values())).tasks
+    missing = [
+        Missing(task, side, seed, f"no run is the {control} control of {multi[seed].path}")
+        for task in tasks
+        for control, side in CONTROLS.items()
+        for seed in multi
+        if (control, task, seed) not in controls
+    ]
+    return Study(name, multi, controls, tuple(missing))
+
+
+def _add(held: dict[Any, Run], key: Any, run: Run) -> None:
+    if key in held:
+        raise UsageError(
+            f"RUN {held[key].path} and RUN {run.path}: both are seed {run.seed} of the same; leave one out"
+        )
+    held[key] = run

@@ -1,0 +1,201 @@
+"""The verdict on runs: everything it rests on as one JSON document, a table to read and one for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from mtlfn.analysis import bootstrap, cells, verdict
+from mtlfn.analysis.equivalence import p_above, p_below, p_within
+from mtlfn.core.keys import fold, root
+from mtlfn.data import units
+from mtlfn.run.config import UsageError
+from mtlfn.run.disk import make_folder, write_file
+
+SCHEMA = 1
+SIDES = {"controlled": "total", "plain": "per-task"}  # difference -> control
+LEAST_DRAWS = 1000
+
+
+def judge(paths: Sequence[Path], margin: float, alpha: float, draws: int) -> dict[str, Any]:
+    """The document of ``verdict.json``.
+
+    Raises:
+        UsageError: a setting out of range; runs that cannot be compared (``cells``).
+    """
+    if not margin > 0:
+        raise UsageError(f"--margin {margin:g}: expected more than 0, in the unit of the metrics")
+    if not 0 < alpha < 0.5:
+        raise UsageError(f"--alpha {alpha:g}: expected a level between 0 and 0.5")
+    found = cells.find(paths)
+    tasks = max(len(study.tasks) for study in found.studies)
+    least = max(LEAST_DRAWS, round(10 * tasks / alpha))  # the smallest p-value, times the tasks, is a tenth of alpha
+    if draws < least:
+        raise UsageError(f"--draws {draws}: expected at least {least} for {tasks} tasks at level {alpha:g}")
+    used = [run for study in found.studies for run in (*study.multi.values(), *study.controls.values())]
+    return {
+        "schema": SCHEMA,
+        "settings": {"margin": margin, "alpha": alpha, "draws": draws, "power": verdict.POWER, "key": root(0)},
+        "studies": [_study(study, margin, alpha, draws) for study in found.studies],
+        "runs": [_run(run) for run in used],
+        "unfinished": [str(path) for path in found.unfinished],
+        "unused": [{"path": str(run.path), "why": why} for run, why in found.unused],
+    }
+
+
+def _study(study: cells.Study, margin: float, alpha: float, draws: int) -> dict[str, Any]:
+    pairs: dict[str, verdict.Pair] = {}
+    tables: dict[str, dict[str, Any]] = {}
+    for task in study.tasks:
+        key = fold(root(0), "verdict", task)
+        differences: dict[str, bootstrap.Difference | None] = {}
+        tables[task] = _scores(study, task)
+        for name, control in SIDES.items():
+            held = cells.sides(study, task, control)
+            differences[name] = made = (
+                None if held is None else bootstrap.difference(held[0], held[1].multi, held[1].control, key, draws)
+            )
+            seeds = () if held is None else held[1].seeds
+            tables[task][name] = None if made is None else _difference(made, seeds, margin)
+        held = cells.sides(study, task, cells.EXCLUSION)
+        if held is not None:  # beside the verdict: what the task loses where the shared slot never saw it
+            made = bootstrap.difference(held[0], held[1].multi, held[1].control, key, draws)
+            tables[task][cells.EXCLUSION] = _difference(made, held[1].seeds, margin)
+        pairs[task] = verdict.Pair(differences["controlled"], differences["plain"])
+    decided = verdict.decide(pairs, margin, alpha)
+    return {
+        "name": study.name,
+        "seeds": list(study.multi),
+        "tasks": {task: {**attrs.asdict(decided[task]), **tables[task]} for task in study.tasks},
+        "missing": [attrs.asdict(each) for each in study.missing],
+    }
+
+
+def _scores(study: cells.Study, task: str) -> dict[str, Any]:
+    """The score of every seed and side, each side's statistics read once more: the runs without a partner too."""
+    sides: dict[str, Mapping[int, cells.Run]] = {cells.MULTI: study.multi} | {
+        side: {seed: run for (c, t, seed), run in study.controls.items() if (c, t) == (control, task)}
+        for control, side in cells.CONTROLS.items()
+    }
+    scores: dict[str, dict[str, float]] = {}
+    for side, runs in sides.items():
+        scores[side] = {}
+        for seed, run in sorted(runs.items()):
+            kind, found = cells.statistics(run, task)
+            scores[side][str(seed)] = float(units.value(kind, found.values.sum(0)))
+    return {"metric": kind.metric, "units": len(found.units), "scores": scores}
+
+
+def _difference(found: bootstrap.Difference, seeds: Sequence[int], margin: float) -> dict[str, Any]:
+    return {
+        "estimate": found.estimate,
+        "per_seed": dict(zip(map(str, seeds), found.per_seed, strict=True)),
+        "interval_95": list(bootstrap.interval(found, 0.95)),
+        "interval_90": list(bootstrap.interval(found, 0.90)),
+        "units_only": found.seeds == 1,
+        "unit_variance": found.unit_variance,
+        "seed_variance": found.seed_variance,
+        "p": {
+            "below": p_below(found.replicates, -margin),
+            "above": p_above(found.replicates, margin),
+            "within": p_within(found.replicates, margin),
+        },
+    }
+
+
+def _run(run: cells.Run) -> dict[str, Any]:
+    return {
+        "path": str(run.path),
+        "experiment": run.experiment,
+        "seed": run.seed,
+        "digest": run.digest,
+        "tasks": list(run.tasks),
+        "tokens": dict(run.tokens),
+        "match": None if run.match is None else attrs.asdict(run.match),
+    }
+
+
+def write(document: Mapping[str, Any], folder: Path) -> None:
+    """``verdict.json`` and ``verdict.csv`` in the folder, each there in full or not at all."""
+    try:
+        make_folder(folder)
+        write_file(folder / "verdict.json", (json.dumps(document, indent=1) + "\n").encode())
+        write_file(folder / "verdict.csv", as_csv(document).encode())
+    except OSError as error:
+        raise UsageError(f"--output {folder}: cannot be written ({error.strerror}); name another folder") from None
+
+
+def as_csv(document: Mapping[str, Any]) -> str:
+    """A line a study and task; what is missing is an empty field."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    ends = [
+        f"{name}_{part}" for name in SIDES for part in ("estimate", "low_95", "high_95", "low_90", "high_90", "seeds")
+    ]
+    claims = [f"{kind}:{claim}" for kind in ("p", "holm") for claim in verdict.CLAIMS]
+    means = [f"mean:{side}" for side in (cells.MULTI, *cells.CONTROLS.values())]
+    lines.writerow(["study", "task", "metric", "units", *means, *ends, *claims, "verdict", "seeds_needed", "why"])
+    for study in document["studies"]:
+        for task, row in study["tasks"].items():
+            differences = [row[name] for name in SIDES]
+            lines.writerow(
+                [study["name"], task, row["metric"], row["units"]]
+                + [_mean(scores) for scores in row["scores"].values()]
+                + [value for each in differences for value in _ends(each)]
+                + [row[kind][claim] for kind in ("p", "holm") for claim in verdict.CLAIMS]
+                + [row["verdict"], row["seeds_needed"], row["why"]]
+            )
+    return text.getvalue()
+
+
+def _ends(difference: Mapping[str, Any] | None) -> list[Any]:
+    if difference is None:
+        return [None] * 6
+    ends = (*difference["interval_95"], *difference["interval_90"])
+    return [difference["estimate"], *ends, len(difference["per_seed"])]
+
+
+def _mean(scores: Mapping[str, float]) -> float | None:
+    return sum(scores.values()) / len(scores) if scores else None
+
+
+def show(document: Mapping[str, Any]) -> None:
+    """Prints a table a study, what is missing and what takes no part."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    settings = document["settings"]
+    for study in document["studies"]:
+        table = Table(title=f"{study['name']}: {len(study['seeds'])} seeds, margin {settings['margin']:g}, "
+                            f"level {settings['alpha']:g} over {len(study['tasks'])} tasks")  # fmt: skip
+        for column in ("task", "metric", cells.MULTI, "− token-controlled S1", "− plain S1", "verdict"):
+            table.add_column(column, overflow="fold")
+        for task, row in study["tasks"].items():
+            mean = _mean(row["scores"][cells.MULTI])
+            said = row["verdict"] + (f" ({row['advice']})" if row["advice"] else "")
+            differences = [_cell(row[name]) for name in SIDES]
+            table.add_row(task, row["metric"], "" if mean is None else f"{mean:.3f}", *differences, said)
+        console.print(table)
+        for each in study["missing"]:
+            console.print(
+                f"missing: {each['task']}, {each['side']}, seed {each['seed']}: {each['why']}", soft_wrap=True
+            )
+    for path in document["unfinished"]:
+        console.print(f"not finished: {path}", soft_wrap=True)
+    for each in document["unused"]:
+        console.print(f"takes no part: {each['path']}: {each['why']}", soft_wrap=True)
+
+
+def _cell(difference: Mapping[str, Any] | None) -> str:
+    if difference is None:
+        return "missing"
+    low, high = difference["interval_95"]
+    only = " units only" if difference["units_only"] else ""
+    return f"{difference['estimate']:+.3f} ({low:+.3f} to {high:+.3f}{only})"

@@ -1,0 +1,349 @@
+"""The metric of the summed statistics is the score of the predictions, for every kind and official task."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mtlfn.data import metrics, official, sources, units
+from mtlfn.data.formats import semeval2014_t7, semeval2015_t14, semeval2016_t12, semeval2017_t3, semeval2021_t6
+from mtlfn.data.formats.document import Candidate, Document, Link, Mention, Query
+from mtlfn.data.task import METRICS, DataError, Dataset, Example, Task
+from tests.data.test_metrics import repaired
+from tests.data.test_official import TEXT, slotted
+
+Rng = np.random.Generator
+WORDS = [(0, 5), (6, 10), (12, 14), (15, 20), (22, 25), (26, 30), (31, 37)]
+KINDS = {
+    "tagging": Task(name="t", kind="tagging", level=1, labels=("X", "Y")),
+    "spans": Task(name="t", kind="spans", level=1, labels=("X", "Y")),
+    "relation": Task(name="t", kind="relation", level=2, labels=("none", "a", "b"), negative="none"),
+    "ranking": Task(name="t", kind="ranking", level=2),
+    "classification": Task(name="t", kind="classification", level=2, labels=("a", "b", "c", "d")),
+    "multilabel": Task(name="t", kind="multilabel", level=2, labels=("a", "b", "c")),
+    "regression": Task(name="t", kind="regression", level=2),
+}
+
+
+def drawn(rng: Rng, low: int, high: int) -> int:
+    return int(rng.integers(low, high))
+
+
+def pieces(rng: Rng) -> tuple[tuple[int, int], ...]:
+    return tuple(WORDS[i] for i in sorted(rng.choice(len(WORDS), size=drawn(rng, 1, 3), replace=False)))
+
+
+def example(task: Task, rng: Rng, number: int, unit: str) -> Example:
+    made = Example(id=str(number), unit=unit, texts=((TEXT, None),))
+    if task.kind == "tagging":
+        tags = repaired([task.classes[drawn(rng, 0, 5)] for _ in WORDS])
+        return evolve(made, words=tuple(WORDS), tags=tuple(tags))
+    if task.kind == "spans":
+        held = tuple((task.labels[drawn(rng, 0, 2)], pieces(rng)) for _ in range(drawn(rng, 0, 4)))
+        return evolve(made, words=tuple(WORDS), mentions=held)
+    if task.kind == "ranking":
+        labels = tuple("relevant" if rng.random() < 0.3 else "irrelevant" for _ in range(drawn(rng, 1, 15)))
+        return evolve(made, texts=tuple(("q", str(i)) for i in range(len(labels))), labels=labels)
+    if task.kind == "regression":
+        return evolve(made, value=float(rng.integers(0, 6)))
+    count = drawn(rng, 0, 3) if task.kind == "multilabel" else 1
+    return evolve(made, labels=tuple(sorted(rng.choice(task.labels, size=count, replace=False).tolist())))
+
+
+def prediction(task: Task, rng: Rng, e: Example) -> Any:
+    right = rng.random() < 0.4
+    if task.kind == "tagging":
+        return list(e.tags) if right else [task.classes[drawn(rng, 0, 5)] for _ in e.words]
+    if task.kind == "spans":
+        made = [[label, [list(p) for p in at]] for label, at in e.mentions]
+        shift = e.offset if task.official else 0
+        for _ in range(drawn(rng, 0, 3)):
+            at = [[min(a + shift, len(TEXT) - 1), min(b + shift, len(TEXT))] for a, b in pieces(rng)]
+            made.append(
+                [task.labels[drawn(rng, 0, len(task.labels))], at if task.official != "semeval2021_t6" else at[:1]]
+            )
+        return [m for m in made if right or rng.random() < 0.6]
+    if task.kind == "ranking":
+        return [(math.nan, 0.0, 1.0, float(rng.normal()))[drawn(rng, 0, 4)] for _ in e.texts]
+    if task.kind == "regression":
+        return float(rng.normal()) + (e.value or 0.0)
+    if task.kind == "multilabel":
+        return list(e.labels) if right else rng.choice(task.labels, size=drawn(rng, 0, 4)).tolist()
+    return e.labels[0] if right else task.labels[drawn(rng, 0, len(task.labels))]
+
+
+def ordinary(task: Task, rng: Rng) -> Dataset:
+    names = [f"u{drawn(rng, 0, 5)}" for _ in range(drawn(rng, 1, 12))]
+    return Dataset(task=task, train=(), test=tuple(example(task, rng, i, unit) for i, unit in enumerate(names)))
+
+
+def score(dataset: Dataset, predictions: Sequence[Any]) -> float:
+    task = dataset.task
+    found = (
+        official.score(dataset, "test", dataset.test, predictions, whole=True)
+        if task.official
+        else metrics.score(task, dataset.test, predictions)
+    )
+    return found[task.metric]
+
+
+def renamed(gold: Any, name: str) -> Any:
+    if isinstance(gold, tuple):
+        return (name, *gold[1:])
+    return evolve(gold, id=name)
+
+
+def weighted(dataset: Dataset, predictions: Sequence[Any], weights: dict[str, int]) -> tuple[Dataset, list[Any]]:
+    """Every unit as often as its weight says, each time under a name of its own."""
+    copies = [(unit, f"{unit}_clinic_copy{i}") for unit, n in weights.items() for i in range(n)]
+    test, kept, gold = [], [], []
+    for unit, name in copies:
+        gold += [renamed(g, name) for g in dataset.gold.get("test", ()) if official.unit(g) == unit]
+        for e, p in zip(dataset.test, predictions, strict=True):
+            if e.unit == unit:
+                test.append(evolve(e, unit=name, id=f"{name}{e.id[len(unit) :] if dataset.task.official else e.id}"))
+                kept.append(p)
+    return evolve(dataset, test=tuple(test), gold={"test": tuple(gold)} if dataset.gold else {}), kept
+
+
+def agrees(dataset: Dataset, rng: Rng) -> None:
+    task = dataset.task
+    predictions = [prediction(task, rng, e) for e in dataset.test]
+    found = units.statistics(dataset, "test", predictions)
+    assert len(found.units) == len(found.values) == len(found.gold)
+    assert units.value(task, found.values.sum(0)) == pytest.approx(score(dataset, predictions), abs=1e-12)
+    weights = rng.integers(0, 3, size=len(found.units))
+    repeated, kept = weighted(dataset, predictions, dict(zip(found.units, weights.tolist(), strict=True)))
+    if repeated.test:
+        assert units.value(task, weights @ found.values) == pytest.approx(score(repeated, kept), abs=1e-12)
+        again = units.statistics(repeated, "test", kept)
+        assert units.value(task, again.values.sum(0)) == pytest.approx(score(repeated, kept), abs=1e-12)
+
+
+def test_every_kind_is_here() -> None:
+    assert KINDS.keys() == METRICS.keys()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_the_metric_of_the_sums_is_the_score(kind: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    agrees(ordinary(KINDS[kind], rng), rng)
+
+
+def marks(rng: Rng, labels: Sequence[str], most: int, **attributes: str) -> tuple[Mention, ...]:
+    held = {}
+    for _ in range(drawn(rng, 0, most)):
+        held[pieces(rng) if labels[0] == official.DISORDER else pieces(rng)[:1]] = labels[drawn(rng, 0, len(labels))]
+    attrs = tuple(attributes.items())
+    return tuple(Mention(id=str(i), label=v, pieces=k, attributes=attrs) for i, (k, v) in enumerate(held.items()))
+
+
+def timeline(rng: Rng, name: str) -> Document:
+    event = {"DocTimeRel": "BEFORE", "Type": "N/A", "Degree": "N/A", "Polarity": "POS", "Class": "DATE"}
+    held = marks(rng, ("EVENT", "TIMEX3"), 6, **event)
+    links = [
+        Link(id=f"l{i}{j}", label="TLINK:CONTAINS", source=a.id, target=b.id)
+        for i, a in enumerate(held)
+        for j, b in enumerate(held)
+        if i != j and "clinic" in name and rng.random() < 0.3
+    ]
+    return Document(id=name, text=TEXT, mentions=held, links=tuple(links), linked="clinic" in name)
+
+
+def thread(rng: Rng, name: str) -> Query:
+    good = rng.random(size=12) < 0.3
+    made = [
+        Candidate(id=f"{name}_C{i + 1}", text="a", label="Good" if g else "Bad", rank=i + 1) for i, g in enumerate(good)
+    ]
+    return Query(id=name, text="A question\n\nbody", candidates=tuple(made))
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("official")
+    rng = np.random.default_rng(7)
+    for split, numbers in (("train", range(2)), ("dev", range(2, 4)), ("test", range(4, 11))):
+        notes = [f"9000{n}-00010{n}" if n < 10 else f"900{n}-0001{n}" for n in numbers]
+        clinic = [f"ID{n:03}_clinic_{n}" for n in numbers] + [f"ID{n:03}_path_{n}" for n in numbers]
+
+        def marked(name: str) -> Document:
+            return Document(id=name, text=TEXT, mentions=marks(rng, (official.DISORDER,), 4, cui="C0000001"))
+
+        semeval2014_t7.write(folder / "semeval2014_t7", split, [marked(f"{n}-ECHO_REPORT") for n in notes])
+        semeval2015_t14.write(folder / "semeval2015_t14", split, [slotted(marked(n)) for n in notes])
+        semeval2016_t12.write(folder / "semeval2016_t12", split, [timeline(rng, n) for n in clinic])
+        semeval2017_t3.write(folder / "semeval2017_t3", split, "A", [thread(rng, f"Q{n}_R1") for n in numbers])
+        memes = [Document(id=str(n), text=TEXT, mentions=marks(rng, ("Doubt", "Smears"), 5)) for n in numbers]
+        semeval2021_t6.write(folder / "semeval2021_t6", split, memes)
+        labels = [(str(n), TEXT, tuple(sorted({"Doubt", "Smears"} if n % 2 else set()))) for n in numbers]
+        semeval2021_t6.write_labels(folder / "semeval2021_t6", split, labels)
+    return folder
+
+
+def loaded(name: str, corpora: Path) -> Dataset:
+    (found,) = sources.resolve([name.removesuffix("_b").removesuffix("_c")], corpora, {})
+    return evolve(found, task=evolve(found.task, official=name))  # the scorer of subtasks B and C is that of A
+
+
+@pytest.mark.parametrize("name", official.OFFICIAL)
+def test_the_metric_of_the_sums_is_the_official_score(name: str, corpora: Path) -> None:
+    whole = loaded(name, corpora)
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        kept = [g for g in whole.gold["test"] if rng.random() < 0.6] or [whole.gold["test"][0]]
+        chosen = {official.unit(g) for g in kept}
+        test = tuple(e for e in whole.test if e.unit in chosen)
+        agrees(evolve(whole, gold={"test": tuple(kept)}, test=test), rng)
+
+
+@pytest.mark.parametrize("name", official.OFFICIAL)
+def test_every_gold_document_is_a_unit(name: str, corpora: Path) -> None:
+    whole = loaded(name, corpora)
+    bare = evolve(whole, test=())
+    found = units.statistics(bare, "test", []) if name != "semeval2021_t6_labels" else None
+    if found is not None:
+        assert found.units == tuple(official.unit(g) for g in whole.gold["test"])
+        assert len(found.units) >= 7
+        assert found.gold == units.statistics(whole, "test", [_nothing(e, whole.task) for e in whole.test]).gold
+
+
+def _nothing(e: Example, task: Task) -> Any:
+    return {"spans": [], "relation": "none", "ranking": [0.0] * len(e.texts)}[task.kind]
+
+
+def test_a_prediction_that_is_no_number_makes_all_of_them_nothing() -> None:
+    made = tuple(Example(id=str(i), unit=str(i), texts=(("a", "b"),), value=float(i)) for i in range(4))
+    dataset = Dataset(task=KINDS["regression"], train=(), test=made)
+    for bad in (math.nan, math.inf):
+        found = units.statistics(dataset, "test", [0.0, 1.0, bad, 3.0])
+        assert units.value(dataset.task, found.values.sum(0)) == score(dataset, [0.0, 1.0, bad, 3.0]) == 0.0
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(0.0, 1e-200), (1e9, 1.0), (0.0, 1e200), (-5.0, 0.1)])
+def test_moments_of_large_and_of_close_values(shift: float, scale: float) -> None:
+    rng = np.random.default_rng(1)
+    gold = rng.normal(size=50)
+    made = tuple(Example(id=str(i), unit=str(i), texts=(("a", "b"),), value=float(v)) for i, v in enumerate(gold))
+    dataset = Dataset(task=KINDS["regression"], train=(), test=made)
+    predictions = ((gold + rng.normal(size=50)) * scale + shift).tolist()
+    found = units.statistics(dataset, "test", predictions)
+    assert units.value(dataset.task, found.values.sum(0)) == pytest.approx(score(dataset, predictions), abs=1e-9)
+    constant = units.statistics(dataset, "test", [scale] * 50)
+    assert units.value(dataset.task, constant.values.sum(0)) == 0.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_of_many_sums_at_once(kind: str) -> None:
+    rng = np.random.default_rng(3)
+    dataset = ordinary(KINDS[kind], rng)
+    found = units.statistics(dataset, "test", [prediction(dataset.task, rng, e) for e in dataset.test])
+    sums = rng.integers(0, 3, size=(4, 5, len(found.units))) @ found.values
+    together = units.value(dataset.task, sums)
+    assert together.shape == (4, 5)
+    for at in np.ndindex(4, 5):
+        assert together[at] == units.value(dataset.task, sums[at])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_file_gives_back_what_was_written(kind: str) -> None:
+    rng = np.random.default_rng(5)
+    dataset = ordinary(KINDS[kind], rng)
+    found = units.statistics(dataset, "test", [prediction(dataset.task, rng, e) for e in dataset.test])
+    task, again = units.from_json(units.to_json(dataset.task, found), "x.json")
+    assert (again.units, again.gold) == (found.units, found.gold)
+    assert again.values.dtype == np.float64
+    assert again.values.tobytes() == found.values.tobytes()
+    assert units.value(task, again.values.sum(0)) == units.value(dataset.task, found.values.sum(0))
+
+
+def _without(key: str) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document.pop(key)
+
+
+def _with(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document.update(changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_without("schema"), "not a file of unit statistics"),
+        (_with(schema=9), "has schema 9, expected 1"),
+        (_without("values"), "is damaged"),
+        (_with(values=[[1.0, "x"]]), "is damaged"),
+        (_with(values=[[1.0, 1.0, 1.0, 1.0]]), "has values of shape"),
+        (_with(values=[[math.nan, 1.0], [1.0, 1.0]]), r"has values of shape \(2, 2\), expected \(2, 2\), finite"),
+        (_with(metric="accuracy"), "was made for the metric 'accuracy', expected 'map'"),
+        (_with(kind="sorting"), "has a task of kind 'sorting'"),
+        (_with(official="semeval1999"), "scorer 'semeval1999'"),
+        (_with(units=["a", "a"]), "has 1 different units of 2"),
+        (_with(gold=["a"]), "1 gold hashes"),
+    ],
+)
+def test_files_that_cannot_be_used(change: Callable[[dict[str, Any]], None], said: str) -> None:
+    found = units.UnitStatistics(("a", "b"), np.ones((2, 2)), gold=("1", "2"))
+    document = json.loads(units.to_json(KINDS["ranking"], found))
+    units.from_json(json.dumps(document), "x.json")
+    change(document)
+    with pytest.raises(DataError, match=rf"^x\.json: .*{said}"):
+        units.from_json(json.dumps(document), "x.json")
+    with pytest.raises(DataError, match=r"^x\.json: not a file"):
+        units.from_json("[", "x.json")
+
+
+def test_gold_hashes_tell_what_differs() -> None:
+    dataset = ordinary(KINDS["classification"], np.random.default_rng(0))
+    guess = ["a"] * len(dataset.test)
+    found = units.statistics(dataset, "test", guess)
+    first, *rest = dataset.test
+    other = evolve(dataset, test=(evolve(first, labels=("d" if first.labels != ("d",) else "a",)), *rest))
+    changed = units.statistics(other, "test", guess)
+    at = found.units.index(first.unit)
+    assert [i for i, (a, b) in enumerate(zip(found.gold, changed.gold, strict=True)) if a != b] == [at]
+    assert units.statistics(dataset, "test", ["b"] * len(guess)).gold == found.gold
+
+
+def test_predictions_that_do_not_fit(corpora: Path) -> None:
+    dataset = ordinary(KINDS["classification"], np.random.default_rng(0))
+    with pytest.raises(DataError, match="0 predictions for"):
+        units.statistics(dataset, "test", [])
+    with pytest.raises(DataError, match="the prediction holds 'z'"):
+        units.statistics(dataset, "test", ["z"] * len(dataset.test))
+    with pytest.raises(DataError, match="0 predictions for 7 examples of test"):
+        units.statistics(loaded("semeval2017_t3", corpora), "test", [])
+    with pytest.raises(DataError, match="the test split is empty"):
+        units.statistics(evolve(loaded("semeval2017_t3", corpora), test=(), gold={"test": ()}), "test", [])
+
+
+def test_one_unit_many_times_has_no_correlation() -> None:
+    rng = np.random.default_rng(2)
+    made = tuple(Example(id=str(i), unit=str(i), texts=(("a", "b"),), value=float(rng.normal())) for i in range(20))
+    dataset = Dataset(task=KINDS["regression"], train=(), test=made)
+    found = units.statistics(dataset, "test", rng.normal(size=20).tolist())
+    for count in range(1, 8):
+        assert not units.value(dataset.task, count * found.values).any()
+
+
+@pytest.mark.parametrize("name", official.OFFICIAL)
+def test_nothing_to_find_and_nothing_found(name: str, corpora: Path) -> None:
+    whole = loaded(name, corpora)
+    first = whole.gold["test"][0]
+    if isinstance(first, Query):
+        return
+    empty = (first[0], first[1], ()) if isinstance(first, tuple) else evolve(first, mentions=(), links=())
+    test = tuple(evolve(e, labels=(), mentions=()) for e in whole.test if e.unit == official.unit(first))
+    bare = evolve(whole, gold={"test": (empty,)}, test=() if whole.task.kind == "relation" else test)
+    predictions: list[Any] = [[] for _ in bare.test]
+    found = units.statistics(bare, "test", predictions)
+    assert units.value(bare.task, found.values.sum(0)) == score(bare, predictions)
