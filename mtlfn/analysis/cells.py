@@ -22,13 +22,14 @@ from mtlfn.data.task import DataError, Task
 from mtlfn.run.config import UsageError
 
 CONTROLS = {"total": "token-controlled S1", "per-task": "plain S1"}
+PAIR = "pair"
 KEPT, EXCLUSION = "kept", "exclusion"  # the halves of the exclusion control: the second goes on from the first
 MULTI = "multi-task"
 
 
 @frozen(kw_only=True)
 class Match:
-    """What a run was matched with: the digest and seed of that run, the kind of control, the task ("": several), tokens."""
+    """What a run was matched with: digest, seed and place of that run; the control, its task ("": several), tokens."""
 
     parent: str
     parent_seed: int
@@ -163,7 +164,7 @@ def read_run(folder: Path) -> Run:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"RUN {folder}: result.json cannot be read ({type(error).__name__}: {error})") from None
-    if match and match.control not in (KEPT, EXCLUSION):
+    if match and match.control not in (KEPT, EXCLUSION, PAIR):
         if match.control not in CONTROLS or run.tasks != (match.task,):
             raise UsageError(
                 f"RUN {folder}: its match says control {match.control!r} of task {match.task!r}, and it trained "
@@ -259,26 +260,29 @@ def _studies(runs: Sequence[Run]) -> tuple[tuple[Study, ...], tuple[tuple[Run, s
             _add(group, run.seed, run)
         elif run.match is None:
             unused.append((run, "one task, and matched with no multi-task run"))
-    matched = [run for run in runs if run.match is not None]
+    matched = [(run, run.match) for run in runs if run.match is not None]
     names = [key[0] for key in groups]
     studies = []
     for (name, *_), multi in groups.items():
         shown = name if names.count(name) == 1 else f"{name} ({next(iter(multi.values())).path.name})"
         studies.append(_study(shown, dict(sorted(multi.items())), matched))
     known = {run.digest for study in studies for run in study.multi.values()}
-    known |= {run.digest for run in matched if run.match is not None and run.match.control == KEPT}
-    for run in matched:
-        if run.match is not None and run.match.parent not in known:
-            unused.append((run, f"its multi-task run is not among the runs: {run.match.parent_path}"))
+    known |= {run.digest for run, match in matched if match.control == KEPT}
+    for run, match in matched:
+        if match.parent not in known:
+            unused.append((run, f"its multi-task run is not among the runs: {match.parent_path}"))
     return tuple(studies), tuple(unused)
 
 
-def _study(name: str, multi: Mapping[int, Run], matched: Sequence[Run]) -> Study:
+def _study(name: str, multi: Mapping[int, Run], matched: Sequence[tuple[Run, Match]]) -> Study:
     parents = {run.digest: seed for seed, run in multi.items()}
     controls: dict[tuple[str, str, int], Run] = {}
-    halves = {r.digest: parents[r.match.parent] for r in matched if r.match.control == KEPT and r.match.parent in parents}
-    for run in matched:
-        match = run.match
+    halves = {
+        run.digest: parents[match.parent]
+        for run, match in matched
+        if match.control == KEPT and match.parent in parents
+    }
+    for run, match in matched:
         if match.control == EXCLUSION and match.parent in halves:
             for task in run.tasks:
                 _add(controls, (EXCLUSION, task, halves[match.parent]), run)

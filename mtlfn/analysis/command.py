@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+import attrs
 import tyro
 from attrs import frozen
 
-from mtlfn.run.command import OK, cli, guarded
+from mtlfn.run.command import OK, again, cli, guarded
 
 
 @frozen
@@ -30,6 +32,58 @@ class Verdict:
 
     output: Path = Path(".")
     """Folder for verdict.json and verdict.csv."""
+
+
+@frozen
+class Study:
+    """What to run."""
+
+    study: tyro.conf.Positional[Path]
+    """A TOML file; see experiments/study-cpu.toml."""
+
+    output_dir: Path | None = None
+    """Folder of the study. Default: that of the file, else results/study-<hash of the settings>."""
+
+    plan: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only print what there is to run, how long it should take and how far it is."""
+
+    seeds: int | None = None
+    """Another number of seeds than the file's. A larger one adds to what is there."""
+
+    threads: int | None = None
+    """CPU threads of the runs. Another number gives other bits."""
+
+    max_hours: float | None = None
+    """Stop, resumable, before so many hours have passed since the process began."""
+
+
+def study(description: str, argv: Sequence[str] | None = None) -> int:
+    """Runs what a study needs and is not finished, then gives the verdict; returns the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+
+    def work() -> int:
+        asked = cli(Study, argv, None, "mtlfn.experiments.study", description)
+        if isinstance(asked, int):
+            return asked
+        from mtlfn.analysis import study as studies
+
+        made = studies.read(asked.study)
+        changes = {"output_dir": asked.output_dir, "threads": asked.threads, "max_hours": asked.max_hours}
+        run = attrs.evolve(made.run, **{name: value for name, value in changes.items() if value is not None})
+        made = attrs.evolve(made, run=run, seeds=made.seeds if asked.seeds is None else asked.seeds)
+        nodes, root = studies.nodes(made), studies.folder(made)
+        print("\n".join(studies.lines(made, root, nodes)))
+        if asked.plan:
+            return OK
+        from mtlfn.run import plan
+
+        code = plan.execute(root, nodes, again("study", argv))
+        if code == OK:
+            studies.conclude(made, root)
+            print(f"everything is in {root / studies.REPORT}")
+        return code
+
+    return guarded(work)
 
 
 def verdict(argv: Sequence[str] | None = None) -> int:

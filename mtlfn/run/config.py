@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import attrs
 import tyro
@@ -14,6 +14,8 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, instance_of, le, lt, optional
 
 from mtlfn.data.hub import Mapping
+
+T = TypeVar("T")
 
 
 class UsageError(ValueError):
@@ -25,7 +27,7 @@ def default_cache() -> Path:
     return Path(os.environ.get("MTLFN_CACHE") or Path.home() / ".cache" / "mtlfn")
 
 
-Role = Literal["total", "per-task", "kept", "exclusion"]
+Role = Literal["total", "per-task", "kept", "exclusion", "pair"]
 
 
 @frozen(kw_only=True)
@@ -35,7 +37,7 @@ class Parent:
     Attributes:
         role: "total": trains on as many tokens as all of the parent; "per-task": on as many as the parent gave this
             task; "kept": the first half of the exclusion control; "exclusion": the second, whose frozen slots are those
-            of the first.
+            of the first; "pair": two of the tasks, with the tokens that these had.
         path: where it lies. experiment, seed, identity, digest: what it is, and the digest of its last state.
     """
 
@@ -192,23 +194,31 @@ NOT_IDENTITY = frozenset(
 
 def from_toml(path: Path) -> Config:
     """The configuration in a TOML file; UsageError names a wrong key or value."""
+    return from_table(read_toml(path, "--config"), path, f"--config {path}")
+
+
+def read_toml(path: Path, flag: str) -> dict[str, Any]:
+    """The table in a TOML file; UsageError names the flag and what is wrong."""
     import tomllib
 
-    import cattrs
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{flag} {path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{flag} {path}: not valid TOML ({error})") from None
 
+
+def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
+    """The configuration in a table of the file ``path``; UsageError names ``place`` and a wrong key or value."""
     from mtlfn.data import hub
 
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"--config {path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path}: not valid TOML ({error})") from None
+    table = dict(table)
     if given := {"parent", "frozen_slots"} & table.keys():
-        raise UsageError(f"--config {path}: {', '.join(sorted(given))} cannot be set; mtlfn's experiments do")
+        raise UsageError(f"{place}: {', '.join(sorted(given))} cannot be set; mtlfn's experiments do")
     tasks = table.pop("task", {})
     if not isinstance(tasks, dict):
-        raise UsageError(f"--config {path}: task is {tasks!r}, expected tables [task.<name>]")
+        raise UsageError(f"{place}: task is {tasks!r}, expected tables [task.<name>]")
     mappings = {name: hub.structure(value, name) for name, value in tasks.items()}
     # A folder is looked for beside the file that names it; what is not there is a Hub id, or an error later on.
     mappings = {
@@ -217,15 +227,22 @@ def from_toml(path: Path) -> Config:
     }
     if isinstance(table.get("tasks"), list):
         table["tasks"] = ",".join(map(str, table["tasks"]))
+    return attrs.evolve(typed(table, Config, path, place), task=mappings)
+
+
+def typed(table: dict[str, Any], kind: type[T], path: Path, place: str) -> T:
+    """A table as a value of a class; paths start from the folder of the file; UsageError as in ``from_table``."""
+    import cattrs
+
     converter = cattrs.Converter(forbid_extra_keys=True)
     converter.register_structure_hook(Path, lambda value, _: path.parent / str(value))
-    for kind in (int, float, str, bool):
-        converter.register_structure_hook(kind, _strict)
+    for simple in (int, float, str, bool):
+        converter.register_structure_hook(simple, _strict)
     try:
-        return attrs.evolve(converter.structure(table, Config), task=mappings)
+        return converter.structure(table, kind)
     except cattrs.errors.ClassValidationError as error:
         problems = cattrs.transform_error(error, format_exception=_explain)
-        raise UsageError(f"--config {path}: {'; '.join(problems)}") from None
+        raise UsageError(f"{place}: {'; '.join(problems)}") from None
 
 
 def settings(config: Config) -> dict[str, Any]:

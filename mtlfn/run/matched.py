@@ -109,6 +109,11 @@ def excluded(run: Finished, half: Finished, keep: Collection[str], slots: Sequen
     return attrs.evolve(group, parent=half.parent("exclusion"), frozen_slots=tuple(slots))
 
 
+def pair(run: Finished, tasks: Sequence[str], **changes: Any) -> Config:
+    """The strategy on two of the tasks, with the tokens that they had."""
+    return attrs.evolve(_group(run, tasks, **changes), parent=run.parent("pair"))
+
+
 def _group(run: Finished, tasks: Sequence[str], **changes: Any) -> Config:
     tokens, total = sum(run.tokens[t] for t in tasks), sum(run.tokens.values())
     return attrs.evolve(

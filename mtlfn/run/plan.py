@@ -6,6 +6,7 @@ a plan that was killed goes on with the same command.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
@@ -101,6 +102,25 @@ def exclusion(
             config=half,
             needs=(full.name, first),
         ),
+    )
+
+
+def pairs(strategy: str, full: Node, tasks: Sequence[str], name: str, **changes: object) -> tuple[Node, ...]:
+    """The strategy on every two of the tasks, with the tokens that the full run gave them."""
+
+    def config(two: tuple[str, str]) -> Callable[[Path], Config]:
+        return lambda root: matched.pair(matched.finished(root / full.name), two, **changes)
+
+    share = -(-full.tokens // len(tasks))
+    return tuple(
+        Node(
+            name=f"{name}/{'+'.join(two)}",
+            experiment=strategy,
+            tokens=2 * share,
+            config=config(two),
+            needs=(full.name,),
+        )
+        for two in itertools.combinations(tasks, 2)
     )
 
 
