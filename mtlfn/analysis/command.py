@@ -57,6 +57,27 @@ class Study:
     """Stop, resumable, before so many hours have passed since the process began."""
 
 
+@frozen
+class Report:
+    """What to report on."""
+
+    study: tyro.conf.Positional[Path]
+    """Folder of a study: finished multi-task runs and their controls lie in it."""
+
+    output: Path | None = None
+    """Folder for the report. Default: report/ in the study."""
+
+    margin: float | None = None
+    """Margin of the verdict. Default, as for alpha and draws: that of the study's verdict.json, else that of
+    python -m mtlfn.verdict."""
+
+    alpha: float | None = None
+    """Level of the tests."""
+
+    draws: int | None = None
+    """Replicates of the bootstrap."""
+
+
 def study(description: str, argv: Sequence[str] | None = None) -> int:
     """Runs what a study needs and is not finished, then gives the verdict; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -109,3 +130,32 @@ def verdict(argv: Sequence[str] | None = None) -> int:
         return OK
 
     return guarded(say)
+
+
+def report(argv: Sequence[str] | None = None) -> int:
+    """Writes the report on a study; returns the exit code."""
+
+    def tell() -> int:
+        asked = cli(
+            Report,
+            list(sys.argv[1:] if argv is None else argv),
+            None,
+            "mtlfn.report",
+            "The report on a study: verdict, differences, learning curves, token counts, conflicts, transfer, hashes "
+            "and cost, as a page (report.html), Markdown, pictures, and the verdict as JSON, CSV and LaTeX.",
+        )
+        if isinstance(asked, int):
+            return asked
+        from mtlfn.analysis import outcome, report, study
+
+        given = {name: getattr(asked, name) for name in ("margin", "alpha", "draws")}
+        defaults = {name: getattr(Verdict((asked.study,)), name) for name in given}
+        settings = defaults | report.recorded(asked.study / study.REPORT)
+        settings |= {name: value for name, value in given.items() if value is not None}
+        folder = asked.output or asked.study / study.REPORT
+        document = outcome.judge([asked.study], **settings)
+        report.write(asked.study, document, folder)
+        print(f"the report is {folder / 'report.html'}")
+        return OK
+
+    return guarded(tell)

@@ -95,10 +95,10 @@ def folder(study: Study) -> Path:
 
 def conclude(study: Study, root: Path) -> None:
     """Verdict and report of what is finished."""
-    from mtlfn.analysis import outcome
+    from mtlfn.analysis import outcome, report
 
     document = outcome.judge([root], study.margin, study.alpha, study.draws)
-    outcome.write(document, root / REPORT)
+    report.write(root, document, root / REPORT)
     outcome.show(document)
 
 

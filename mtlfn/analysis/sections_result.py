@@ -1,0 +1,268 @@
+"""The report's answers: the verdict in plain words, the differences, learning curves, the exclusion control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mtlfn.analysis import cells, figures, verdict
+from mtlfn.analysis.blocks import Block, Cell, Figures, Items, Missing, Section, Table, Text
+from mtlfn.analysis.records import Record, Runs, get
+
+SIGNS = {
+    verdict.GENUINE: "▲",
+    verdict.EXPOSURE: "◆",
+    verdict.NO_EFFECT: "=",
+    verdict.NEGATIVE: "▼",
+    verdict.INCONCLUSIVE: "?",
+}
+MISSING = Cell("missing", "missing")
+
+
+def legend(margin: float) -> tuple[tuple[str, str], ...]:
+    """What each verdict means."""
+    m = f"{margin:g}"
+    return (
+        (
+            f"{SIGNS[verdict.GENUINE]} {verdict.GENUINE}",
+            f"The multi-task model is better, by more than {m}, than a single-task model that read exactly as many "
+            "tokens, all of them from this task. It learnt something from the other tasks that more of the task's own "
+            "text did not give.",
+        ),
+        (
+            f"{SIGNS[verdict.EXPOSURE]} {verdict.EXPOSURE}",
+            "The multi-task model is better than a single-task model that read only this task's share of the tokens, "
+            "but not better than one that read as many tokens in all. The gain came from training on more text.",
+        ),
+        (
+            f"{SIGNS[verdict.NO_EFFECT]} {verdict.NO_EFFECT}",
+            f"The multi-task model is within {m} of both single-task models.",
+        ),
+        (
+            f"{SIGNS[verdict.NEGATIVE]} {verdict.NEGATIVE}",
+            f"The multi-task model is worse, by more than {m}, than a single-task model that read exactly as many "
+            "tokens. The other tasks cost more than they gave.",
+        ),
+        (
+            f"{SIGNS[verdict.INCONCLUSIVE]} {verdict.INCONCLUSIVE}",
+            "These runs do not decide between the above; the table says what it would take.",
+        ),
+    )
+
+
+def summary(study: Mapping[str, Any]) -> str:
+    """How many tasks have which verdict, as a sentence."""
+    found = [row["verdict"] for row in study["tasks"].values()]
+    said = ", ".join(f"{found.count(kind)} {kind}" for kind in SIGNS if kind in found)
+    seeds = study["seeds"]
+    return (
+        f"{study['name']} on {count(len(found), 'task')}, {count(len(seeds), 'seed')}: {said}. "
+        + ("" if len(seeds) > 1 else "One seed cannot show any claim: the variation between seeds is unknown. ")
+    ).strip()
+
+
+def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
+    """The verdict table, its legend, and the tests behind it."""
+    rows = []
+    for task, row in study["tasks"].items():
+        multi = mean(row["scores"][cells.MULTI])
+        kind = row["verdict"]
+        rows.append(
+            (
+                task,
+                Cell(f"{SIGNS[kind]} {kind}", f"verdict {kind}"),
+                MISSING if multi is None else f"{multi:.3f} {row['metric']}",
+                difference(row["controlled"]),
+                difference(row["plain"]),
+                row["advice"] or "–",
+            )
+        )
+    table = Table(
+        ("task", "verdict", "multi-task score", "less S1 with as many tokens in all",
+         "less S1 with as many tokens of the task", "what a decision would take"),
+        tuple(rows),
+        "Scores on the test split, mean over seeds; differences with 95 % intervals. S1 is the single-task model.",
+        cards=True,
+    )  # fmt: skip
+    blocks: list[Block] = [Text(summary(study)), table]
+    if study["missing"]:
+        blocks.append(Text(f"Missing: {count(len(study['missing']), 'run')}; see the list at the end.", "alarm"))
+    blocks += [
+        Text(
+            f"Differences of at most {settings['margin']:g} (the margin, in the unit of the metric) count as none. A "
+            f"verdict other than {verdict.INCONCLUSIVE} is given where its test holds at level {settings['alpha']:g}, "
+            f"corrected (Holm) for {count(len(study['tasks']), 'task')}: paired bootstrap over test units and seeds, "
+            f"{settings['draws']:,} draws."
+        ),
+        Items(legend(settings["margin"])),
+        _tests(study),
+    ]
+    return Section(anchor, "Verdict", tuple(blocks))
+
+
+def _tests(study: Mapping[str, Any]) -> Table:
+    rows = []
+    for task, row in study["tasks"].items():
+        p = [MISSING if row["holm"][claim] is None else f"{row['holm'][claim]:.3g}" for claim in verdict.CLAIMS]
+        rows.append((task, *p, str(row["units"]), row["why"]))
+    return Table(
+        ("task", *(f"p: {claim}" for claim in verdict.CLAIMS), "test units", "why"),
+        tuple(rows),
+        "The tests: p-values after Holm's correction over the tasks; a claim is made where its p is at most the level.",
+        numeric=tuple(range(1, len(verdict.CLAIMS) + 2)),
+        folded=True,
+    )
+
+
+def differences(anchor: str, study: Mapping[str, Any], margin: float) -> Section:
+    """The forest plot."""
+    rows = [(task, row["controlled"], row["plain"]) for task, row in study["tasks"].items()]
+    said = "; ".join(f"{task}: {difference(c).text}, {difference(p).text}" for task, c, p in rows)
+    drawn = figures.forest(
+        f"{anchor}-forest",
+        f"Forest plot of multi-task less S1 (as many tokens in all, as many of the task) with 95 % intervals. {said}.",
+        rows,
+        margin,
+    )
+    return Section(
+        anchor,
+        "Differences",
+        (
+            Text(
+                "Right of the grey band the multi-task model is better, left of it worse. Filled circles: against S1 "
+                "with as many tokens in all, which decides between transfer and more text. Open squares: against S1 "
+                "with this task's share of the tokens. Lines: 95 % intervals. Small strokes: single seeds."
+            ),
+            Figures((drawn,)),
+        ),
+    )
+
+
+def learning(anchor: str, study: Mapping[str, Any], runs: Runs) -> Section:
+    """Dev scores against tokens, a picture a task."""
+    drawn, blocks = [], []
+    for i, (task, row) in enumerate(study["tasks"].items()):
+        metric = row["metric"]
+        sides = {
+            cells.MULTI: [points(run, task, metric) for run in runs.multi.values()],
+            **{
+                name: [points(run, task, metric) for (c, t, _), run in runs.controls.items() if (c, t) == (side, task)]
+                for side, name in cells.CONTROLS.items()
+            },
+        }
+        sides = {name: [seed for seed in seeds if seed] for name, seeds in sides.items()}
+        if not any(sides.values()):
+            blocks.append(Missing(f"learning curve of {task}", "no run has evaluations in its metrics.jsonl"))
+            continue
+        ends = ", ".join(
+            f"{name} ends at {mean(dict(enumerate(s[-1][1] for s in seeds))):.3f}"
+            for name, seeds in sides.items()
+            if seeds
+        )
+        alt = f"Dev {metric} of {task} against input tokens: {ends}."
+        drawn.append(figures.curves(f"{anchor}-{i}", task, alt, metric, sides))
+    text = Text(
+        "Scores on the dev split (evaluations along the way look at a part of it) against all input tokens that the "
+        "model has trained on. Multi-task and token-controlled S1 end at the same number; plain S1 ends where its "
+        "share of the task does. Thin lines are seeds, thick ones their mean."
+    )
+    return Section(anchor, "Learning curves", (text, *((Figures(tuple(drawn)),) if drawn else ()), *blocks))
+
+
+def points(run: Record, task: str, metric: str) -> list[tuple[int, float]]:
+    """(tokens, dev score) of every evaluation; of two at the same step the last, which is the full one."""
+    tokens = {line["step"]: line["tokens"] for line in run.steps}
+    found = {
+        tokens[line["step"]]: get(line, "scores", task, metric)
+        for line in run.evaluations
+        if line["step"] in tokens and get(line, "scores", task, metric) is not None
+    }
+    return sorted(found.items())
+
+
+def exclusion(anchor: str, study: Mapping[str, Any], runs: Runs) -> Section:
+    """What the tasks lose where the shared slot never saw them, and that it stayed as it was."""
+    rows = [(task, row[cells.EXCLUSION]) for task, row in study["tasks"].items() if row.get(cells.EXCLUSION)]
+    title = "Exclusion control"
+    if not rows:
+        why = "the study has no finished exclusion control (keep = [TASK, …] in its file)"
+        return Section(anchor, title, (Missing("exclusion control", why),))
+    kept = sorted({task for run in runs.kept.values() for task in run.tasks})
+    blocks: list[Block] = [
+        Text(
+            f"Is the gain only overlap between tasks that share text? The shared slot is trained on {', '.join(kept)} "
+            "alone, frozen, and the other slots and heads are then tuned on the other tasks, with the tokens that "
+            "they had in the full run. A difference above 0: the full run, whose shared slot saw the task, is better."
+        ),
+        Table(
+            ("task", "full run's score", "full run less the run whose shared slot never saw the task"),
+            tuple((task, _score(study["tasks"][task]), difference(found)) for task, found in rows),
+            "Test scores, mean over seeds; 95 % intervals.",
+            cards=True,
+        ),
+    ]
+    digests = []
+    for seed, after in sorted(runs.excluded.items()):
+        before = runs.kept.get(seed)
+        pair = [get(run and run.result, "slots", "shared") for run in (before, after)]
+        same = "equal" if pair[0] is not None and pair[0] == pair[1] else "NOT EQUAL"
+        tokens = [t for t in after.tasks if before is not None and get(before.tokens, "per_task", t)]
+        digests.append(
+            (f"seed {seed}", *(Cell(d, "code") if d else MISSING for d in pair), same,
+             "none" if not tokens else ", ".join(tokens))
+        )  # fmt: skip
+    whole = all(row[3] == "equal" and row[4] == "none" for row in digests)
+    blocks += [
+        Text("The shared slot was the same, bit for bit, before and after the tuning, and no excluded task gave it a "
+             "token.", "good")
+        if whole
+        else Text("The shared slot changed, or an excluded task reached it: this control does not hold.", "alarm"),
+        Table(
+            ("run", "shared slot before", "after", "the two are", "excluded tasks that trained it"),
+            tuple(digests),
+            "Digests of the shared slot.",
+            folded=True,
+        ),
+    ]  # fmt: skip
+    return Section(anchor, title, tuple(blocks))
+
+
+def absent(anchor: str, document: Mapping[str, Any], studies: Sequence[Mapping[str, Any]], tidy: Any) -> Section:
+    """Everything that is missing, has not finished or takes no part."""
+    rows = [
+        (f"{m['side']} of {m['task']}, seed {m['seed']}", tidy(m["why"])) for study in studies for m in study["missing"]
+    ]
+    rows += [(tidy(path), "has not finished") for path in document["unfinished"]]
+    rows += [(tidy(each["path"]), f"takes no part: {tidy(each['why'])}") for each in document["unused"]]
+    if not rows:
+        return Section(anchor, "What is missing", (Text("Nothing: every run of the comparison is there.", "good"),))
+    return Section(anchor, "What is missing", (Table(("what", "why"), tuple(rows), "Runs that are not there."),))
+
+
+def _score(row: Mapping[str, Any]) -> Cell | str:
+    found = mean(row["scores"][cells.MULTI])
+    return MISSING if found is None else f"{found:.3f} {row['metric']}"
+
+
+def difference(found: Mapping[str, Any] | None) -> Cell:
+    """An estimate and its interval."""
+    if found is None:
+        return MISSING
+    low, high = found["interval_95"]
+    only = ", one seed: units only" if found["units_only"] else ""
+    return Cell(f"{signed(found['estimate'])} ({signed(low)} to {signed(high)}{only})")
+
+
+def signed(value: float) -> str:
+    """With three decimals and a real minus."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def mean(scores: Mapping[Any, float]) -> float | None:
+    """None of nothing."""
+    return sum(scores.values()) / len(scores) if scores else None
+
+
+def count(number: int, what: str) -> str:
+    """The number with its noun: 1 run, 2 runs."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")

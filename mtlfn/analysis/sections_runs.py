@@ -1,0 +1,227 @@
+"""The report's grounds: which tokens were equal, parameters, task weights, what it takes to repeat it, what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mtlfn.analysis import cells, figures
+from mtlfn.analysis.blocks import Block, Cell, Figures, Items, Missing, Section, Table, Text
+from mtlfn.analysis.records import Record, Runs, get, values
+from mtlfn.analysis.sections_result import MISSING, count
+
+PARITY = 5.0  # per cent
+COUNTS = {"per_task": "input tokens", "loss": "loss tokens", "padded": "slots computed"}
+
+
+def tokens(anchor: str, runs: Runs) -> Section:
+    """Which tokens were equal, on both sides, and which were not held equal."""
+    held, rest, pairs, unequal = [], [], 0, []
+    for (control, task, seed), run in sorted(runs.controls.items(), key=lambda item: (item[0][1], item[0][2])):
+        parent = runs.multi[seed]
+        whole = control == "total"
+        there = parent.tokens["total"] if whole else parent.tokens["per_task"][task]
+        here = run.tokens["total"]
+        pairs += 1
+        if there != here:
+            unequal.append(f"{cells.CONTROLS[control]} of {task}, seed {seed}")
+        what = "all tokens of the run" if whole else "tokens of this task"
+        held.append((task, str(seed), cells.CONTROLS[control], what, f"{there:,}", f"{here:,}", _less(there, here)))
+        for name, shown in COUNTS.items():
+            both = [get(side.tokens, name, task) for side in (parent, run)]
+            if None not in both:
+                numbers = (f"{both[0]:,}", f"{both[1]:,}", _less(*both))
+                rest.append((task, str(seed), cells.CONTROLS[control], shown, *numbers))
+    title = "Which tokens were equal"
+    if not held:
+        return Section(anchor, title, (Missing("token counts", "no control has finished"),))
+    columns = ("task", "seed", "S1 run", "counted", "multi-task", "S1", "difference")
+    said = (
+        Text(f"NOT equal: {'; '.join(unequal)}.", "alarm")
+        if unequal
+        else Text(f"All {count(pairs, 'pair')} of runs agree to the token: the difference is 0 in each.", "good")
+    )
+    return Section(
+        anchor,
+        title,
+        (
+            said,
+            Text(
+                "Input tokens (attended positions, special tokens included, after truncation) are what is held equal: "
+                "for token-controlled S1 the total of the multi-task run, for plain S1 this task's share of it."
+            ),
+            Table(columns, tuple(held), "Input tokens that are held equal: the difference must be 0.",
+                  numeric=(1, 4, 5, 6), folded=len(held) > 12),
+            Table(columns, tuple(rest), "Counts of this task on both sides that are not held equal as such: its own "
+                  "input tokens, tokens that carry a label, and slots computed (padding included).",
+                  numeric=(1, 4, 5, 6), folded=True),
+        ),
+    )  # fmt: skip
+
+
+def _less(there: int, here: int) -> str:
+    return f"{there - here:+,}".replace("-", "−") if there != here else "0"
+
+
+def weights(anchor: str, runs: Runs) -> Section:
+    """Sigma over time, where the tasks' weights are learnt."""
+    title = "Learnt task weights (sigma)"
+    used = [run for run in runs.multi.values() if any(line.get("sigma") for line in run.steps)]
+    weighted = values(runs.multi.values(), "weighting")
+    if "uncertainty" not in weighted or not used:
+        said = f"the multi-task runs use {', '.join(weighted) or 'unknown'} weights; sigma is learnt with uncertainty"
+        return Section(anchor, title, (Missing("sigma over time", said),))
+    series: dict[str, list[list[tuple[float, float]]]] = {}
+    for run in used:
+        for task in run.tasks:
+            found = [(line["tokens"], line["sigma"][task]) for line in run.steps if task in line["sigma"]]
+            if found:
+                series.setdefault(task, []).append(found)
+    ends = ", ".join(f"{task} {sum(s[-1][1] for s in seeds) / len(seeds):.3f}" for task, seeds in series.items())
+    alt = f"Sigma of every task against input tokens, one line a seed. At the end: {ends}."
+    text = Text(
+        "Each task's loss is weighted with 1 / (2 sigma squared), and sigma is learnt: a larger sigma is a smaller "
+        "weight (uncertainty weighting, Kendall et al. 2018). It begins at 1."
+    )
+    return Section(anchor, title, (text, Figures((figures.lines(anchor, title, alt, "sigma", series),))))
+
+
+def parity(anchor: str, runs: Runs) -> Section:
+    """Adapter parameters that are active for a task, over all the runs."""
+    rows, numbers = [], []
+    for kind, group in runs.groups.items():
+        found = [n for run in group for n in (get(run.result, "parameters", "active_adapter") or {}).values()]
+        if found:
+            span = f"{min(found):,}" + ("" if min(found) == max(found) else f" to {max(found):,}")
+            rows.append((kind, str(len(group)), span))
+            numbers += found
+    if not numbers:
+        return Section(anchor, "Parameter parity", (Missing("parameters", "no result.json counts them"),))
+    spread = 100 * (max(numbers) / min(numbers) - 1)
+    said = f"The spread over all runs and tasks is {spread:.1f} %, "
+    text = (
+        Text(said + f"within the {PARITY:g} % allowed.", "good")
+        if spread <= PARITY
+        else Text(said + f"MORE than the {PARITY:g} % allowed: a difference may come from the size.", "alarm")
+    )
+    table = Table(
+        ("runs", "how many", "adapter parameters active for a task"),
+        tuple(rows),
+        "Low-rank adapter numbers that a row of a task meets; heads, fusion and cross-level attention come on top.",
+        numeric=(1, 2),
+    )
+    return Section(anchor, "Parameter parity", (text, table))
+
+
+def repeat(anchor: str, runs: Runs) -> Section:
+    """Hashes, versions, resumes, environment breaks."""
+    from mtlfn.run.fingerprint import differences
+
+    everything = runs.all
+    first = next((run for run in everything if run.environment), None)
+    blocks: list[Block] = []
+    if first is None:
+        blocks.append(Missing("environment", "no run has an env.json"))
+    else:
+        odd = {
+            line
+            for run in everything
+            if run.environment
+            for line in differences(_shared(first.environment), _shared(run.environment))
+        }
+        blocks.append(
+            Text(f"The runs had different environments: {'; '.join(sorted(odd))}.", "alarm")
+            if odd
+            else Text(f"All {count(len(everything), 'run')} had the same environment.", "good")
+        )
+    breaks = [f"{run.name}: {each}" for run in everything for each in run.result.get("environment_breaks", ())]
+    known = [run.resumes for run in everything if run.resumes is not None]
+    packages = get(first and first.environment, "must_match", "packages") or {}
+    others = get(first and first.environment, "informational", "packages") or {}
+    items = {
+        "backbone": _all(values(everything, "backbone")),
+        "backbone SHA-256": _all(values(everything, "backbone_digest")),
+        "tokenizer SHA-256": _all(values(everything, "tokenizer_digest")),
+        "code": f"mtlfn {others.get('mtlfn', 'unknown')}, commit "
+                f"{get(first and first.environment, 'informational', 'commit') or 'not recorded'}",
+        "versions": ", ".join(f"{name} {version}" for name, version in packages.items()) or "not recorded",
+        "Python": get(first and first.environment, "informational", "python") or "not recorded",
+        "resumes": f"{sum(known)}, in {count(sum(n > 0 for n in known), 'run')}" if known else "not recorded",
+        "environment changes that were accepted": "; ".join(breaks) or "none",
+        "steps with a loss or gradient that was not finite":
+            str(sum(run.result.get("nonfinite_steps", 0) for run in everything)),
+        "replay": "no result is kept; python -m mtlfn.replay RUN takes a run's steps again and compares digests",
+    }  # fmt: skip
+    blocks.append(Items(tuple(items.items())))
+    blocks.append(_data(everything))
+    rows = tuple(
+        (run.name, str(run.result["experiment"]), str(run.seed), f"{run.result['steps']:,}",
+         Cell(run.result["digest"], "code"), Cell(get(run.config, "hash") or "missing", "code"))
+        for run in everything
+    )  # fmt: skip
+    columns = ("run", "strategy", "seed", "steps", "digest of the final state", "hash of the configuration")
+    blocks.append(Table(columns, rows, "Runs.", numeric=(2, 3), folded=True))
+    return Section(anchor, "Reproducibility", tuple(blocks))
+
+
+def _shared(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What runs of one study must have in common: not their configuration, data and first step."""
+    found = dict(environment.get("must_match", {}))
+    found.pop("canary", None)
+    found["hashes"] = {k: v for k, v in found.get("hashes", {}).items() if k not in ("config", "data")}
+    return {"must_match": found}
+
+
+def _all(found: Sequence[Any]) -> str:
+    return ", ".join(map(str, found)) or "not recorded"
+
+
+def _data(runs: Sequence[Record]) -> Block:
+    """Source, sizes and hash of every task's splits; more than one hash is an alarm in itself."""
+    rows, seen = [], set()
+    for run in runs:
+        for task, splits in (get(run.config, "identity", "data") or {}).items():
+            for split, sha in splits.items():
+                if (task, split, sha) in seen:
+                    continue
+                seen.add((task, split, sha))
+                about = get(run.data, task, split) or {}
+                size = [f"{about[name]:,}" if name in about else MISSING for name in ("examples", "tokens")]
+                rows.append((task, split, *size, Cell(sha, "code"), str(get(run.data, task, "source") or "")))
+    if not rows:
+        return Missing("data hashes", "no run has a config.json")
+    return Table(
+        ("task", "split", "examples", "tokens", "SHA-256 of the tokenised split", "source"),
+        tuple(rows),
+        "Data.",
+        numeric=(2, 3),
+        folded=True,
+    )
+
+
+def cost(anchor: str, runs: Runs) -> Section:
+    """Runs, tokens, time and hardware."""
+    rows = []
+    for kind, group in (*runs.groups.items(), ("all", runs.all)):
+        if group:
+            tokens_ = sum(run.tokens["total"] for run in group)
+            seconds = sum(run.result.get("training_seconds", 0.0) for run in group)
+            rate = f"{tokens_ / seconds:,.0f}" if seconds else "–"
+            rows.append((kind, str(len(group)), f"{tokens_:,}", f"{seconds / 60:.1f}", rate))
+    hardware = []
+    for run in runs.all:
+        must = run.environment.get("must_match", {})
+        said = get(must, "gpu", "name") or get(run.environment, "informational", "processor")
+        threads = "" if get(must, "gpu") else f", {must.get('threads')} threads"
+        system = get(run.environment, "informational", "system")
+        if said and (line := f"{said}{threads}, {system}") not in hardware:
+            hardware.append(line)
+    return Section(
+        anchor,
+        "Cost",
+        (
+            Table(("runs", "how many", "tokens", "minutes of training", "tokens/s"), tuple(rows),
+                  "Training alone: evaluations, saving and loading come on top.", numeric=(1, 2, 3, 4)),
+            Items((("hardware", "; ".join(hardware) or "not recorded"),)),
+        ),
+    )  # fmt: skip
