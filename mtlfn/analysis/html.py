@@ -36,17 +36,24 @@ tbody th { font-weight: 600; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 code { font: .85rem ui-monospace, Consolas, monospace; overflow-wrap: anywhere; word-break: break-all; }
 td code { display: inline-block; min-width: 17rem; }
+td span { display: inline-block; }
 .gone { color: var(--soft); font-style: italic; }
-.verdict { display: inline-block; padding: .05rem .5rem; border-radius: .3rem; border: 2px solid; font-weight: 600; }
+.verdict { display: inline-block; padding: .05rem .5rem; border-radius: .3rem; border: 2px solid;
+  font-weight: 600; white-space: nowrap; }
 .genuine-transfer { border-color: #009e73; background: #e6f5f0; }
 .data-exposure-only { border-color: #e69f00; background: #fdf4e0; }
 .no-effect { border-color: #0072b2; background: #e6f1f8; }
 .negative-transfer { border-color: #a02c2c; background: #fbeeee; }
 .inconclusive { border-color: #767676; background: #f2f2f2; }
+@media (min-width: 46rem) {
+  dl { display: grid; grid-template-columns: 13rem 1fr; gap: .4rem 1rem; max-width: 56rem; }
+  dt { margin: 0; }
+  dd { margin: 0; }
+}
 details { margin: .8rem 0; }
 summary { cursor: pointer; color: var(--link); padding: .3rem 0; }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(26rem, 100%), 1fr)); gap: 1rem; }
-figure { margin: 0; min-width: 0; max-width: 36rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(23rem, 100%), 1fr)); gap: 1.2rem; }
+figure { margin: 0; min-width: 0; max-width: 30rem; }
 figure svg { display: block; width: 100%; height: auto; }
 figcaption { font-weight: 600; font-size: .93rem; margin-bottom: .2rem; }
 @media (max-width: 46rem) {
@@ -140,6 +147,8 @@ def _cell(made: Table, i: int, cell: Cell | str) -> str:
         text = f'<span class="verdict {escape(rest.replace(" ", "-"))}">{text}</span>'
     elif kind == "code":
         text = f"<code>{text}</code>"
+    elif kind == "interval":
+        text = f"{text.partition(' ')[0]} <span>{text.partition(' ')[2]}</span>"
     elif kind == "missing":
         text = f'<span class="gone">{text}</span>'
     if i == 0:

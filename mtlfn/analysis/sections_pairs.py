@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from os.path import commonprefix
+
 from mtlfn.analysis import cells, figures, transfer
 from mtlfn.analysis.blocks import Block, Figures, Missing, Section, Table, Text
 from mtlfn.analysis.records import Runs
@@ -102,9 +104,9 @@ def conflicts(anchor: str, study: cells.Study, runs: Runs) -> Section:
     limit = max(max(map(abs, cosine.values())), 0.01)
     axes = ("gradient of", "against the gradient of")
     drawn = [
-        figures.heat(f"{anchor}-frequency", "How often two tasks conflict (share of the steps they met)",
+        figures.heat(f"{anchor}-frequency", "How often two tasks conflict",
                      f"Share of steps in conflict: {said}.", tasks, tasks, frequency,
-                     labels=axes, diverging=False, limit=1.0),
+                     labels=axes, diverging=False, limit=1.0, form="{:.0%}"),
         figures.heat(f"{anchor}-cosine", "Mean cosine of two tasks' gradients",
                      f"Mean cosine of gradients: {angles}.", tasks, tasks, cosine,
                      labels=axes, diverging=True, limit=limit, form="{:+.2f}"),
@@ -122,18 +124,26 @@ def _over_time(anchor: str, runs: Runs, tasks: list[str]) -> list[Block]:
     alike = all(found.get(pair[::-1]) == row for pair, row in found.items())
     shown = [p for p in found if not alike or tasks.index(p[0]) < tasks.index(p[1])]
     often = sorted(shown, key=lambda p: -sum(m.negative for m in found[p]) / sum(m.met for m in found[p]))[:MOST]
-    names = [f"{figures.short(i, 14)} {'–' if alike else '>'} {figures.short(j, 14)}" for i, j in often]
+    # Two names have to stand beside a row: what all names begin with is left out.
+    same = commonprefix(tasks)
+    same = same if len(same) > 3 and same not in tasks else ""
+    names = [f"{figures.short(i[len(same) :], 11)} > {figures.short(j[len(same) :], 11)}" for i, j in often]
     columns = [str(part + 1) for part in range(transfer.PARTS)]
     text = Text(
         "Over the training, in tenths of its tokens, most conflicts first"
         + ("; both directions of a pair are alike" if alike else "")
+        + (f"; names without {same!r}" if same else "")
         + (f"; the {MOST} of {len(shown)} pairs with most conflicts" if len(shown) > MOST else "")
         + "."
     )
     drawn = []
     for name, title, measure in (
-        ("frequency", "Share of steps in conflict, over the training", lambda m: m.frequency),
-        ("cosine", "Mean cosine of gradients, over the training", lambda m: m.mean_cosine),
+        ("frequency", "Steps in conflict, in per cent, over the training", lambda m: m.frequency and 100 * m.frequency),
+        (
+            "cosine",
+            "Mean cosine of gradients, in hundredths, over the training",
+            lambda m: m.mean_cosine and 100 * m.mean_cosine,
+        ),
     ):
         cells_ = {
             (i, k): value
@@ -142,15 +152,15 @@ def _over_time(anchor: str, runs: Runs, tasks: list[str]) -> list[Block]:
             if (value := measure(m)) is not None
         }
         signed_ = name == "cosine"
-        limit = max(max(map(abs, cells_.values())), 0.01) if signed_ else 1.0
+        limit = max(max(map(abs, cells_.values())), 1.0) if signed_ else 100.0
         ends = "; ".join(
-            f"{pair[0]} and {pair[1]} from {cells_[i, first]:.2f} to {cells_[i, last]:.2f}"
+            f"{pair[0]} and {pair[1]} from {cells_[i, first]:.0f} to {cells_[i, last]:.0f}"
             for i, pair in enumerate(often)
             for first, last in [[min(at), max(at)] for at in [[k for r, k in cells_ if r == i]]]
         )
         drawn.append(
             figures.heat(f"{anchor}-{name}-time", title, f"{title}, first to last tenth: {ends}.", names, columns,
                          cells_, labels=("", "tenth of the training"), diverging=signed_, limit=limit,
-                         form="{:+.1f}" if signed_ else "{:.1f}")
+                         form="{:.0f}")
         )  # fmt: skip
     return [text, Figures(tuple(drawn))]

@@ -250,12 +250,12 @@ def difference(found: Mapping[str, Any] | None) -> Cell:
         return MISSING
     low, high = found["interval_95"]
     only = ", one seed: units only" if found["units_only"] else ""
-    return Cell(f"{signed(found['estimate'])} ({signed(low)} to {signed(high)}{only})")
+    return Cell(f"{signed(found['estimate'])} ({signed(low)} to {signed(high)}{only})", "interval")
 
 
 def signed(value: float) -> str:
-    """With three decimals and a real minus."""
-    return f"{value:+.3f}".replace("-", "−")
+    """With three decimals and a real minus; what rounds to zero has no sign."""
+    return f"{value:+.3f}".replace("-", "−") if round(value, 3) else "0.000"
 
 
 def mean(scores: Mapping[Any, float]) -> float | None:
