@@ -102,7 +102,7 @@ def forest(
         axes.set_yticks(range(len(rows)), [short(task) for task, *_ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("multi-task less S1 (right: multi-task is better)")
+        axes.set_xlabel("multi-task less S1 (above 0: better)")
         handles, labels = axes.get_legend_handles_labels()
         axes.figure.legend(handles, labels, loc="outside upper left")
 
@@ -199,7 +199,7 @@ def heat(
         edges = [np.arange(n + 1) - 0.5 for n in (len(columns), len(rows))]
         axes.pcolormesh(*edges, grid, cmap=colours, vmin=low, vmax=limit, edgecolor="white", linewidth=1.5)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        small = 8 if len(columns) <= 6 else 7
+        small = 8 if len(columns) <= 6 else 6.5
         for (i, j), value in values.items():
             deep = abs(value) > 0.6 * limit
             text = form.format(value).replace("-", "−")

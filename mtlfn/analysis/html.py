@@ -26,14 +26,14 @@ nav a { display: inline-block; padding: .2rem 0; }
 dl { max-width: 46rem; margin: .8rem 0; }
 dt { font-weight: 600; margin-top: .5rem; }
 dd { margin: 0 0 0 1rem; }
-.scroll { overflow-x: auto; margin: .8rem 0; }
+.scroll { overflow-x: auto; margin: 0 0 .8rem; }
 .scroll:focus-visible { outline: 2px solid var(--link); }
 table { border-collapse: collapse; font-size: .93rem; width: 100%; overflow-wrap: normal; }
-caption { text-align: left; color: var(--soft); padding: .3rem 0; font-size: .9rem; }
+.caption { color: var(--soft); margin: 1rem 0 .2rem; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid var(--line); }
-thead th { border-bottom: 2px solid var(--ink); vertical-align: bottom; }
-tbody th { font-weight: 600; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+thead th, thead th.number { border-bottom: 2px solid var(--ink); vertical-align: bottom; white-space: normal; }
+tbody th { font-weight: 600; }
 code { font: .85rem ui-monospace, Consolas, monospace; overflow-wrap: anywhere; word-break: break-all; }
 td code { display: inline-block; min-width: 17rem; }
 td span { display: inline-block; }
@@ -57,7 +57,8 @@ figure { margin: 0; min-width: 0; max-width: 30rem; }
 figure svg { display: block; width: 100%; height: auto; }
 figcaption { font-weight: 600; font-size: .93rem; margin-bottom: .2rem; }
 @media (max-width: 46rem) {
-  .cards, .cards tbody, .cards tr, .cards th, .cards td, .cards caption { display: block; }
+  th, td { padding: .35rem .4rem; }
+  .cards, .cards tbody, .cards tr, .cards th, .cards td { display: block; }
   .cards thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .cards tr { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .7rem; margin: .6rem 0; }
   .cards th, .cards td { border: 0; padding: .15rem 0; text-align: left; }
@@ -130,12 +131,13 @@ def table(made: Table) -> str:
     heads = "".join(f'<th scope="col"{_number(made, i)}>{escape(c)}</th>' for i, c in enumerate(made.columns))
     rows = "\n".join(f"<tr>{''.join(_cell(made, i, cell) for i, cell in enumerate(row))}</tr>" for row in made.rows)
     dressed = ' class="cards"' if made.cards else ""
-    caption = "" if made.folded else f"<caption>{escape(made.caption)}</caption>"
+    # Outside of what scrolls, so that it is read whole.
+    caption = "" if made.folded else f'<p class="caption">{escape(made.caption)}</p>\n'
     # Named and reachable by keyboard, since it may scroll.
     out = (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(made.caption)}">'
-        f"<table{dressed}>{caption}\n<thead><tr>{heads}</tr></thead>\n"
-        f"<tbody>\n{rows}\n</tbody>\n</table></div>"
+        f'{caption}<div class="scroll" tabindex="0" role="region" aria-label="{escape(made.caption)}">\n'
+        f'<table aria-label="{escape(made.caption)}"{dressed}>\n<thead><tr>{heads}</tr></thead>\n'
+        f"<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
     )
     return f"<details>\n<summary>{escape(made.caption)}</summary>\n{out}\n</details>" if made.folded else out
 

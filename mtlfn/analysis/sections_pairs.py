@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from os.path import commonprefix
-
 from mtlfn.analysis import cells, figures, transfer
 from mtlfn.analysis.blocks import Block, Figures, Missing, Section, Table, Text
 from mtlfn.analysis.records import Runs
@@ -125,8 +123,7 @@ def _over_time(anchor: str, runs: Runs, tasks: list[str]) -> list[Block]:
     shown = [p for p in found if not alike or tasks.index(p[0]) < tasks.index(p[1])]
     often = sorted(shown, key=lambda p: -sum(m.negative for m in found[p]) / sum(m.met for m in found[p]))[:MOST]
     # Two names have to stand beside a row: what all names begin with is left out.
-    same = commonprefix(tasks)
-    same = same if len(same) > 3 and same not in tasks else ""
+    same = _beginning(tasks)
     names = [f"{figures.short(i[len(same) :], 11)} > {figures.short(j[len(same) :], 11)}" for i, j in often]
     columns = [str(part + 1) for part in range(transfer.PARTS)]
     text = Text(
@@ -164,3 +161,10 @@ def _over_time(anchor: str, runs: Runs, tasks: list[str]) -> list[Block]:
                          form="{:.0f}")
         )  # fmt: skip
     return [text, Figures(tuple(drawn))]
+
+
+def _beginning(names: list[str]) -> str:
+    """What all the names begin with, if it is worth leaving out and leaves something of each."""
+    first, last = min(names), max(names)
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(map(len, names)))
+    return first[:length] if 3 < length < min(map(len, names)) else ""
