@@ -57,7 +57,8 @@ figure { margin: 0; min-width: 0; max-width: 30rem; }
 figure svg { display: block; width: 100%; height: auto; }
 figcaption { font-weight: 600; font-size: .93rem; margin-bottom: .2rem; }
 @media (max-width: 46rem) {
-  th, td { padding: .35rem .4rem; }
+  table { font-size: .86rem; }
+  th, td { padding: .35rem .35rem; }
   .cards, .cards tbody, .cards tr, .cards th, .cards td { display: block; }
   .cards thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .cards tr { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .7rem; margin: .6rem 0; }

@@ -232,7 +232,7 @@ def cost(anchor: str, runs: Runs) -> Section:
     for run in runs.all:
         must = run.environment.get("must_match", {})
         said = get(must, "gpu", "name") or get(run.environment, "informational", "processor")
-        threads = "" if get(must, "gpu") else f", {must.get('threads')} threads"
+        threads = "" if get(must, "gpu") else f", {count(must.get('threads') or 0, 'thread')}"
         system = get(run.environment, "informational", "system")
         if said and (line := f"{said}{threads}, {system}") not in hardware:
             hardware.append(line)
