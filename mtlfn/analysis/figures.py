@@ -92,7 +92,10 @@ def forest(
                 label = label if i == 0 else ""
                 if difference is None:
                     axes.plot([], [], mark, color=colour, markerfacecolor=filled, label=label)
-                    axes.text(0, y, "missing", color=colour, fontsize=8, va="center", style="italic")
+                    place = axes.get_yaxis_transform()
+                    axes.text(
+                        0.02, y, "missing", color=colour, fontsize=8, va="center", style="italic", transform=place
+                    )
                     continue
                 low, high = difference["interval_95"]
                 axes.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
@@ -102,7 +105,7 @@ def forest(
         axes.set_yticks(range(len(rows)), [short(task) for task, *_ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("multi-task less S1 (above 0: better)")
+        axes.set_xlabel("multi-task less S1 (above 0: better)", loc="right")
         handles, labels = axes.get_legend_handles_labels()
         axes.figure.legend(handles, labels, loc="outside upper left")
 
@@ -130,6 +133,10 @@ def curves(
             axes.plot(at, mean, dash, color=colour, marker=mark, markersize=4, linewidth=1.8, label=label)
         axes.set_xlabel("input tokens the model has trained on")
         axes.set_ylabel(f"dev {metric}")
+        heights = [y for seeds in sides.values() for points in seeds for _, y in points]
+        low, high = min(heights), max(heights)
+        if 0 <= low <= 0.3 * high or low == high == 0:  # near zero, zero is where the axis begins
+            axes.set_ylim(-0.03 * (high or 0.1), 1.05 * (high or 0.1))
         axes.set_xlim(left=0)
         axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
         axes.xaxis.set_major_locator(_few())
@@ -218,7 +225,7 @@ def heat(
         for side in axes.spines.values():
             side.set_visible(False)
 
-    return draw(name, title, alt, 0.8 + 0.24 * len(rows) if len(rows) > 8 else 1.4 + 0.36 * len(rows), paint)
+    return draw(name, title, alt, 0.8 + 0.24 * len(rows) if len(rows) > 8 else 1.4 + 0.36 * max(len(rows), 3), paint)
 
 
 def _few() -> Any:

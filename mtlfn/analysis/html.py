@@ -117,7 +117,7 @@ def block(made: Block) -> str:
             dressed = "" if made.tone == "plain" else f' class="{made.tone}"'
             return f"<p{dressed}>{escape(made.text)}</p>"
         case Missing():
-            return f'<p class="missing"><strong>Missing: {escape(made.what)}.</strong> {escape(made.why)}</p>'
+            return f'<p class="missing"><strong>Missing: {escape(made.what)}</strong> – {escape(made.why)}</p>'
         case Items():
             inside = "\n".join(f"<dt>{escape(a)}</dt>\n<dd>{escape(b)}</dd>" for a, b in made.items)
             return f"<dl>\n{inside}\n</dl>"

@@ -37,7 +37,7 @@ def block(made: Block) -> str:
         case Text():
             return f"**{escape(made.text)}**" if made.tone == "alarm" else escape(made.text)
         case Missing():
-            return f"**Missing: {escape(made.what)}.** {escape(made.why)}"
+            return f"**Missing: {escape(made.what)}** – {escape(made.why)}"
         case Items():
             return "\n".join(f"- **{escape(a)}**: {escape(b)}" for a, b in made.items)
         case Table():

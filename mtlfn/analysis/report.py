@@ -54,7 +54,7 @@ def _sections(
 ) -> list[Section]:
     runs = records.of_study(study, root)
     return [
-        sections_result.answers(f"{prefix}verdict", told, settings),
+        sections_result.answers(f"{prefix}verdict", told, settings, runs),
         sections_result.differences(f"{prefix}differences", told, settings["margin"]),
         sections_result.learning(f"{prefix}curves", told, runs),
         sections_runs.tokens(f"{prefix}tokens", runs),

@@ -23,8 +23,8 @@ def transfers(anchor: str, study: cells.Study, runs: Runs) -> Section:
         said = "; ".join(f"{s} to {t} {signed(value)}" for (s, t), value in means.items())
         drawn = figures.heat(
             f"{anchor}-matrix", "Transfer matrix", f"Transfer matrix, source to target: {said}.", tasks, tasks, places,
-            labels=("trained together with", "scored on"), diverging=True,
-            limit=max(max(map(abs, places.values())), 0.01), form="{:+.3f}",
+            labels=("trained with", "scored on"), diverging=True,
+            limit=max(max(map(abs, places.values())), 0.05), form="{:+.3f}",
         )  # fmt: skip
         text = Text(
             "How much a task's test score changes when it is trained together with one other task instead of alone, "
@@ -99,7 +99,7 @@ def conflicts(anchor: str, study: cells.Study, runs: Runs) -> Section:
     )
     said = "; ".join(f"{i} against {j} {m.frequency:.0%}" for (i, j), m in met.items())
     angles = "; ".join(f"{i} with {j} {signed(m.mean_cosine or 0.0)}" for (i, j), m in met.items())
-    limit = max(max(map(abs, cosine.values())), 0.01)
+    limit = max(max(map(abs, cosine.values())), 0.1)
     axes = ("gradient of", "against the gradient of")
     drawn = [
         figures.heat(f"{anchor}-frequency", "How often two tasks conflict",
@@ -149,7 +149,7 @@ def _over_time(anchor: str, runs: Runs, tasks: list[str]) -> list[Block]:
             if (value := measure(m)) is not None
         }
         signed_ = name == "cosine"
-        limit = max(max(map(abs, cells_.values())), 1.0) if signed_ else 100.0
+        limit = max(max(map(abs, cells_.values())), 10.0) if signed_ else 100.0
         ends = "; ".join(
             f"{pair[0]} and {pair[1]} from {cells_[i, first]:.0f} to {cells_[i, last]:.0f}"
             for i, pair in enumerate(often)

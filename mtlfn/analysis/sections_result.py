@@ -61,7 +61,7 @@ def summary(study: Mapping[str, Any]) -> str:
     ).strip()
 
 
-def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
+def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any], runs: Runs) -> Section:
     """The verdict table, its legend, and the tests behind it."""
     rows = []
     for task, row in study["tasks"].items():
@@ -85,6 +85,14 @@ def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any]) 
         cards=True,
     )  # fmt: skip
     blocks: list[Block] = [Text(summary(study)), table]
+    if weak := [said for task in study["tasks"] if (said := _unlearnt(task, runs))]:
+        blocks.append(
+            Text(
+                f"No run beats the simple baselines on {'; '.join(weak)}. A verdict there compares models that have "
+                "hardly learnt the task.",
+                "alarm",
+            )
+        )
     if study["missing"]:
         blocks.append(Text(f"Missing: {count(len(study['missing']), 'run')}; see the list at the end.", "alarm"))
     blocks += [
@@ -98,6 +106,17 @@ def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any]) 
         _tests(study),
     ]
     return Section(anchor, "Verdict", tuple(blocks))
+
+
+def _unlearnt(task: str, runs: Runs) -> str:
+    """The task with its best dev score, where that is not above the simple baselines of result.json; else ""."""
+    found = [get(run.result, "scores", task) for run in (*runs.multi.values(), *runs.controls.values())]
+    known = [scores for scores in found if scores and scores.get("baselines")]
+    best, simple = (
+        max((value for scores in known for value in of(scores)), default=0.0)
+        for of in (lambda scores: [scores["dev"]], lambda scores: scores["baselines"].values())
+    )
+    return f"{task} (best dev score {best:.3f}, baseline {simple:.3f})" if known and best <= simple else ""
 
 
 def _tests(study: Mapping[str, Any]) -> Table:

@@ -18,7 +18,10 @@ COUNTS = {"per_task": "input tokens", "loss": "loss tokens", "padded": "slots co
 def tokens(anchor: str, runs: Runs) -> Section:
     """Which tokens were equal, on both sides, and which were not held equal."""
     held, rest, pairs, unequal = [], [], 0, []
-    for (control, task, seed), run in sorted(runs.controls.items(), key=lambda item: (item[0][1], item[0][2])):
+    order = next(iter(runs.multi.values())).tasks
+    for (control, task, seed), run in sorted(
+        runs.controls.items(), key=lambda held: (order.index(held[0][1]), held[0])
+    ):
         parent = runs.multi[seed]
         whole = control == "total"
         there = parent.tokens["total"] if whole else parent.tokens["per_task"][task]

@@ -123,6 +123,18 @@ def test_the_verdict_comes_first_with_what_it_means(study):
     assert "level 0.05, corrected (Holm) for 3 tasks" in first
 
 
+def test_a_task_that_no_run_learnt_is_named(study, copy):
+    assert "No run beats" not in (study / "report" / "report.md").read_text()
+    for path in copy.rglob("result.json"):
+        scores = json.loads(path.read_text())["scores"]
+        for task, found in scores.items():
+            found["baselines"] = {"majority": 0.1, "random": 0.6 if task == "mentions" else 0.59}
+        edit(path, scores=scores)
+    assert "**No run beats the simple baselines on mentions (best dev score 0.600, baseline 0.600)." in part(
+        again(copy), "Verdict"
+    )
+
+
 def test_the_page_runs_nothing_and_fetches_nothing(page, study):
     tags = {tag for tag, _, _ in page.attributes} | {tag for tag, _ in page.texts}
     assert not tags & {"script", "iframe", "object", "embed", "link", "img", "image"}
@@ -259,18 +271,18 @@ def test_a_bare_study_says_what_it_lacks(tmp_path):
         edit(path, conflicts={}, parameters={})
     text = again(root)
     lacking = {
-        "Learning curves": "**Missing: learning curve of mentions.** no run has evaluations",
-        "Exclusion control": "**Missing: exclusion control.** the study has no finished exclusion control",
-        "Conflicts between tasks": "**Missing: conflicts.** the multi-task runs did not compare gradients",
-        "Transfer between pairs of tasks": "**Missing: transfer matrix.** the study trained no pairs of tasks",
-        "Learnt task weights (sigma)": "**Missing: sigma over time.** the multi-task runs use equal weights",
-        "Parameter parity": "**Missing: parameters.** no result.json counts them",
-        "Reproducibility": "**Missing: environment.** no run has an env.json",
+        "Learning curves": "**Missing: learning curve of mentions** – no run has evaluations",
+        "Exclusion control": "**Missing: exclusion control** – the study has no finished exclusion control",
+        "Conflicts between tasks": "**Missing: conflicts** – the multi-task runs did not compare gradients",
+        "Transfer between pairs of tasks": "**Missing: transfer matrix** – the study trained no pairs of tasks",
+        "Learnt task weights (sigma)": "**Missing: sigma over time** – the multi-task runs use equal weights",
+        "Parameter parity": "**Missing: parameters** – no result.json counts them",
+        "Reproducibility": "**Missing: environment** – no run has an env.json",
     }
     for title, said in lacking.items():
         assert said in part(text, title), title
     assert "- **resumes**: not recorded" in text
-    assert "**Missing: overlap of words.** the training texts cannot be read" in text
+    assert "**Missing: overlap of words** – the training texts cannot be read" in text
     assert "Nothing: every run of the comparison is there." in part(text, "What is missing")
 
 
