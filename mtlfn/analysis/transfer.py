@@ -101,7 +101,7 @@ def over_time(runs: Sequence[Record], parts: int = PARTS) -> dict[Pair, list[Met
             for pair, met in sums.items():
                 row = out.setdefault(pair, [Met()] * parts)
                 row[part - 1] += met - before.get(pair, Met())
-            before = sums or before
+            before = sums
     return out
 
 

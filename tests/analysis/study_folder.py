@@ -12,7 +12,7 @@ import numpy as np
 from mtlfn.data import units
 from mtlfn.data.task import Task
 
-HOSTILE = "<img src=x onerror=alert(1)>&\"'$x_{2}|*#%~^\\"
+HOSTILE = "$\\x_{2}$<img src=x onerror=alert(1)>&\"'|*#%~^\\"
 TASKS = ("mentions", "answers", HOSTILE)
 LABELS = {"mentions": ("Drug", "Effect"), "answers": ("Drug", "Other"), HOSTILE: ("yes",)}
 SHARE, UNITS, STEPS = 100, 40, 20
