@@ -210,6 +210,7 @@ def heat(
         for (i, j), value in values.items():
             deep = abs(value) > 0.6 * limit
             text = form.format(value).replace("-", "−")
+            text = text if re.search("[1-9]", text) else text.lstrip("+−")  # what rounds to zero has no sign
             axes.text(j, i, text, ha="center", va="center", fontsize=small, color="white" if deep else INK)
         tilted = max(map(len, columns)) > 4
         axes.set_xticks(range(len(columns)), [short(c) for c in columns])

@@ -71,7 +71,10 @@ class Runs:
     @property
     def groups(self) -> dict[str, tuple[Record, ...]]:
         """What kind of run -> the runs."""
-        of = {name: tuple(r for (c, *_), r in self.controls.items() if c == control) for control, name in KINDS.items()}
+        of = {
+            name: tuple(r for (c, *_), r in self.controls.items() if c == control)
+            for control, name in cells.CONTROLS.items()
+        }
         return {
             cells.MULTI: tuple(self.multi.values()),
             **of,
@@ -83,9 +86,6 @@ class Runs:
     @property
     def all(self) -> tuple[Record, ...]:
         return tuple(run for group in self.groups.values() for run in group)
-
-
-KINDS = {"total": "token-controlled S1", "per-task": "plain S1"}
 
 
 def read(folder: Path, root: Path) -> Record:
@@ -111,7 +111,7 @@ def of_study(study: cells.Study, root: Path) -> Runs:
     beside = [
         cells.read_run(path.parent)
         for path in sorted(root.rglob("result.json"))
-        if path.parent.parent.joinpath("result.json").is_file() is False
+        if not (path.parent.parent / "result.json").is_file()  # what lies in a run is part of it
     ]
     kept: dict[int, Record] = {}
     halves: dict[str, int] = {}

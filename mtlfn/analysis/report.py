@@ -23,7 +23,7 @@ from mtlfn.run.disk import make_folder, write_file
 
 TITLE = "Knowledge transfer, or more text?"
 ABOUT = (
-    "A multi-task model is compared with single-task models (S1) of the same size and settings: one that trained on "
+    "A multi-task model is compared with single-task models (S1) of the same settings: one that trained on "
     "exactly as many tokens in all (token-controlled S1), and one that trained on as many tokens of its task as the "
     "multi-task model did (plain S1). Only a gain over the first is knowledge from the other tasks; a gain over the "
     "second alone comes from more text."

@@ -151,7 +151,7 @@ def _over_time(anchor: str, runs: Runs, tasks: list[str]) -> list[Block]:
         signed_ = name == "cosine"
         limit = max(max(map(abs, cells_.values())), 10.0) if signed_ else 100.0
         ends = "; ".join(
-            f"{pair[0]} and {pair[1]} from {cells_[i, first]:.0f} to {cells_[i, last]:.0f}"
+            f"{pair[0]} and {pair[1]} from {round(cells_[i, first])} to {round(cells_[i, last])}"
             for i, pair in enumerate(often)
             for first, last in [[min(at), max(at)] for at in [[k for r, k in cells_ if r == i]]]
         )

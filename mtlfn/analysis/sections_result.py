@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mtlfn.analysis import cells, figures, verdict
+from mtlfn.analysis import cells, figures, outcome, verdict
 from mtlfn.analysis.blocks import Block, Cell, Figures, Items, Missing, Section, Table, Text
 from mtlfn.analysis.records import Record, Runs, get
 
@@ -77,11 +77,13 @@ def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any], 
                 row["advice"] or "–",
             )
         )
+    single = any(row[side] and row[side]["units_only"] for row in study["tasks"].values() for side in outcome.SIDES)
     table = Table(
         ("task", "verdict", "multi-task score", "less S1 with as many tokens in all",
          "less S1 with as many tokens of the task", "what a decision would take"),
         tuple(rows),
-        "Scores on the test split, mean over seeds; differences with 95 % intervals. S1 is the single-task model.",
+        "Scores on the test split, mean over seeds; differences with 95 % intervals. S1 is the single-task model."
+        + (" Units only: with one seed, intervals know of the test units alone." if single else ""),
         cards=True,
     )  # fmt: skip
     blocks: list[Block] = [Text(summary(study)), table]
@@ -268,7 +270,7 @@ def difference(found: Mapping[str, Any] | None) -> Cell:
     if found is None:
         return MISSING
     low, high = found["interval_95"]
-    only = ", one seed: units only" if found["units_only"] else ""
+    only = ", units only" if found["units_only"] else ""
     return Cell(f"{signed(found['estimate'])} ({signed(low)} to {signed(high)}{only})", "interval")
 
 

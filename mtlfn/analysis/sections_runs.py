@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,7 @@ def tokens(anchor: str, runs: Runs) -> Section:
         pairs += 1
         if there != here:
             unequal.append(f"{cells.CONTROLS[control]} of {task}, seed {seed}")
-        what = "all tokens of the run" if whole else "tokens of this task"
-        held.append((task, str(seed), cells.CONTROLS[control], what, f"{there:,}", f"{here:,}", _less(there, here)))
+        held.append((task, str(seed), cells.CONTROLS[control], f"{there:,}", f"{here:,}", _less(there, here)))
         for name, shown in COUNTS.items():
             both = [get(side.tokens, name, task) for side in (parent, run)]
             if None not in both:
@@ -39,7 +39,7 @@ def tokens(anchor: str, runs: Runs) -> Section:
     title = "Which tokens were equal"
     if not held:
         return Section(anchor, title, (Missing("token counts", "no control has finished"),))
-    columns = ("task", "seed", "S1 run", "counted", "multi-task", "S1", "difference")
+    columns = ("task", "seed", "S1 run", "multi-task", "S1", "difference")
     said = (
         Text(f"NOT equal: {'; '.join(unequal)}.", "alarm")
         if unequal
@@ -54,13 +54,23 @@ def tokens(anchor: str, runs: Runs) -> Section:
                 "Input tokens (attended positions, special tokens included, after truncation) are what is held equal: "
                 "for token-controlled S1 the total of the multi-task run, for plain S1 this task's share of it."
             ),
-            Table(columns, tuple(held), "Input tokens that are held equal: the difference must be 0.",
-                  numeric=(1, 4, 5, 6), folded=len(held) > 12),
-            Table(columns, tuple(rest), "Counts of this task on both sides that are not held equal as such: its own "
-                  "input tokens, tokens that carry a label, and slots computed (padding included).",
-                  numeric=(1, 4, 5, 6), folded=True),
+            Table(
+                columns,
+                tuple(held),
+                "Input tokens that are held equal: the difference must be 0.",
+                numeric=(1, 3, 4, 5),
+                folded=len(held) > 12,
+            ),
+            Table(
+                (*columns[:3], "counted", *columns[3:]),
+                tuple(rest),
+                "Counts of this task on both sides that are not held equal as such: its own input tokens, tokens that "
+                "carry a label, and slots computed (padding included).",
+                numeric=(1, 4, 5, 6),
+                folded=True,
+            ),
         ),
-    )  # fmt: skip
+    )
 
 
 def _less(there: int, here: int) -> str:
@@ -127,22 +137,15 @@ def parity(anchor: str, runs: Runs) -> Section:
 
 def repeat(anchor: str, runs: Runs) -> Section:
     """Hashes, versions, resumes, environment breaks."""
-    from mtlfn.run.fingerprint import differences
-
     everything = runs.all
     first = next((run for run in everything if run.environment), None)
     blocks: list[Block] = []
     if first is None:
         blocks.append(Missing("environment", "no run has an env.json"))
     else:
-        odd = {
-            line
-            for run in everything
-            if run.environment
-            for line in differences(_shared(first.environment), _shared(run.environment))
-        }
+        odd = _differences([_shared(run.environment) for run in everything if run.environment])
         blocks.append(
-            Text(f"The runs had different environments: {'; '.join(sorted(odd))}.", "alarm")
+            Text(f"The runs had different environments: {'; '.join(odd)}.", "alarm")
             if odd
             else Text(f"All {count(len(everything), 'run')} had the same environment.", "good")
         )
@@ -171,16 +174,30 @@ def repeat(anchor: str, runs: Runs) -> Section:
         for run in everything
     )  # fmt: skip
     columns = ("run", "strategy", "seed", "steps", "digest of the final state", "hash of the configuration")
-    blocks.append(Table(columns, rows, "Runs.", numeric=(2, 3), folded=True))
+    blocks.append(Table(columns, rows, "Runs: digests of their final states.", numeric=(2, 3), folded=True))
     return Section(anchor, "Reproducibility", tuple(blocks))
 
 
-def _shared(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """What runs of one study must have in common: not their configuration, data and first step."""
-    found = dict(environment.get("must_match", {}))
-    found.pop("canary", None)
-    found["hashes"] = {k: v for k, v in found.get("hashes", {}).items() if k not in ("config", "data")}
-    return {"must_match": found}
+def _shared(environment: Mapping[str, Any], path: str = "") -> dict[str, str]:
+    """What runs of one study must have in common, laid flat: not their configuration, data and first step."""
+    out = {}
+    for name, value in (environment.get("must_match", {}) if not path else environment).items():
+        place = f"{path}{name}"
+        if place in ("canary", "hashes.config", "hashes.data"):
+            continue
+        out |= _shared(value, f"{place}.") if isinstance(value, Mapping) else {place: str(value)}
+    return out
+
+
+def _differences(environments: Sequence[Mapping[str, str]]) -> list[str]:
+    """Every name that has several values, with how many runs have each."""
+    out = []
+    for name in sorted({name for found in environments for name in found}):
+        found = Counter(each.get(name, "nothing") for each in environments)
+        if len(found) > 1:
+            said = (f"{value[:16]}{'…' * (len(value) > 16)} in {count(n, 'run')}" for value, n in found.items())
+            out.append(f"{name}: {', '.join(said)}")
+    return out
 
 
 def _resumes(runs: Sequence[Record]) -> str:
@@ -216,7 +233,7 @@ def _data(runs: Sequence[Record]) -> Block:
     return Table(
         ("task", "split", "examples", "tokens", "SHA-256 of the tokenised split", "source"),
         tuple(rows),
-        "Data.",
+        "Data: sizes, hashes and sources.",
         numeric=(2, 3),
         folded=True,
     )

@@ -230,8 +230,8 @@ def test_the_same_study_gives_the_same_bytes_wherever_it_lies(study, copy):
 def test_equal_tokens_are_said_to_be_equal_and_both_sides_shown(study):
     said = part((study / "report" / "report.md").read_text(), "Which tokens were equal")
     assert "All 12 pairs of runs agree to the token: the difference is 0 in each." in said
-    assert "| mentions | 1 | token-controlled S1 | all tokens of the run | 300 | 300 | 0 |" in said
-    assert "| mentions | 0 | plain S1 | tokens of this task | 100 | 100 | 0 |" in said
+    assert "| mentions | 1 | token-controlled S1 | 300 | 300 | 0 |" in said
+    assert "| mentions | 0 | plain S1 | 100 | 100 | 0 |" in said
     assert "| mentions | 0 | token-controlled S1 | input tokens | 100 | 300 | −200 |" in said
     assert "| mentions | 0 | token-controlled S1 | loss tokens | 50 | 150 | −100 |" in said
     assert "| mentions | 0 | plain S1 | slots computed | 107 | 107 | 0 |" in said
@@ -261,6 +261,15 @@ def test_missing_runs_are_shown_as_missing_with_the_reason(copy):
     assert "| seed-0/per-task/t0 | has not finished |" in end
     assert "missing" in (copy / "report" / "verdict.tex").read_text()
     assert '<span class="gone">missing</span>' in (copy / "report" / "report.html").read_text()
+
+
+def test_one_seed_is_said_to_decide_nothing(study, copy):
+    assert "nits only" not in (study / "report" / "report.md").read_text()
+    shutil.rmtree(copy / "seed-1")
+    said = part(again(copy), "Verdict")
+    assert "1 seed: 3 inconclusive. One seed cannot show any claim" in said
+    assert "Units only: with one seed, intervals know of the test units alone." in said
+    assert re.search(r"^\| mentions \| \? inconclusive \| .*, units only\) \|", said, re.M)
 
 
 def test_a_bare_study_says_what_it_lacks(tmp_path):
@@ -334,7 +343,7 @@ def test_reproducibility_names_resumes_breaks_and_other_environments(study, copy
     said = part(again(copy), "Reproducibility")
     assert "- **resumes**: 2, in 1 run" in said
     assert "seed-1/multi: threads: 1 before, 2 now" in said
-    assert "**The runs had different environments: threads: 1 before, 2 now.**" in said
+    assert "**The runs had different environments: threads: 1 in 23 runs, 2 in 1 run.**" in said
 
 
 def test_cost_adds_up(study):
