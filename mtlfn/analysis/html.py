@@ -10,7 +10,7 @@ STYLE = """
 :root { color-scheme: light; --ink: #1a1a1a; --soft: #555; --line: #d5d5d5; --pale: #f5f5f3; --link: #00548a; }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
-body { margin: 0 auto; padding: 1rem; max-width: 62rem; background: #fff; color: var(--ink);
+body { margin: 0 auto; padding: 1rem; max-width: 68rem; background: #fff; color: var(--ink);
   font: 1rem/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: .5rem 0; }
 h2 { font-size: 1.3rem; margin: 2.5rem 0 .5rem; padding-top: .5rem; border-top: 2px solid var(--ink); }
@@ -36,7 +36,7 @@ thead th, thead th.number { border-bottom: 2px solid var(--ink); vertical-align:
 tbody th { font-weight: 600; }
 code { font: .85rem ui-monospace, Consolas, monospace; overflow-wrap: anywhere; word-break: break-all; }
 td code { display: inline-block; min-width: 17rem; }
-td span { display: inline-block; }
+td span { display: inline-block; white-space: nowrap; }
 .gone { color: var(--soft); font-style: italic; }
 .verdict { display: inline-block; padding: .05rem .5rem; border-radius: .3rem; border: 2px solid;
   font-weight: 600; white-space: nowrap; }
