@@ -9,7 +9,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
-Tone = Literal["plain", "good", "alarm", "muted"]
+Tone = Literal["plain", "good", "alarm"]
 
 
 @frozen

@@ -22,7 +22,6 @@ nav a { display: inline-block; padding: .2rem 0; }
 .good, .alarm, .missing { padding: .4rem .7rem; border-left: .3rem solid #009e73; background: #eef7f3; }
 .alarm { border-color: #a02c2c; background: #fbeeee; font-weight: 600; }
 .missing { border-color: #767676; background: var(--pale); }
-.muted { color: var(--soft); }
 dl { max-width: 46rem; margin: .8rem 0; }
 dt { font-weight: 600; margin-top: .5rem; }
 dd { margin: 0 0 0 1rem; }

@@ -146,7 +146,7 @@ def vocabulary(run: Record) -> tuple[dict[str, frozenset[str]], str]:
 
     try:
         config = from_settings(dict(run.config["settings"]))
-        # One file of a cache may be missing: reading it is the only reason to write there, and harmless.
+        # As the run read them: embedded tasks come from its cache, which is filled anew where it is empty.
         found = sources.resolve(run.tasks, config.data_dir, config.task, cache=config.cache_dir or default_cache())
     except (KeyError, DataError, CacheError, OSError, UsageError) as error:
         return {}, f"the training texts cannot be read: {error}"
