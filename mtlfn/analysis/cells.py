@@ -158,7 +158,7 @@ def read_run(folder: Path) -> Run:
             settings=_settings(folder),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"RUN {folder}: result.json cannot be read ({type(error).__name__}: {error})") from None
+        raise UsageError(f"RUN {folder}: result.json or config.json cannot be read ({type(error).__name__}: {error})") from None
     if match:
         if match.control not in CONTROLS or run.tasks != (match.task,):
             raise UsageError(
