@@ -158,3 +158,22 @@ def test_coverage_with_normal_errors(seeds: int, ratio: float) -> None:
 def test_sides_that_do_not_fit(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     with pytest.raises(ValueError, match=r"expected two arrays \[seeds, units, columns\] of one shape"):
         difference(MEAN, *(np.ones(shape) for shape in shapes), root(0), 10)
+
+
+def test_what_seeds_do_on_units_is_no_part_of_the_units() -> None:
+    rng = np.random.default_rng(4)
+    multi = rng.standard_normal((3, 2000))
+    found = difference(MEAN, means(multi), means(np.zeros_like(multi)), root(0), 2000)
+    # Three seeds that have nothing in common: the draws of units show 1/3 of a seed's variance, all of it the seeds'.
+    assert found.unit_variance < 0.15 / 3 / 2000
+    common = np.broadcast_to(multi[0], multi.shape)
+    found = difference(MEAN, means(common), means(np.zeros_like(multi)), root(0), 2000)
+    assert found.unit_variance == pytest.approx(1 / 2000, rel=0.15)
+
+
+def test_noise_of_seeds_follows_the_key() -> None:
+    scores = np.repeat([[0.1], [0.3]], 5, axis=1)
+    one, other = (
+        difference(MEAN, means(scores), means(np.zeros_like(scores)), root(seed), 50).replicates for seed in (0, 1)
+    )
+    assert not np.array_equal(one, other)
