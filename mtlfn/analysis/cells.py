@@ -163,7 +163,8 @@ def read_run(folder: Path) -> Run:
             settings=_settings(folder),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"RUN {folder}: result.json cannot be read ({type(error).__name__}: {error})") from None
+        what = f"{type(error).__name__}: {error}"
+        raise UsageError(f"RUN {folder}: result.json or config.json cannot be read ({what})") from None
     if match and match.control not in (KEPT, EXCLUSION, PAIR):
         if match.control not in CONTROLS or run.tasks != (match.task,):
             raise UsageError(
