@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtlfn.run import config as configs
 from mtlfn.run import matched
-from mtlfn.run.config import Config, settings
 
 LOGS = st.dictionaries(
     st.sampled_from(["bc5cdr_disease", "ddi", "hoc", "pubmedqa", "semeval2017_t3"]),
@@ -18,7 +18,7 @@ LOGS = st.dictionaries(
 
 
 def finished(log: dict[str, int], horizon: int, **changes: object) -> matched.Finished:
-    given_ = settings(Config(tasks=",".join(log), budget_tokens=sum(log.values()), **changes))
+    recorded = configs.settings(configs.Config(tasks=",".join(log), budget_tokens=sum(log.values()), **changes))
     result = {
         "experiment": "s3b",
         "seed": 3,
@@ -27,9 +27,10 @@ def finished(log: dict[str, int], horizon: int, **changes: object) -> matched.Fi
         "schedule": horizon,
         "tokens": {"per_task": log},
     }
-    return matched.Finished(Path("there"), {"settings": given_}, result)
+    return matched.Finished(Path("there"), {"settings": recorded}, result)
 
 
+@settings(max_examples=30, deadline=None)
 @given(LOGS, st.floats(0.5, 4.0), st.sampled_from(["uniform", "proportional", "temperature"]), st.integers(0, 7))
 def test_controls_have_the_tokens_of_the_log(log, stretch, sampling, micro_batches):
     total = sum(log.values())
@@ -50,6 +51,7 @@ def test_controls_have_the_tokens_of_the_log(log, stretch, sampling, micro_batch
             assert child.max_epochs is None
 
 
+@settings(max_examples=30, deadline=None)
 @given(LOGS, st.data())
 def test_the_halves_of_the_exclusion_control_share_out_the_tokens_of_the_full_run(log, data):
     keep = data.draw(st.lists(st.sampled_from(sorted(log)), min_size=1, max_size=len(log) - 1, unique=True))
