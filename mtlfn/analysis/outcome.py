@@ -171,7 +171,7 @@ def show(document: Mapping[str, Any]) -> None:
     for study in document["studies"]:
         table = Table(title=f"{study['name']}: {len(study['seeds'])} seeds, margin {settings['margin']:g}, "
                             f"level {settings['alpha']:g} over {len(study['tasks'])} tasks")  # fmt: skip
-        for column in ("task", "metric", cells.MULTI, "− token-controlled S1", "− plain S1", "verdict"):
+        for column in ("task", "metric", cells.MULTI, "− controlled", "− plain", "verdict"):
             table.add_column(column, overflow="fold")
         for task, row in study["tasks"].items():
             mean = _mean(row["scores"][cells.MULTI])
@@ -179,6 +179,9 @@ def show(document: Mapping[str, Any]) -> None:
             differences = [_cell(row[name]) for name in SIDES]
             table.add_row(task, row["metric"], "" if mean is None else f"{mean:.3f}", *differences, said)
         console.print(table)
+        console.print(
+            "controlled, plain: S1 on as many tokens in all, of the task; with 95 % intervals", soft_wrap=True
+        )
         for each in study["missing"]:
             console.print(
                 f"missing: {each['task']}, {each['side']}, seed {each['seed']}: {each['why']}", soft_wrap=True
