@@ -82,7 +82,10 @@ class Study:
 
 @frozen
 class Found:
-    """``studies``, the folders of runs that have not finished, and finished runs that take no part, with the reason."""
+    """``studies``, the folders of runs that have not finished, and finished runs that take no part, with the reason.
+
+    Where any study has a control, those that have none at all take no part.
+    """
 
     studies: tuple[Study, ...]
     unfinished: tuple[Path, ...]
@@ -263,6 +266,12 @@ def _studies(runs: Sequence[Run]) -> tuple[tuple[Study, ...], tuple[tuple[Run, s
         shown = name if names.count(name) == 1 else f"{name} ({next(iter(multi.values())).path.name})"
         studies.append(_study(shown, dict(sorted(multi.items())), matched))
     known = {run.digest for study in studies for run in study.multi.values()}
+    if any(
+        study.controls for study in studies
+    ):  # other runs of several tasks, such as those of pairs, say nothing here
+        alone = [study for study in studies if not study.controls]
+        unused += [(run, "no run is matched with it") for study in alone for run in study.multi.values()]
+        studies = [study for study in studies if study.controls]
     for run in matched:
         if run.match is not None and run.match.parent not in known:
             unused.append((run, f"its multi-task run is not among the runs: {run.match.parent_path}"))

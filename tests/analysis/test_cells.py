@@ -93,11 +93,26 @@ def test_runs_that_take_no_part_are_told_why(tmp_path: Path) -> None:
 
 def test_experiments_and_settings_are_studies_of_their_own(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "runs")
-    write_multi(folder / "other", 0, {"answers": 0.1, "mentions": 0.1}, "s3a")
+    other = write_multi(folder / "other", 0, {"answers": 0.1, "mentions": 0.1}, "s3a")
     changed = write_multi(folder / "wider", 0, {"answers": 0.1, "mentions": 0.1})
     edit(changed / "config.json", identity__rank=32)
-    names = {study.name: len(study.missing) for study in cells.find([folder]).studies}
-    assert names == {"s3b (multi-0)": 0, "s3a": 4, "s3b (wider)": 4}
+    found = cells.find([folder])
+    assert [study.name for study in found.studies] == ["s3b (multi-0)"]
+    assert {run.path.name: why for run, why in found.unused} == dict.fromkeys(
+        ("other", "wider"), "no run is matched with it"
+    )
+    for parent in (other, changed):
+        write_control(folder / f"{parent.name}-total", parent, 0, "total", "answers", 0.0)
+    found = cells.find([folder])
+    names = {study.name: len(study.missing) for study in found.studies}
+    assert names == {"s3b (multi-0)": 0, "s3a": 3, "s3b (wider)": 3}
+    assert found.unused == ()
+
+
+def test_without_any_control_everything_is_missing(tmp_path: Path) -> None:
+    write_multi(tmp_path / "multi-0", 0, {"answers": 0.1, "mentions": 0.1})
+    (study,) = cells.find([tmp_path / "multi-0"]).studies
+    assert len(study.missing) == 4
 
 
 def test_two_runs_of_one_seed(tmp_path: Path) -> None:
