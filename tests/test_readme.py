@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mtlfn.data.embedded_draw import VERSION
 from mtlfn.run.command import parse
 from mtlfn.run.config import from_toml
 
@@ -40,6 +41,10 @@ def test_commands_parse():
         flags = line.partition("#")[0].split()[2:]
         if "--config" not in flags:
             assert not isinstance(parse("mtlfn.experiments.s3b", "", flags), int), line
+
+
+def test_the_folder_of_the_embedded_corpus_is_that_of_today():
+    assert set(re.findall(r"embedded-\d+", README)) == {f"embedded-{VERSION}"}
 
 
 def test_every_flag_and_file_exists():

@@ -2,7 +2,7 @@
 
 A rule book is text, one rule a line, ``name: alternative | 3* alternative`` (``3*`` weighs an alternative; an
 indented line continues the rule above). In an alternative ``<rule>`` is expanded, ``<rule?>`` every second time,
-``<#2-9>`` is a whole number, and ``[Label`` ... ``]`` mark a span. A rule written ``name+:`` is an open lexicon:
+``<#2-9>`` is a whole number, and ``[Label`` ... ``]`` mark a mention. A rule written ``name+:`` is an open lexicon:
 every third entry is held out, that is, never drawn for a training document.
 """
 
@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 from attrs import frozen
 
-VERSION = "1"  # any change of a word, weight or rule changes the corpus: count this up with it
+VERSION = "2"  # any change of a word, weight or rule changes the corpus: count this up with it
 HELD_OUT_EVERY = 3
 
 T = TypeVar("T")

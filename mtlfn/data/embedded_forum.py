@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mtlfn.data.embedded_draw import HELD_OUT_EVERY, chance, expand, grammar, pick, shuffled
-from mtlfn.data.embedded_text import capitalised, layout, with_typos
+from mtlfn.data.embedded_text import Fresh, capitalised, layout, with_typos
 from mtlfn.data.embedded_topics import TOPICS
-from mtlfn.data.task import Example, Task
+from mtlfn.data.formats.document import Candidate, Query
+from mtlfn.data.task import SPLITS
 
-ANSWERS = Task(name="semeval2017_t3", kind="ranking", level=2)
 CANDIDATES = 10
 GOOD = (3, 4, 4, 5)
 FLIPPED = 0.05  # share of candidates with the other label
@@ -53,8 +53,8 @@ _HELD_OUT = frozenset(_TOPICS[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY])
 _KNOWN = tuple(point for point in _POINTS if point.split(".")[0] not in _HELD_OUT)
 
 
-def answers(split: str, number: int, draws: Iterator[float]) -> list[Example]:
-    """One thread of semeval2017_t3: a question with its ten candidates."""
+def answers(split: str, number: int, draws: Iterator[float], fresh: Fresh) -> Query | None:
+    """One thread of semeval2017_t3: a question with its ten comments. None where an earlier one asks the same."""
     unseen = split != "train"
     points = _POINTS if unseen else _KNOWN
     point = pick(draws, points)
@@ -64,35 +64,35 @@ def answers(split: str, number: int, draws: Iterator[float]) -> list[Example]:
     near = [p for p in points if p != point and p.startswith(f"{topic}.")]
     far = [p for p in points if not p.startswith(f"{topic}.")]
     good = pick(draws, GOOD)
-    found: dict[str, str] = {}  # candidate: label; asked for again when it repeats an earlier one
+    found: dict[str, str] = {}  # comment: label; asked for again when it repeats an earlier one
     while len(found) < CANDIDATES:
-        text, label = _irrelevant(draws, topic, near, far), "irrelevant"
+        text, label = _other(draws, topic, near, far)
         if len(found) < good:
-            text, label = _advice(draws, point), "relevant"
+            text, label = _advice(draws, point), "Good"
         if text not in found:
-            other = "irrelevant" if label == "relevant" else "relevant"
+            other = "Bad" if label == "Good" else "Good"
             found[text] = other if 0 < len(found) < CANDIDATES - 1 and chance(draws, FLIPPED) else label
     ranked = shuffled(draws, tuple(found.items()))
-    return [
-        Example(
-            id=f"{split}-{number:04d}",
-            unit=f"{split}-{number:04d}",
-            texts=tuple((query, text) for text, _ in ranked),
-            labels=tuple(label for _, label in ranked),
-        )
-    ]
+    if not fresh(query):
+        return None
+    name = f"Q{SPLITS.index(split) + 1}{number:04d}_R1"
+    candidates = (
+        Candidate(id=f"{name}_C{rank}", text=text, label=label, rank=rank)
+        for rank, (text, label) in enumerate(ranked, 1)
+    )
+    return Query(id=name, text=query, candidates=tuple(candidates))
 
 
-def _irrelevant(draws: Iterator[float], topic: str, near: list[str], far: list[str]) -> str:
-    """Another answer of this topic, an answer to something else, chatter or a joke."""
+def _other(draws: Iterator[float], topic: str, near: list[str], far: list[str]) -> tuple[str, str]:
+    """Another answer of this topic, an answer to something else, chatter or a joke; with its label."""
     kind = next(draws)
     if kind < 0.1 and near:
-        return _advice(draws, pick(draws, near))
+        return _advice(draws, pick(draws, near)), "PotentiallyUseful"
     if kind < 0.38:
-        return _advice(draws, pick(draws, far))
+        return _advice(draws, pick(draws, far)), "Bad"
     chat = _words(draws, "chatter" if kind < 0.72 else "joke")
     noun = _words(draws, f"{topic}.noun")
-    return _post([w for token in chat for w in (noun if token == "NOUN" else [token])], draws)
+    return _post([w for token in chat for w in (noun if token == "NOUN" else [token])], draws), "Bad"
 
 
 def _advice(draws: Iterator[float], point: str) -> str:

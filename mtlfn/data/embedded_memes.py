@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mtlfn.data.embedded_draw import chance, expand, grammar
-from mtlfn.data.embedded_text import capitalised, layout, noisy_spans, tagged, with_typos
-from mtlfn.data.task import Example, Task
+from mtlfn.data.embedded_text import Fresh, capitalised, characters, layout, marked, noisy, with_typos
+from mtlfn.data.formats.document import Document, Mention
+from mtlfn.data.task import SPLITS
 
-PERSUASION = Task(
-    name="semeval2021_t6",
-    kind="tagging",
-    level=1,
-    labels=(
-        "Appeal to fear/prejudice",
-        "Doubt",
-        "Exaggeration/Minimisation",
-        "Loaded Language",
-        "Name calling/Labeling",
-        "Slogans",
-    ),
+TECHNIQUES = (
+    "Appeal to fear/prejudice",
+    "Doubt",
+    "Exaggeration/Minimisation",
+    "Loaded Language",
+    "Name calling/Labeling",
+    "Slogans",
 )
 TYPOS = 0.02
 SHOUTED = 0.25  # share of memes in capital letters throughout
@@ -57,7 +53,8 @@ trust: protect <thing> | run <thing> | fix <thing> | keep a promise | tell the t
 
 LINES = """
 loaded: [Loaded_Language <harsh> <deed> ]
-name: [Name_calling/Labeling <insult> <creature> ] | [Name_calling/Labeling <insult> <creature> <surname> ]
+name: [Name_calling/Labeling <insult> <creature> ] | [Name_calling/Labeling [Loaded_Language <harsh> ] <creature> ]
+    | [Name_calling/Labeling <insult> <creature> <surname> ]
     | [Name_calling/Labeling <insult> <surname> ] | [Name_calling/Labeling <creature> <surname> ]
     | [Name_calling/Labeling <insult> <group> crowd ]
 slogan: 2* [Slogans <cry> ] | [Slogans <motto> ] | [Slogans <cry> , <cry> ]
@@ -98,12 +95,18 @@ meme: 3* <frame> / <line> | 3* <line> / <line> | 3* <fair> / <line> | 2* <line> 
 _RULES = grammar(WORDS, LINES)
 
 
-def memes(split: str, number: int, draws: Iterator[float]) -> list[Example]:
-    """One meme of semeval2021_t6: two or three lines divided by a slash, often in capitals."""
+def memes(split: str, number: int, draws: Iterator[float], fresh: Fresh) -> Document | None:
+    """One meme of semeval2021_t6: two or three lines, often in capitals. None where an earlier one is the same."""
     tokens = with_typos(expand(_RULES, "meme", draws, split != "train"), draws, TYPOS)
     if chance(draws, SHOUTED):
         tokens = [t if t.startswith("[") else t.upper() for t in tokens]
     else:
         tokens = capitalised(tokens)
-    laid, unit = layout(tokens), f"{split}-{number:04d}"
-    return [tagged(unit, unit, laid, noisy_spans(laid.spans, draws))]
+    laid = layout(["\n" if t == "/" else t for t in tokens])
+    mentions = tuple(
+        Mention(id=str(i), label=m.label.replace("_", " "), pieces=characters(laid, m.pieces))
+        for i, m in enumerate(noisy(marked(laid), draws))
+    )
+    if not fresh(laid.text):
+        return None
+    return Document(id=f"{SPLITS.index(split) + 1}{number:05d}", text=laid.text, mentions=mentions)

@@ -1,14 +1,22 @@
-"""From grammar tokens to text: natural spacing, typing errors, and spans that stay where they belong."""
+"""From grammar tokens to text: natural spacing, typing errors, and mentions that stay where they belong.
+
+``[Label`` opens a mention and ``]`` closes it. ``[+`` opens a group, in which a label that holds a digit names one
+mention: the same label again is another piece of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+import attrs
 from attrs import frozen
 
 from mtlfn.data.embedded_draw import chance, pick
-from mtlfn.data.task import Example, Span
+from mtlfn.data.task import Span
 
+Fresh = Callable[..., bool]  # texts -> whether no earlier document has one of them; from then on, this one has
+
+GROUP = "+"
 TIGHT = frozenset(",.;:?!)%”")  # no blank before these
 MISSED = 0.04  # share of mentions whose label is lost
 CLIPPED = 0.06  # share of mentions of several words that lose their first word
@@ -20,7 +28,7 @@ class Layout:
     """A text with its words and the spans over them.
 
     Attributes:
-        text: natural spacing.
+        text: natural spacing; a token "\\n" is a line break.
         words: characters of each word; punctuation is a word of its own.
         spans: (label, first word, end word), in the order in which they open; spans may nest.
     """
@@ -28,6 +36,21 @@ class Layout:
     text: str
     words: tuple[Span, ...]
     spans: tuple[tuple[str, int, int], ...]
+
+
+@frozen(kw_only=True)
+class Marked:
+    """A mention that the grammar marks.
+
+    Attributes:
+        label: of its mark.
+        group: words of the smallest group that it is in, first and end; all words where it is in none.
+        pieces: words, first and end, in order.
+    """
+
+    label: str
+    group: Span
+    pieces: tuple[Span, ...]
 
 
 def mistype(word: str, draws: Iterator[float]) -> str:
@@ -73,34 +96,57 @@ def layout(tokens: Sequence[str]) -> Layout:
             label, first, order = stack.pop()
             spans.append((order, label, first, len(words)))
         elif is_mark(token):
-            stack.append((token[1:].replace("_", " "), len(words), len(spans) + len(stack)))
+            stack.append((token[1:], len(words), len(spans) + len(stack)))
         else:
-            if not (glue or token in TIGHT):
+            if not (glue or token in TIGHT or token == "\n"):
                 pieces.append(" ")
                 at += 1
             pieces.append(token)
-            words.append((at, at + len(token)))
+            if token != "\n":
+                words.append((at, at + len(token)))
             at += len(token)
-            glue = token in "(“"
+            glue = token in "(“\n"
     found = sorted((first, order, label, end) for order, label, first, end in spans if end > first)
     return Layout(text="".join(pieces), words=tuple(words), spans=tuple((label, a, b) for a, _, label, b in found))
 
 
-def noisy_spans(spans: Sequence[tuple[str, int, int]], draws: Iterator[float]) -> list[tuple[str, int, int]]:
-    """The spans as a hurried annotator leaves them: some missed, some clipped (``MISSED``, ``CLIPPED``)."""
+def marked(laid: Layout) -> tuple[Marked, ...]:
+    """The mentions of a layout, in the order in which they begin; groups themselves are none."""
+    every = (0, len(laid.words))
+    groups = [every, *((a, b) for label, a, b in laid.spans if label == GROUP)]
+    pieces: dict[tuple[str, Span, int], list[Span]] = {}
+    for order, (label, a, b) in enumerate(laid.spans):
+        if label != GROUP:
+            group = min((g for g in groups if g[0] <= a and b <= g[1]), key=lambda g: g[1] - g[0])
+            # A name with a digit is that of one mention of its group.
+            own = -1 if any(c.isdigit() for c in label) else order
+            pieces.setdefault((label, group, own), []).append((a, b))
+    return tuple(Marked(label=label, group=group, pieces=_joined(p)) for (label, group, _), p in pieces.items())
+
+
+def _joined(pieces: Sequence[Span]) -> tuple[Span, ...]:
+    """The pieces in order; those with no word between them are one."""
+    out: list[Span] = []
+    for a, b in sorted(pieces):
+        if out and out[-1][1] == a:
+            a = out.pop()[0]
+        out.append((a, b))
+    return tuple(out)
+
+
+def characters(laid: Layout, pieces: Sequence[Span], at: int = 0) -> tuple[Span, ...]:
+    """Pieces in words as pieces in characters, where the layout begins at this character."""
+    return tuple((at + laid.words[a][0], at + laid.words[b - 1][1]) for a, b in pieces)
+
+
+def noisy(mentions: Sequence[Marked], draws: Iterator[float]) -> list[Marked]:
+    """The mentions as a hurried annotator leaves them: some missed, some clipped (``MISSED``, ``CLIPPED``)."""
     kept = []
-    for label, a, b in spans:
-        if not chance(draws, MISSED):
-            kept.append((label, a + (b - a > 1 and chance(draws, CLIPPED)), b))
+    for mention in mentions:
+        if chance(draws, MISSED):
+            continue
+        (a, b), *others = mention.pieces
+        if (b - a > 1 or others) and chance(draws, CLIPPED):
+            mention = attrs.evolve(mention, pieces=(((a + 1, b),) if b - a > 1 else ()) + tuple(others))
+        kept.append(mention)
     return kept
-
-
-def tagged(id: str, unit: str, laid: Layout, spans: Sequence[tuple[str, int, int]]) -> Example:
-    """A tagging example; where spans nest, the inner one gives the tags."""
-    tags = ["O"] * len(laid.words)
-    for label, a, b in spans:
-        tags[a:b] = [f"B-{label}", *[f"I-{label}"] * (b - a - 1)]
-    for i, tag in enumerate(tags):  # what an inner span cut off starts anew
-        if tag.startswith("I-") and (i == 0 or tags[i - 1][2:] != tag[2:]):
-            tags[i] = "B-" + tag[2:]
-    return Example(id=id, unit=unit, texts=((laid.text, None),), words=laid.words, tags=tuple(tags))

@@ -6,7 +6,6 @@ so that scores are those of whole documents, whatever the examples could not hol
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from mtlfn.data import concepts, mentions, metrics, pairs
+from mtlfn.data import concepts, mentions, metrics, pairs, splits
 from mtlfn.data.formats import (
     relevancy,
     semeval2014_t7,
@@ -110,19 +109,12 @@ def unit(gold: Any) -> str:
     return gold[0] if isinstance(gold, tuple) else gold.id
 
 
-def _with_dev(name: str, found: Splits) -> dict[str, tuple[Any, ...]]:
-    """The splits; without a dev split, every tenth unit of training, by a hash of its id.
+def _complete(name: str, found: Splits) -> dict[str, tuple[Any, ...]]:
+    """The splits; missing ones are made of the training part, the same for all subtasks of a folder.
 
-    Subtasks of a folder with the same units hold out the same: what is dev to one, another does not train on.
+    What is dev to one, another does not train on, as far as both have the same units.
     """
-    if found["dev"] or not found["train"]:
-        return dict(found)
-
-    def held_out(gold: Any) -> bool:
-        return int(hashlib.sha256(f"{folder(name)}:{unit(gold)}".encode()).hexdigest()[:8], 16) % 10 == 0
-
-    train, dev = ([g for g in found["train"] if held_out(g) == out] for out in (False, True))
-    return {**found, "train": tuple(train), "dev": tuple(dev)}
+    return splits.completed(folder(name), found, unit)
 
 
 # Mentions: 2014 T7, 2015 T14, 2016 T12 (times and events), 2021 T6
@@ -141,7 +133,7 @@ def _mention_files(
 
 def _disorders(read: Callable[[Path, Log], Splits]) -> Callable[[str, Path, Log], Dataset]:
     def made(name: str, folder: Path, log: Log) -> Dataset:
-        dataset = mentions.dataset(name, _with_dev(name, read(folder, log)), (DISORDER,), discontiguous=True)
+        dataset = mentions.dataset(name, _complete(name, read(folder, log)), (DISORDER,), discontiguous=True)
         dictionary = folder / concepts.FILE
         return mentions.with_concepts(dataset, dictionary, log) if dictionary.is_file() else dataset
 
@@ -169,7 +161,7 @@ def _disorder_scores(
 
 
 def _times_and_events(name: str, folder: Path, log: Log) -> Dataset:
-    found = _with_dev(name, semeval2016_t12.read(folder, log))
+    found = _complete(name, semeval2016_t12.read(folder, log))
     return mentions.dataset(name, found, tuple(SUBTASKS), discontiguous=True)
 
 
@@ -187,7 +179,7 @@ def _time_and_event_scores(
 
 def _memes(name: str, folder: Path, log: Log) -> Dataset:
     known = semeval2021_t6.techniques(folder)
-    return mentions.dataset(name, _with_dev(name, semeval2021_t6.read(folder, log)), known, discontiguous=False)
+    return mentions.dataset(name, _complete(name, semeval2021_t6.read(folder, log)), known, discontiguous=False)
 
 
 def _partial(
@@ -201,7 +193,7 @@ def _partial(
 
 
 def _techniques(name: str, folder: Path, log: Log) -> Dataset:
-    found = _with_dev(name, semeval2021_t6.read_labels(folder, log))
+    found = _complete(name, semeval2021_t6.read_labels(folder, log))
     task = Task(
         name=name,
         kind="multilabel",
@@ -235,7 +227,7 @@ def _label_files(dataset: Dataset, split: str, folder: Path, predictions: Sequen
 
 
 def _containment(name: str, folder: Path, log: Log) -> Dataset:
-    found = _with_dev(name, semeval2016_t12.read(folder, log))
+    found = _complete(name, semeval2016_t12.read(folder, log))
     task = Task(
         name=name,
         kind="relation",
@@ -276,7 +268,7 @@ def _link_files(dataset: Dataset, split: str, folder: Path, predictions: Sequenc
 
 def _answers(subtask: semeval2017_t3.Subtask) -> Callable[[str, Path, Log], Dataset]:
     def made(name: str, folder: Path, log: Log) -> Dataset:
-        found = _with_dev(name, semeval2017_t3.read(folder, subtask, log))
+        found = _complete(name, _judged(subtask, semeval2017_t3.read(folder, subtask, log), log, folder))
         task = Task(name=name, kind="ranking", level=2, official=name)
         examples = {
             split: tuple(filter(None, (_query(q, subtask, training=split == "train") for q in found[split])))
@@ -285,6 +277,18 @@ def _answers(subtask: semeval2017_t3.Subtask) -> Callable[[str, Path, Log], Data
         return Dataset(task=task, **examples, gold=found)
 
     return made
+
+
+def _judged(subtask: semeval2017_t3.Subtask, found: Splits, log: Log, folder: Path) -> Splits:
+    """The splits without those that nobody judged: the test input of the organisers, which could only score 0."""
+
+    def judged(split: str) -> bool:
+        return any(semeval2017_t3.positive(subtask, c.label) is not None for q in found[split] for c in q.candidates)
+
+    for split in SPLITS:
+        if found[split] and not judged(split):
+            log.skipped(folder, f"split {split}", f"none of its {len(found[split])} queries has a label")
+    return {split: held if judged(split) else () for split, held in found.items()}
 
 
 def _query(query: Query, subtask: semeval2017_t3.Subtask, *, training: bool) -> Example | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from mtlfn.data import hub, jsonl, public
+from mtlfn.data import hub, jsonl, public, splits
 from mtlfn.data.hub import Mapping
 from mtlfn.data.task import DataError, Dataset, check
 
@@ -17,7 +17,12 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # names become folders and parts of 
 
 
 def resolve(
-    names: Sequence[str], data_dir: Path | None, mappings: dict[str, Mapping], *, base: Path | None = None
+    names: Sequence[str],
+    data_dir: Path | None,
+    mappings: dict[str, Mapping],
+    *,
+    base: Path | None = None,
+    cache: Path | None = None,
 ) -> tuple[Dataset, ...]:
     """The checked data sets of the tasks, in the order of their names.
 
@@ -26,9 +31,11 @@ def resolve(
             files; without it, names are those of the embedded tasks.
         mappings: task name -> mapping; comes before both.
         base: folder that relative sources of mappings start from; default: the working directory.
+        cache: folder that keeps the files of the embedded tasks; they cannot be read without.
 
     Raises:
         DataError: no name, a name that is malformed, repeated or unknown, or data that ``check`` refuses.
+        CacheError: the cache cannot be read or written.
     """
     if not names:
         raise DataError("no task is named; name at least one")
@@ -37,10 +44,11 @@ def resolve(
             raise DataError(f"the task name {name!r} is not allowed: small letters, digits, '_', '.' and '-' only")
         if name in names[:position]:
             raise DataError(f"the task {name!r} is named twice; name every task once")
-    return tuple(check(_resolve(name, data_dir, mappings, base or Path())) for name in names)
+    found = (check(_resolve(name, data_dir, mappings, base or Path(), cache)) for name in names)
+    return tuple(map(splits.with_test, found))
 
 
-def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], base: Path) -> Dataset:
+def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], base: Path, cache: Path | None) -> Dataset:
     if name in mappings:
         return hub.read(name, mappings[name], base)
     if data_dir is not None:
@@ -58,12 +66,14 @@ def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], bas
         return public_set(name, None, base)
     from mtlfn.data import embedded
 
-    if name in embedded.NAMES:
-        return embedded.load(name)
+    if name in embedded.SERVED:
+        if cache is None:
+            raise ValueError(f"the embedded task {name!r} is read from a cache, and none was given")
+        return embedded.load(name, cache)
     where = "as an embedded task or a mapping"
     if name in jsonl.SCHEMAS:
         where += " (it is read from a data folder, and none was given)"
-    raise _unknown(name, (*mappings, *embedded.NAMES, *public.PUBLIC), where)
+    raise _unknown(name, (*mappings, *embedded.SERVED, *public.PUBLIC), where)
 
 
 def public_set(name: str, folder: Path | None, base: Path) -> Dataset:

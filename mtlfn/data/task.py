@@ -41,6 +41,10 @@ class DataError(ValueError):
     """Data that cannot be used; the message names the file and line (or example), what was found and what to do."""
 
 
+class CacheError(OSError):
+    """A folder of the cache that cannot be read or made; ``strerror`` says why."""
+
+
 @frozen(kw_only=True)
 class Task:
     """What a data set asks for.

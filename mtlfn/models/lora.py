@@ -20,7 +20,7 @@ from mtlfn.core.keys import Key, fold, uniform
 from mtlfn.core.state import Tree
 from mtlfn.data.task import Task
 from mtlfn.models.backbone import Backbone, BackboneError
-from mtlfn.models.split import Blocks, KeyedDropout, TaskLinear
+from mtlfn.models.split import AttentionLinear, Blocks, GatedLinear, KeyedDropout, SeparateLinear, TaskLinear
 from mtlfn.models.strategy import Slot, Strategy, block_name, slots_at, tasks_reaching, tasks_through
 
 ADAPTER = "default"
@@ -89,15 +89,34 @@ def attach(backbone: Backbone, strategy: Strategy, settings: LoraSettings) -> tu
         layer = int(name[len(backbone.layer_prefix) + 1 :].split(".")[0])
         linears.append(Linear(name, layer, module.in_features, module.out_features))
         for part in (module.lora_A[ADAPTER], module.lora_B[ADAPTER]):
-            part.__class__ = TaskLinear
+            part.__class__ = SeparateLinear if strategy.separate else TaskLinear
             part.register_buffer("bounds", torch.zeros(1, dtype=torch.int64), persistent=False)
             part.weight.requires_grad_(False).fill_(math.nan)
+        if strategy.fusion != "sum":
+            _fuse(module.lora_B[ADAPTER], strategy)
         module.lora_dropout[ADAPTER] = KeyedDropout(name, settings.dropout)
     asked = () if settings.targets in ("default", "all-linear") else config.target_modules
     for target in sorted(asked):
         if not any(linear.name == target or linear.name.endswith(f".{target}") for linear in linears):
             raise BackboneError(f"--lora-targets {settings.targets}: no linear inside the layers is called {target!r}")
     return model.eval(), tuple(linears)
+
+
+def _fuse(part: Any, strategy: Strategy) -> None:
+    """Makes a ``lora_B`` weigh its shared and private ranks; what it weighs them with comes with every call."""
+    part.__class__ = {"gated": GatedLinear, "attention": AttentionLinear}[strategy.fusion]
+    part.shared = sum(slot.rank for slot in strategy.slots if not slot.private)
+    for name in fusion_shapes(strategy):
+        part.register_buffer(name, torch.full((), math.nan), persistent=False)
+
+
+def fusion_shapes(strategy: Strategy) -> dict[str, tuple[int, ...]]:
+    """What one task's fusion of one linear is made of, beside the blocks; all of it zero at the start."""
+    return {
+        "sum": {},
+        "gated": {"gate": ()},
+        "attention": {"attention_weight": (2, rank_of(strategy)), "attention_bias": (2,)},
+    }[strategy.fusion]
 
 
 def _targets(backbone: Backbone, targets: str) -> str | list[str]:
@@ -136,6 +155,8 @@ def init(
             shape = (slot.rank, linear.inputs)
             tensors[f"{linear.name}.lora_A"] = uniform(fold(key, name, linear.name), shape, bound)
             tensors[f"{linear.name}.lora_B"] = torch.zeros(linear.outputs, slot.rank)
+            for part, part_shape in fusion_shapes(strategy).items() if slot.private else ():
+                tensors[f"{linear.name}.{part}"] = torch.zeros(part_shape)
     return out
 
 
@@ -148,7 +169,7 @@ def reach(
         for slot, name in blocks(strategy, tasks, linear.layer, read_out):
             through = tasks_reaching(strategy, tasks, slot, linear.layer, read_out, detach_level1)
             reached = tuple(t for t in through if block_name(slot, t) == name)
-            for part in ("lora_A", "lora_B"):
+            for part in ("lora_A", "lora_B", *(fusion_shapes(strategy) if slot.private else ())):
                 out.setdefault(name, {})[f"{linear.name}.{part}"] = reached
     return out
 
@@ -169,18 +190,40 @@ def assembled(
     """
     out, chosen = {}, [t for t in tasks if t.name in present]
     for linear in linears:
-        names = [name for _, name in blocks(strategy, chosen, linear.layer, read_out)]
-        through = [t for t in tasks_through(strategy, chosen, linear.layer, read_out)]
+        through = tasks_through(strategy, chosen, linear.layer, read_out)
+        private = [n for slot, n in blocks(strategy, chosen, linear.layer, read_out) if slot.private]
         for part, dim in (("lora_A", 0), ("lora_B", 1)):
             key = f"{linear.name}.{part}"
-            parts = [params[name][key] for name in names]
-            if all(p.ndim == 2 for p in parts) or not through:
-                whole = torch.cat([p if p.ndim == 2 else p[0] for p in parts], dim)
+            if len(private) > 1:
+                whole = _separate(strategy, through, linear.layer, read_out, params, key, dim)
             else:
-                members = [[i for i, t in enumerate(through) if t in reached[name][key]] for name in names]
-                whole = Blocks.apply(len(through), dim, members, *parts)
+                names = [name for _, name in blocks(strategy, chosen, linear.layer, read_out)]
+                whole = _together(through, names, reached, params, key, dim)
             out[f"{linear.name}.{part}.{ADAPTER}.weight"] = whole
+        for part in fusion_shapes(strategy):
+            values = [params[name][f"{linear.name}.{part}"] for name in private]
+            out[f"{linear.name}.lora_B.{ADAPTER}.{part}"] = torch.stack(values)
     return out
+
+
+def _together(through: Sequence[str], names: Sequence[str], reached: Reach, params: Tree, key: str, dim: int) -> Tensor:
+    """The blocks of ``names`` as one weight for all rows."""
+    parts = [params[name][key] for name in names]
+    if all(p.ndim == 2 for p in parts) or not through:
+        return torch.cat([p if p.ndim == 2 else p[0] for p in parts], dim)
+    members = [[i for i, t in enumerate(through) if t in reached[name][key]] for name in names]
+    return Blocks.apply(len(through), dim, members, *parts)
+
+
+def _separate(
+    strategy: Strategy, through: Sequence[str], layer: int, read_out: int, params: Tree, key: str, dim: int
+) -> Tensor:
+    """A weight for every task, [t, ...]: the blocks that all share beside its own."""
+    parts = []
+    for slot in slots_at(strategy, layer, read_out):
+        own = [params[block_name(slot, t)][key] for t in through]
+        parts.append(torch.stack(own) if slot.private else own[0].expand(len(through), *own[0].shape[-2:]))
+    return torch.cat(parts, dim + 1)
 
 
 def export_weights(

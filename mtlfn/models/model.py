@@ -6,7 +6,7 @@ The module holds only what is frozen. Everything trainable comes in as an argume
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from mtlfn.data.task import Task
 from mtlfn.models import cross_attention, heads, lora
 from mtlfn.models.backbone import Backbone, BackboneError, first_position
 from mtlfn.models.layout import Layout, Rectangle, install_read_out, lay_out
-from mtlfn.models.strategy import Strategy, tasks_through
+from mtlfn.models.strategy import Strategy, block_name, tasks_through
 
 
 @frozen(eq=False)
@@ -69,9 +69,12 @@ def build(
     label_counts: Mapping[str, Mapping[str, int]],
     read_out: int = 0,
     detach_level1: bool = False,
+    frozen: Collection[str] = (),
     device: torch.device | None = None,
 ) -> Model:
     """The model; it takes over the backbone's module. ``read_out`` 0: half of the layers.
+
+    ``frozen``: slots that no task trains.
 
     Raises BackboneError where the read-out layer or the adapter targets do not fit the backbone.
     """
@@ -81,8 +84,8 @@ def build(
     read_out = read_out or (depth + 1) // 2
     if not 1 <= read_out < depth and strategy.hierarchical:
         raise BackboneError(f"--read-out-layer {read_out}: the backbone has {depth} layers; expected 1 to {depth - 1}")
-    if any(slot.private for slot in strategy.slots) and len(tasks) > 1:
-        raise ValueError(f"strategy {strategy.name}: private slots take one task, found {len(tasks)}")
+    if all(slot.private for slot in strategy.slots) and len(tasks) > 1:
+        raise ValueError(f"strategy {strategy.name} trains one task, found {', '.join(t.name for t in tasks)}")
     adapted, linears = lora.attach(backbone, strategy, settings)
     if strategy.hierarchical:
         install_read_out(backbone.layers, read_out)
@@ -94,6 +97,9 @@ def build(
     level2 = tuple(t.name for t in tasks if t.level == 2)
     if strategy.hierarchical and level2:
         reach[cross_attention.SLOT] = dict.fromkeys(cross_attention.init(backbone.width, "00"), level2)
+    if unknown := [slot for slot in frozen if slot not in reach]:
+        raise ValueError(f"strategy {strategy.name} has no slot {unknown[0]!r} to freeze, only {', '.join(reach)}")
+    reach |= {slot: dict.fromkeys(reach[slot], ()) for slot in frozen}
     model = Model(
         backbone=backbone,
         strategy=strategy,
@@ -113,6 +119,25 @@ def build(
         if set(names) != set(shapes[slot]):
             raise AssertionError(f"reach and tensors of {slot} differ: {set(names) ^ set(shapes[slot])}")
     return evolve(model, shapes=shapes)
+
+
+def active_adapter_parameters(model: Model) -> dict[str, int]:
+    """Task -> adapter numbers (``lora_A``, ``lora_B``) that one of its rows meets; what fuses or crosses is apart."""
+    return {
+        task.name: sum(
+            shape.numel()
+            for slot in dict.fromkeys(block_name(s, task.name) for s in model.strategy.slots)
+            for name, shape in model.shapes[slot].items()
+            if name.endswith((".lora_A", ".lora_B")) and _passes(model, task, name)
+        )
+        for task in model.tasks
+    }
+
+
+def _passes(model: Model, task: Task, name: str) -> bool:
+    """Whether rows of the task pass the linear of an adapter tensor."""
+    layer = next(linear.layer for linear in model.linears if linear.name == name.rpartition(".")[0])
+    return task.name in tasks_through(model.strategy, [task], layer, model.read_out)
 
 
 def _to(value: Tensor | None, device: torch.device) -> Tensor | None:

@@ -6,7 +6,7 @@ through ``functional_call``, like the weights, so nothing is kept between calls.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,46 @@ class SplitGradient(torch.autograd.Function):
         for i, (a, b) in enumerate(zip(ctx.bounds, ctx.bounds[1:], strict=False)):
             torch.mm(flat[a:b].T, rows[a:b], out=by_task[i])
         return grad @ weight[0] if ctx.needs_input_grad[0] else None, by_task, None
+
+
+class SeparateWeights(torch.autograd.Function):
+    """x [1, N, in], weights [t, out, in], one a task -> [1, N, out]: each task's rows meet its own weight.
+
+    The weights' gradient is [t, out, in], as in ``SplitGradient``.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, weights: Tensor, bounds: Sequence[int]) -> Tensor:
+        rows = x.flatten(0, -2)
+        out = torch.empty(*x.shape[:-1], weights.shape[1], dtype=x.dtype, device=x.device)
+        for weight, part, a, b in _by_task(weights, out, bounds):
+            torch.mm(rows[a:b], weight.T, out=part)
+        return out
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        x, weights, ctx.bounds = inputs
+        ctx.save_for_backward(x, weights)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        x, weights = ctx.saved_tensors
+        flat, rows = grad.flatten(0, -2), x.flatten(0, -2)
+        by_task = torch.empty(weights.shape, dtype=grad.dtype, device=grad.device)
+        back = torch.empty(x.shape, dtype=grad.dtype, device=grad.device) if ctx.needs_input_grad[0] else None
+        for i, (a, b) in enumerate(zip(ctx.bounds, ctx.bounds[1:], strict=False)):
+            torch.mm(flat[a:b].T, rows[a:b], out=by_task[i])
+        if back is not None:
+            for weight, part, a, b in _by_task(weights, back, ctx.bounds):
+                torch.mm(flat[a:b], weight, out=part)
+        return back, by_task, None
+
+
+def _by_task(weights: Tensor, out: Tensor, bounds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor, int, int]]:
+    """Each task's weight, its rows of ``out`` [1, N, k], and where they begin and end."""
+    flat = out.flatten(0, -2)
+    for weight, a, b in zip(weights, bounds, bounds[1:], strict=False):
+        yield weight, flat[a:b], a, b
 
 
 class Blocks(torch.autograd.Function):
@@ -84,6 +124,47 @@ class TaskLinear(nn.Linear):
         if self.weight.ndim == 2:
             return F.linear(x, self.weight)
         return SplitGradient.apply(x, self.weight, self.bounds.tolist())
+
+
+class SeparateLinear(TaskLinear):
+    """A LoRA linear of a strategy with private blocks: a weight [t, out, in] holds another matrix for every task."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight.ndim == 2:
+            return F.linear(x, self.weight)
+        return SeparateWeights.apply(x, self.weight, self.bounds.tolist())
+
+
+class GatedLinear(SeparateLinear):
+    """``lora_B`` of gated fusion: B_s u_s + 2 sigmoid(gate) B_p u_p, where u has the ``shared`` ranks first.
+
+    Buffer ``gate``: [t], a number for each task in the call; 0 is the plain sum.
+    """
+
+    def forward(self, u: Tensor) -> Tensor:
+        gates = 2 * _repeated(self.gate[:, None].sigmoid(), self.bounds)
+        return super().forward(torch.cat([u[..., : self.shared], u[..., self.shared :] * gates], -1))
+
+
+class AttentionLinear(SeparateLinear):
+    """``lora_B`` of attention fusion: 2 (a_1 B_s u_s + a_2 B_p u_p) with a = softmax(W u + b) at every position.
+
+    Buffers: ``attention_weight`` [t, 2, ranks] and ``attention_bias`` [t, 2]; zeros are the plain sum.
+    """
+
+    def forward(self, u: Tensor) -> Tensor:
+        ends = self.bounds.tolist()
+        rows = zip(self.attention_weight, ends, ends[1:], strict=False)
+        scores = torch.cat([F.linear(u[:, a:b], weight) for weight, a, b in rows], 1)
+        shares = 2 * (scores + _repeated(self.attention_bias, self.bounds)).softmax(-1)
+        parts = u[..., : self.shared] * shares[..., :1], u[..., self.shared :] * shares[..., 1:]
+        return super().forward(torch.cat(parts, -1))
+
+
+def _repeated(values: Tensor, bounds: Tensor) -> Tensor:
+    """[t, k] to [N, k]: each task's values at all of its positions. (The gradient is a plain sum: deterministic.)"""
+    counts = bounds.diff().tolist()
+    return torch.cat([v.expand(n, -1) for v, n in zip(values, counts, strict=True)])
 
 
 class KeyedDropout(nn.Module):

@@ -13,6 +13,8 @@ from attrs import frozen
 
 from mtlfn.data.task import Task
 
+Fusion = Literal["sum", "gated", "attention"]
+
 
 @frozen(kw_only=True)
 class Slot:
@@ -48,7 +50,12 @@ class Strategy:
     slots: tuple[Slot, ...]
     hierarchical: bool = False
     gradients: Literal["pcgrad", "sum"] = "sum"
-    fusion: Literal["sum", "gated", "attention"] = "sum"
+    fusion: Fusion = "sum"
+
+    @property
+    def separate(self) -> bool:
+        """Whether several tasks may go through one linear with a matrix each."""
+        return any(slot.private for slot in self.slots) and not all(slot.private for slot in self.slots)
 
 
 S1 = Strategy(name="s1", slots=(Slot(name="private", rank=24, private=True),))

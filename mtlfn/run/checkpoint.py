@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import Tensor
 
-from mtlfn.core.state import SCHEMA, State, StateMismatch, combined, decode, digest, leaf_digests, pieces
+from mtlfn.core.state import SCHEMA, SEPARATOR, State, StateMismatch, combined, decode, digest, leaf_digests, pieces
 from mtlfn.run.disk import REAL, Buffer, Disk, make_folder, remove_folder, write_folder
 
 MANIFEST = "manifest.json"
@@ -144,6 +146,20 @@ def load(target: Path, like: State, identity: str) -> State:
     if manifest["schema"] == SCHEMA and found != manifest["digest"]:
         raise Damaged(f"{target.name}: the state's digest is not the one written")
     return state
+
+
+def load_params(target: Path, identity: str) -> tuple[str, dict[str, dict[str, Tensor]]]:
+    """The digest of the state in a checkpoint, as written, and its trainable tensors; Damaged says why not."""
+    manifest, files, sums = _read(target, identity)
+    if wrong := [name for name, data in files.items() if _sha(data) != sums[name]]:
+        raise Damaged(f"{target.name}: the content of {wrong[0]} is not what was written")
+    params: dict[str, dict[str, Tensor]] = {}
+    for path, value in load_tensors(files["state.safetensors"]).items():
+        part, _, rest = path.partition(SEPARATOR)
+        if part == "params":
+            slot, _, name = rest.partition(SEPARATOR)
+            params.setdefault(slot, {})[name] = value.clone()
+    return manifest["digest"], params
 
 
 def load_newest(

@@ -18,6 +18,7 @@ from mtlfn.run.config import Config, UsageError, from_toml
 
 T = TypeVar("T")
 
+HINT = "--config FILE.toml gives defaults that the other flags override."
 OK, BUG, USAGE, PREFLIGHT, MISMATCH, RESUMABLE = 0, 1, 2, 3, 4, 75
 
 
@@ -29,9 +30,15 @@ def main(strategy: str, description: str, argv: Sequence[str] | None = None) -> 
         config = parse(f"mtlfn.experiments.{strategy}", description, argv)
         if isinstance(config, int):
             return config
+        command = again(strategy, argv)
+        if config.seeds > 1:
+            from mtlfn.run import plan
+
+            nodes = plan.seeds(strategy, config)
+            return plan.execute(plan.folder(strategy, config), nodes, command)
         from mtlfn.run import loop
 
-        return loop.run(strategy, config, argv)
+        return loop.run(strategy, config, command)
 
     return guarded(train)
 
@@ -139,6 +146,11 @@ class Replay:
     """Where the backbone is now. Its content must be the same."""
 
 
+def again(experiment: str, argv: Sequence[str]) -> list[str]:
+    """The command of an experiment, as it can be given again."""
+    return ["python", "-m", f"mtlfn.experiments.{experiment}", *argv]
+
+
 def guarded(command: Callable[[], int]) -> int:
     """Runs a command; what the user did wrong becomes one message and an exit code."""
     try:
@@ -154,20 +166,25 @@ def guarded(command: Callable[[], int]) -> int:
 
 def parse(module: str, description: str, argv: Sequence[str]) -> Config | int:
     """The configuration, or the exit code with which the parser ended (0 for --help, 2 for a wrong flag)."""
-    argv, preset = list(argv), Config()
+    preset, argv = with_preset(argv)
+    return cli(Config, argv, preset, module, f"{description}\n\n{HINT}")
+
+
+def with_preset(argv: Sequence[str]) -> tuple[Config, list[str]]:
+    """The configuration in the file of ``--config``, or the default one, and the other flags."""
+    argv = list(argv)
     for i, flag in enumerate(argv):
         if flag == "--config" or flag.startswith("--config="):
             value = flag.partition("=")[2] if "=" in flag else (argv[i + 1] if i + 1 < len(argv) else "")
             if not value:
                 raise UsageError("--config: expected the path of a TOML file")
-            preset = from_toml(Path(value))
             del argv[i : i + (1 if "=" in flag else 2)]
-            break
-    hint = "--config FILE.toml gives defaults that the other flags override."
-    return cli(Config, argv, preset, module, f"{description}\n\n{hint}")
+            return from_toml(Path(value)), argv
+    return Config(), argv
 
 
 def cli(kind: type[T], argv: Sequence[str], default: T | None, module: str, description: str) -> T | int:
+    """The parsed flags, or the exit code with which the parser ended."""
     try:
         return tyro.cli(
             kind,

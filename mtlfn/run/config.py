@@ -21,8 +21,26 @@ class UsageError(ValueError):
 
 
 def default_cache() -> Path:
-    """Where tokenised data are kept: $MTLFN_CACHE, else ~/.cache/mtlfn."""
+    """Where the embedded corpus and tokenised data are kept: $MTLFN_CACHE, else ~/.cache/mtlfn."""
     return Path(os.environ.get("MTLFN_CACHE") or Path.home() / ".cache" / "mtlfn")
+
+
+@frozen(kw_only=True)
+class Parent:
+    """The finished run that a run is matched with, or goes on from.
+
+    Attributes:
+        role: "total": trains on as many tokens as all of the parent; "per-task": on as many as the parent gave this
+            task; "exclusion": its ``frozen`` slots are the parent's and stay so.
+        path: where it lies. experiment, seed, identity, digest: what it is, and the digest of its last state.
+    """
+
+    role: Literal["total", "per-task", "exclusion"]
+    path: str
+    experiment: str
+    seed: int
+    identity: str
+    digest: str
 
 
 @frozen(kw_only=True)
@@ -56,11 +74,14 @@ class Config:
     seed: int = 0
     """Root of every random draw."""
 
+    seeds: int = field(default=1, validator=ge(1))
+    """Runs, one after the other, with the seeds from --seed on, each in its own folder below --output-dir."""
+
     output_dir: Path | None = None
     """Run directory. Default: results/<experiment>-<hash of the configuration>."""
 
     cache_dir: Path | None = None
-    """Where tokenised data are kept. Default: $MTLFN_CACHE or ~/.cache/mtlfn."""
+    """Where the embedded corpus and tokenised data are kept. Default: $MTLFN_CACHE or ~/.cache/mtlfn."""
 
     weighting: Literal["equal", "uncertainty"] = "equal"
     """How task losses are weighed."""
@@ -84,6 +105,9 @@ class Config:
 
     gradients: Literal["pcgrad", "sum"] | None = None
     """How task gradients become one. Default: what the strategy says (S3b: pcgrad)."""
+
+    fusion: Literal["sum", "gated", "attention"] = "sum"
+    """S3a only: how the shared and the private adapter add up. Only "sum" can be exported as a PEFT adapter."""
 
     engine: Literal["loop", "merged"] = "merged"
     """Per-task gradients one task at a time (least memory), or all in one forward and one reverse pass."""
@@ -145,14 +169,20 @@ class Config:
     skip_smoke_test: bool = False
     """Begin without the smoke test (50 steps on 100 examples, thrown away); the run directory says so."""
 
+    parent: Annotated[Parent | None, tyro.conf.Suppress] = None
+    """Set by the experiments that match a run: token_controlled, mimic_exclusion, study."""
+
+    frozen_slots: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
+    """Slots that are taken from the parent and not trained."""
+
     task: Annotated[dict[str, Mapping], tyro.conf.Suppress] = field(factory=dict)
     """Only in a TOML file: [task.<name>] tables that map the columns of any `datasets` folder or Hub id."""
 
 
 # What cannot change a bit of the run, or is covered by a hash of what it leads to: not part of its identity.
 NOT_IDENTITY = frozenset(
-    {"output_dir", "cache_dir", "data_dir", "max_steps", "max_hours", "save_every_steps", "quick_eval_examples"}
-    | {"device", "threads", "accept_environment", "skip_smoke_test"}
+    {"output_dir", "cache_dir", "data_dir", "seeds", "max_steps", "max_hours", "save_every_steps", "device", "threads"}
+    | {"quick_eval_examples", "accept_environment", "skip_smoke_test"}
 )
 
 
@@ -170,6 +200,8 @@ def from_toml(path: Path) -> Config:
         raise UsageError(f"--config {path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path}: not valid TOML ({error})") from None
+    if given := {"parent", "frozen_slots"} & table.keys():
+        raise UsageError(f"--config {path}: {', '.join(sorted(given))} cannot be set; mtlfn's experiments do")
     tasks = table.pop("task", {})
     if not isinstance(tasks, dict):
         raise UsageError(f"--config {path}: task is {tasks!r}, expected tables [task.<name>]")

@@ -72,7 +72,7 @@ def make(folder: Path) -> None:
         raise _unwritable(folder, error) from None
 
 
-def claim(folder: Path, strategy: str, prepared: Prepared, argv: Sequence[str]) -> None:
+def claim(folder: Path, strategy: str, prepared: Prepared, command: Sequence[str]) -> None:
     """Writes what the directory belongs to, or checks that it belongs to this run."""
     path = folder / "config.json"
     if path.exists():
@@ -87,7 +87,7 @@ def claim(folder: Path, strategy: str, prepared: Prepared, argv: Sequence[str]) 
                 "identity": prepared.identity,
                 "hash": prepared.identity_hash,
                 "settings": settings(prepared.config),
-                "command": list(argv),
+                "command": list(command),
             },
         )
     except OSError as error:

@@ -73,15 +73,21 @@ def whole_units(task: str, examples: Sequence[Example], count: int) -> list[int]
 def score(
     model: Model,
     params: Tree,
+    split: str,
     corpora: Mapping[str, Corpus],
     datasets: Mapping[str, Dataset],
     count: int | None = None,
 ) -> tuple[dict[str, dict[str, float]], dict[str, list]]:
-    """Dev scores and predictions per task; on ``count`` examples of each, or all. Official scores: of whole units."""
+    """Scores and predictions of a split per task; on ``count`` examples of each, or all.
+
+    Official scores are those of whole units. A task without this split is left out.
+    """
     scores, predicted = {}, {}
     for task in model.tasks:
+        if task.name not in corpora:
+            continue
         corpus, dataset = corpora[task.name], datasets[task.name]
-        gold = dataset.dev
+        gold = dataset[split]
         if count is None:
             chosen = list(range(len(gold)))
         else:
@@ -89,7 +95,7 @@ def score(
         predicted[task.name] = predictions(model, params, corpus, gold, chosen)
         held = [gold[i] for i in chosen]
         scores[task.name] = (
-            official.score(dataset, "dev", held, predicted[task.name], whole=count is None)
+            official.score(dataset, split, held, predicted[task.name], whole=count is None)
             if task.official
             else metrics.score(task, held, predicted[task.name])
         )
@@ -110,20 +116,16 @@ def gold_of(task: Task, example: Example) -> list | float:
     return list(example.tags if task.kind == "tagging" else example.labels)
 
 
-def write_predictions(folder: Path, task: Task, split: str, examples: Sequence[Example], predicted: list) -> Path:
-    """One JSON line an example: id, unit, gold and prediction: what paired tests need."""
+def write_predictions(folder: Path, dataset: Dataset, split: str, predicted: list) -> Path:
+    """One JSON line an example: id, unit, gold and prediction; official files below ``folder/official/<task>``."""
     folder.mkdir(parents=True, exist_ok=True)
+    task = dataset.task
     path = folder / f"{task.name}.{split}.jsonl"
     lines = (
-        json.dumps(
-            {
-                "id": e.id,
-                "unit": e.unit,
-                "gold": gold_of(task, e),
-                "prediction": p,
-            }
-        )
-        for e, p in zip(examples, predicted, strict=True)
+        json.dumps({"id": e.id, "unit": e.unit, "gold": gold_of(task, e), "prediction": p})
+        for e, p in zip(dataset[split], predicted, strict=True)
     )
     write_file(path, "".join(line + "\n" for line in lines).encode())
+    if task.official:
+        official.write(dataset, split, folder / "official" / task.name, predicted)
     return path

@@ -19,7 +19,6 @@ from attrs import frozen
 
 from mtlfn.core.batch import Batch
 from mtlfn.core.state import State
-from mtlfn.data import official
 from mtlfn.models.model import check_params
 from mtlfn.run import (
     archive,
@@ -98,8 +97,8 @@ def train(walk: Walk, state: State, hooks: Hooks) -> Ended:
     return Ended(state, found, None)
 
 
-def run(strategy: str, config: Config, argv: Sequence[str]) -> int:
-    """Trains to the end or to the next stop; returns the exit code."""
+def run(strategy: str, config: Config, command: Sequence[str]) -> int:
+    """Trains to the end or to the next stop; returns the exit code. ``command``: what the user gave, to give again."""
     limit = deadline.Deadline(deadline.began() + 3600 * config.max_hours)
     folder = resolve_directory(config, strategy)
     directory.check_settings(folder, config, strategy)
@@ -108,13 +107,13 @@ def run(strategy: str, config: Config, argv: Sequence[str]) -> int:
     with disk.locked(folder / directory.LOCK) as mine:
         if not mine:
             raise UsageError(f"--output-dir {folder}: another process is writing this run; wait for it, or stop it")
-        directory.claim(folder, strategy, prepared, argv)
+        directory.claim(folder, strategy, prepared, command)
         if (finished := _finished(folder)) is not None:
             print(f"mtlfn: this run is finished; its result:\n{finished}\nall of it: {folder}")
             return OK
         report = observers.Reporter(folder / "train.log")
         try:
-            return _run(strategy, prepared, folder, report, argv, limit)
+            return _run(strategy, prepared, folder, report, command, limit)
         except (ledger.Broken, archive.Diverged) as error:
             raise (directory.broken(error) if isinstance(error, ledger.Broken) else Mismatch(str(error))) from None
         except (OSError, checkpoint.Damaged) as error:
@@ -159,7 +158,7 @@ def _run(
     prepared: Prepared,
     folder: Path,
     report: observers.Reporter,
-    argv: Sequence[str],
+    command: Sequence[str],
     limit: deadline.Deadline,
 ) -> int:
     place, walk, start = directory.place(folder, prepared), prepared.walk, prepared.start()
@@ -193,7 +192,7 @@ def _run(
             report.say(f"stopped: {ended.why}; saved {at}. Try a lower --learning-rate, then another --output-dir.")
             return BUG
         report.say(f"stopped: {ended.why} · {at} · saved in {folder}")
-        report.say(f"to go on: {texts.going_on(strategy, argv)}")
+        report.say(f"to go on: {texts.going_on(command)}")
         return RESUMABLE
     _conclude(strategy, prepared, folder, report, ended)
     return OK
@@ -354,15 +353,14 @@ def _conclude(strategy: str, prepared: Prepared, folder: Path, report: observers
     """Predictions, exports and the result, which is written last."""
     # None: finished before, and stopped between the last checkpoint and the result.
     found = ended.evaluation or prepared.evaluate(ended.state)
+    tested, predicted = prepared.evaluate_test(ended.state)
     for task in prepared.tasks:
-        examples = prepared.datasets[task.name].dev
-        evaluate.write_predictions(folder / "predictions", task, "dev", examples, found.predictions[task.name])
-        if task.official:
-            dataset = prepared.datasets[task.name]
-            place = folder / "predictions" / "official" / task.name
-            official.write(dataset, "dev", place, found.predictions[task.name])
+        dataset = prepared.datasets[task.name]
+        for split, predictions in (("dev", found.predictions), ("test", predicted)):
+            if task.name in predictions:
+                evaluate.write_predictions(folder / "predictions", dataset, split, predictions[task.name])
     export.export(prepared.model, ended.state.params, folder / "export")
-    document = texts.result(strategy, prepared, folder, ended.state, found.scores)
+    document = texts.result(strategy, prepared, folder, ended.state, found.scores, tested)
     directory.write_json(folder / "tokens.json", document["tokens"])
     directory.write_json(folder / "result.json", document)
     report.say("\n" + texts.summary(document))

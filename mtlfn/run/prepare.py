@@ -15,12 +15,12 @@ from mtlfn.core import keys, state, step
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State
 from mtlfn.data import sampler, sources, store, stream, survey
-from mtlfn.data.task import Dataset, Task, label_counts
+from mtlfn.data.task import SPLITS, CacheError, Dataset, Task, label_counts
 from mtlfn.models import backbone, lora, model
-from mtlfn.models.strategy import STRATEGIES
-from mtlfn.run import batch_size, evaluate, kaggle
+from mtlfn.models.strategy import STRATEGIES, Strategy
+from mtlfn.run import batch_size, evaluate, kaggle, matched
 from mtlfn.run.config import Config, UsageError, default_cache, digest, identity, micro_batch_slots, task_names
-from mtlfn.run.walk import Evaluation, Walk
+from mtlfn.run.walk import Evaluation, Scores, Walk
 
 
 @frozen(eq=False)
@@ -30,7 +30,7 @@ class Prepared:
     Attributes:
         config: with every default that depends on the data filled in.
         tasks, datasets: in canonical order.
-        train, dev: tokenised splits.
+        train, dev, test: tokenised splits; test lacks the tasks that have none, not even held out of training.
         model, stream, step: the parts of the walk. ``step_config``: hyper-parameters of the step.
         budget: input tokens at which the run ends, if no early stopping ends it before.
         identity: what the run directory belongs to; ``identity_hash`` is its SHA-256.
@@ -41,6 +41,7 @@ class Prepared:
     datasets: Mapping[str, Dataset]
     train: Mapping[str, store.Corpus]
     dev: Mapping[str, store.Corpus]
+    test: Mapping[str, store.Corpus]
     model: model.Model
     stream: stream.Stream
     step: step.Step
@@ -71,9 +72,13 @@ class Prepared:
 
     def evaluate(self, current: State, count: int | None = None) -> Evaluation:
         """Evaluation of a state on ``count`` dev examples of each task, or all."""
-        scores, predicted = evaluate.score(self.model, current.params, self.dev, self.datasets, count)
+        scores, predicted = evaluate.score(self.model, current.params, "dev", self.dev, self.datasets, count)
         primary = evaluate.primary(self.tasks, scores)
         return Evaluation(scores, sum(primary.values()) / len(primary), predicted)
+
+    def evaluate_test(self, current: State) -> tuple[Scores, dict[str, list]]:
+        """Scores and predictions of a state on the test splits: what verdicts are made of, never what is chosen by."""
+        return evaluate.score(self.model, current.params, "test", self.test, self.datasets)
 
     @property
     def walk(self) -> Walk:
@@ -92,7 +97,11 @@ class Prepared:
 def _start(config: Config, built: model.Model) -> State:
     key = keys.root(config.seed)
     names = tuple(task.name for task in built.tasks)
-    return state.init(key, model.init_params(built, key), names, patience=config.patience)
+    parent = config.parent
+    params = model.init_params(built, key)
+    if config.frozen_slots:
+        params = matched.carried(parent, params, config.frozen_slots)
+    return state.init(key, params, names, patience=config.patience, parent=parent and parent.digest)
 
 
 def _step(config: step.StepConfig, built: model.Model) -> step.Step:
@@ -101,21 +110,26 @@ def _step(config: step.StepConfig, built: model.Model) -> step.Step:
 
 def prepare(strategy_name: str, config: Config) -> Prepared:
     """Reads, tokenises and loads; UsageError, DataError or BackboneError where something cannot be used."""
-    strategy = STRATEGIES[strategy_name]
+    strategy = _strategy(strategy_name, config)
     device = _device(config.device)
-    found = sources.resolve(task_names(config), config.data_dir, config.task)
+    cache = config.cache_dir or default_cache()
+    try:
+        found = sources.resolve(task_names(config), config.data_dir, config.task, cache=cache)
+    except CacheError as error:
+        raise _unusable(cache, error) from None
     tasks = model.canonical([dataset.task for dataset in found])
+    if len(tasks) > 1 and all(slot.private for slot in strategy.slots):
+        raise UsageError(f"--tasks {','.join(t.name for t in tasks)}: {strategy_name} trains one task; name one")
     datasets = {task.name: next(d for d in found if d.task.name == task.name) for task in tasks}
     base = backbone.load(config.backbone, config.revision)
     config = attrs.evolve(config, max_length=_max_length(config, base, datasets))
-    cache = config.cache_dir or default_cache()
     try:
-        train, dev = (
-            {t: store.load(d, split, base.tokenizer, config.max_length, cache) for t, d in datasets.items()}
-            for split in ("train", "dev")
+        train, dev, test = (
+            {t: store.load(d, split, base.tokenizer, config.max_length, cache) for t, d in datasets.items() if d[split]}
+            for split in SPLITS
         )
     except OSError as error:
-        raise UsageError(f"--cache-dir {cache}: cannot be used ({error.strerror}); name another folder") from None
+        raise _unusable(cache, error) from None
     for task, corpus in train.items():
         if not len(corpus):
             raise UsageError(f"task {task}: no training example is left after tokenisation ({corpus.notes})")
@@ -130,14 +144,20 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         label_counts={t: {**label_counts(d.task, d.train), "": len(d.train)} for t, d in datasets.items()},
         read_out=config.read_out_layer,
         detach_level1=config.detach_level1,
+        frozen=config.frozen_slots,
         device=device,
     )
     facts = {
         "strategy": strategy_name,
         "backbone_digest": base.digest,
         "tokenizer_digest": store.tokenizer_digest(base.tokenizer),
-        "data": {t: {"train": train[t].digest, "dev": dev[t].digest} for t in train},
+        "data": {
+            t: {split: held[t].digest for split, held in zip(SPLITS, (train, dev, test), strict=True) if t in held}
+            for t in train
+        },
     }
+    if config.parent is not None:
+        matched.check(config.parent, {**facts, "max_length": config.max_length})
     budget = config.budget_tokens
     if config.max_epochs is not None:
         budget = config.max_epochs * sum(corpus.tokens for corpus in train.values())
@@ -178,6 +198,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         datasets=datasets,
         train=train,
         dev=dev,
+        test=test,
         model=built,
         stream=stream.build(stream_config, train),
         step=_step(step_config, built),
@@ -185,6 +206,17 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         budget=budget,
         identity=identity(config, **facts),
     )
+
+
+def _unusable(cache: Path, error: OSError) -> UsageError:
+    return UsageError(f"--cache-dir {cache}: cannot be used ({error.strerror}); name another folder")
+
+
+def _strategy(name: str, config: Config) -> Strategy:
+    strategy = STRATEGIES[name]
+    if config.fusion != strategy.fusion and not strategy.separate:
+        raise UsageError(f"--fusion {config.fusion}: {name} has nothing to fuse; it means something for s3a only")
+    return attrs.evolve(strategy, fusion=config.fusion)
 
 
 def _device(name: str) -> torch.device:
@@ -224,7 +256,8 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
             "notes": dict(prepared.datasets[t].notes),
             **{
                 split: {"examples": len(c), "tokens": c.tokens, "sha256": c.digest, "cut": c.notes}
-                for split, c in (("train", prepared.train[t]), ("dev", prepared.dev[t]))
+                for split, held in zip(SPLITS, (prepared.train, prepared.dev, prepared.test), strict=True)
+                if (c := held.get(t)) is not None
             },
         }
         for t in prepared.datasets

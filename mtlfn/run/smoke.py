@@ -119,7 +119,7 @@ def _falling(early: list[list[float]], late: list[list[float]]) -> Check:
 
 def _reached(state: State, reach: Reach) -> Check:
     squares = state.optimizer.square
-    names = [(slot, name) for slot, tensors in reach.items() for name in tensors]
+    names = [(slot, name) for slot, tensors in reach.items() for name, tasks in tensors.items() if tasks]
     dead = [f"{slot}|{name}" for slot, name in names if not bool((squares[slot][name] != 0).any())]
     detail = f"{len(names) - len(dead)} of {len(names)}" + (f", not {', '.join(islice(dead, 3))}" if dead else "")
     return Check("every trainable tensor gets a gradient", not dead, detail)

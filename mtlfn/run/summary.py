@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from mtlfn.core import keys
 from mtlfn.core.state import State, digest
 from mtlfn.core.tokens import total
 from mtlfn.data import official
+from mtlfn.models.model import active_adapter_parameters
 from mtlfn.run import observers
 from mtlfn.run.prepare import Prepared, trainable_parameters
 from mtlfn.run.walk import Scores
@@ -49,10 +52,9 @@ def banner(strategy: str, prepared: Prepared, folder: Path) -> list[str]:
     ]
 
 
-def going_on(strategy: str, argv: Sequence[str]) -> str:
-    """The command that goes on with a stopped run."""
-    flags = [flag for i, flag in enumerate(argv) if not _is_max_steps(argv, i)]
-    return shlex.join(["python", "-m", f"mtlfn.experiments.{strategy}", *flags])
+def going_on(command: Sequence[str]) -> str:
+    """The command that goes on with a stopped run: the same, without --max-steps."""
+    return shlex.join([word for i, word in enumerate(command) if not _is_max_steps(command, i)])
 
 
 def _is_max_steps(argv: Sequence[str], i: int) -> bool:
@@ -60,8 +62,10 @@ def _is_max_steps(argv: Sequence[str], i: int) -> bool:
     return argv[i].partition("=")[0] in named or (i > 0 and argv[i - 1] in named)
 
 
-def result(strategy: str, prepared: Prepared, folder: Path, state: State, scores: Scores) -> dict[str, Any]:
-    """What ``result.json`` says."""
+def result(
+    strategy: str, prepared: Prepared, folder: Path, state: State, scores: Scores, tested: Scores
+) -> dict[str, Any]:
+    """What ``result.json`` says; ``scores`` are those on dev, ``tested`` those on test."""
     counts = total(state.tokens.values())
     lines = list(observers.lines(folder / "metrics.jsonl"))
     return {
@@ -71,6 +75,9 @@ def result(strategy: str, prepared: Prepared, folder: Path, state: State, scores
         "seed": prepared.config.seed,
         "key": keys.root(prepared.config.seed),
         "steps": state.step,
+        "schedule": prepared.schedule.schedule_tokens,
+        "match": _match(prepared, state),
+        "slots": {slot: digest(tensors) for slot, tensors in state.params.items()},
         "tokens": {
             "total": state.input_tokens,
             "per_task": {t: c.input for t, c in state.tokens.items()},
@@ -83,10 +90,16 @@ def result(strategy: str, prepared: Prepared, folder: Path, state: State, scores
             task.name: {
                 "metric": task.metric,
                 "dev": scores[task.name][task.metric],
+                "test": tested[task.name][task.metric] if task.name in tested else None,
                 "all": scores[task.name],
+                "all_test": tested.get(task.name),
                 "baselines": official.baselines(prepared.datasets[task.name]),
             }
             for task in prepared.tasks
+        },
+        "parameters": {
+            "active_adapter": active_adapter_parameters(prepared.model),
+            "trainable": trainable_parameters(prepared),
         },
         "conflicts": observers.conflict_table(state),
         "nonfinite_steps": state.nonfinite.total,
@@ -96,6 +109,20 @@ def result(strategy: str, prepared: Prepared, folder: Path, state: State, scores
         "environment_breaks": list(state.lineage.breaks),
         "smoke_test": smoke_test(folder),
         "training_seconds": sum(line["seconds_per_step"] for line in lines if "event" not in line),
+    }
+
+
+def _match(prepared: Prepared, state: State) -> dict[str, Any] | None:
+    """What the run is matched with."""
+    parent = prepared.config.parent
+    if parent is None:
+        return None
+    return {
+        "parent": attrs.asdict(parent, filter=lambda a, _: a.name != "role"),
+        "control": parent.role,
+        "tasks": [task.name for task in prepared.tasks],
+        "tokens": state.input_tokens,
+        "frozen_slots": list(prepared.config.frozen_slots),
     }
 
 

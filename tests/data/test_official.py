@@ -184,13 +184,15 @@ def test_predictions_are_written_as_the_organisers_want_them(dataset, tmp_path):
         assert sorted(labels) == ["Doubt", "Smears"]
 
 
-def test_without_a_dev_split_a_hash_of_ids_makes_one(tmp_path):
+def test_without_a_dev_or_test_split_a_hash_of_ids_makes_them(tmp_path):
     documents = [memes(str(i)) for i in range(60)]
     semeval2021_t6.write(tmp_path / "semeval2021_t6", "train", documents)
     (found,) = sources.resolve(["semeval2021_t6"], tmp_path, {})
     assert 2 <= len(found.dev) <= 12
-    assert len(found.train) + len(found.dev) == 60
-    assert not {e.unit for e in found.train} & {e.unit for e in found.dev}
+    assert 2 <= len(found.test) <= 12
+    assert len(found.train) + len(found.dev) + len(found.test) == 60
+    assert not {e.unit for e in found.train} & {e.unit for e in found.dev + found.test}
+    assert {d.id for d in found.gold["test"]} == {e.unit for e in found.test}
 
 
 def test_subtasks_of_a_folder_hold_out_the_same_documents(tmp_path):

@@ -121,6 +121,7 @@ def test_the_survey_shows_the_values(bert):
 
 
 def test_written_predictions_hold_numbers(tmp_path):
-    path = evaluate.write_predictions(tmp_path, TASK, "dev", examples(1.0, 2.5), [0.5, 2.25])
+    held = Dataset(task=TASK, train=(), dev=examples(1.0, 2.5))
+    path = evaluate.write_predictions(tmp_path, held, "dev", [0.5, 2.25])
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(row["gold"], row["prediction"]) for row in rows] == [(1.0, 0.5), (2.5, 2.25)]

@@ -39,9 +39,11 @@ def data_dir(tmp_path: Path) -> Path:
 def embedded(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Stands in for the embedded corpus: one sound task and one without examples."""
     module = ModuleType("mtlfn.data.embedded")
-    module.NAMES = ("notes", "empty")
+    module.SERVED = ("notes", "empty")
     splits = {"notes": (EXAMPLE,), "empty": ()}
-    module.load = lambda name: Dataset(task=TASK, train=splits[name], dev=splits[name], source=f"embedded {name}")
+    module.load = lambda name, cache: Dataset(
+        task=TASK, train=splits[name], dev=splits[name], source=f"{name} of {cache}"
+    )
     monkeypatch.setitem(sys.modules, "mtlfn.data.embedded", module)
     monkeypatch.setattr(mtlfn.data, "embedded", module, raising=False)
     return module
@@ -70,8 +72,10 @@ def test_data_folder_in_the_order_of_the_names(data_dir: Path) -> None:
 
 
 def test_embedded_without_a_data_folder(embedded: ModuleType) -> None:
-    (dataset,) = sources.resolve(["notes"], None, {})
-    assert dataset.source == "embedded notes"
+    (dataset,) = sources.resolve(["notes"], None, {}, cache=Path("cache"))
+    assert dataset.source == "notes of cache"
+    with pytest.raises(ValueError, match="'notes' is read from a cache, and none was given"):
+        sources.resolve(["notes"], None, {})
 
 
 def test_mapping_comes_before_the_data_folder_and_the_embedded_corpus(
@@ -136,7 +140,7 @@ def test_names_that_can(corpus: Path, name: str) -> None:
 
 
 def test_every_data_set_is_checked(embedded: ModuleType) -> None:
-    assert "the train split is empty" in failure(["empty"], None, {})
+    assert "the train split is empty" in failure(["empty"], None, {}, cache=Path("cache"))
 
 
 def test_a_public_set_is_the_folder_of_its_name_in_the_data_folder(tmp_path: Path) -> None:

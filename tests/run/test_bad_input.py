@@ -242,7 +242,10 @@ def test_a_damaged_result_is_no_stack_trace(go, begun):
 
 def test_a_cache_that_cannot_be_written(go, folder, tmp_path):
     (tmp_path / "file").write_text("mine")
-    refused(go(output_dir=folder, cache_dir=tmp_path / "file"), 2, "--cache-dir", str(tmp_path / "file"))
+    place = tmp_path / "file"
+    refused(go(output_dir=folder, cache_dir=place), 2, "--cache-dir", str(place))
+    embedded = {"tasks": "semeval2017_t3", "data_dir": None}
+    refused(go(output_dir=folder, cache_dir=place, **embedded), 2, f"--cache-dir {place}: cannot be used (")
     assert not folder.exists()
 
 

@@ -14,6 +14,7 @@ from mtlfn.run.command import main, parse
 from mtlfn.run.config import (
     NOT_IDENTITY,
     Config,
+    Parent,
     UsageError,
     digest,
     from_toml,
@@ -112,6 +113,7 @@ OTHER = {
     "max_epochs": 2,
     "patience": 9,
     "seed": 1,
+    "seeds": 2,
     "output_dir": Path("out"),
     "cache_dir": Path("cache"),
     "weighting": "uncertainty",
@@ -121,6 +123,7 @@ OTHER = {
     "micro_batch_tokens": 10,
     "max_length": 33,
     "gradients": "sum",
+    "fusion": "gated",
     "engine": "loop",
     "detach_level1": True,
     "read_out_layer": 3,
@@ -141,16 +144,23 @@ OTHER = {
     "quick_eval_examples": 3,
     "device": "cpu",
     "threads": 3,
+    "parent": Parent(role="total", path="there", experiment="s3b", seed=0, identity="a", digest="b"),
     "task": {"answers": MAPPING},
 }
 
 
-@pytest.mark.parametrize("name", [a.name for a in attrs.fields(Config)])
+@pytest.mark.parametrize("name", [a.name for a in attrs.fields(Config) if a.name != "frozen_slots"])
 def test_a_field_is_in_the_identity_unless_it_cannot_change_a_bit(name):
     base, changed = Config(), attrs.evolve(Config(), **{name: OTHER[name]})
     assert getattr(base, name) != getattr(changed, name)
     same = identity(base, fact=1) == identity(changed, fact=1)
     assert same == (name in NOT_IDENTITY)
+
+
+def test_frozen_slots_are_in_the_identity_of_a_run_that_has_a_parent_and_the_parents_place_is_not():
+    base = Config(parent=OTHER["parent"])
+    assert identity(base) != identity(attrs.evolve(base, frozen_slots=("shared",)))
+    assert identity(base) == identity(attrs.evolve(base, parent=attrs.evolve(base.parent, path="elsewhere")))
 
 
 def test_where_a_mapped_task_comes_from_is_not_identity_but_how_it_is_read_is():
@@ -175,7 +185,7 @@ def test_the_identity_holds_the_facts_and_its_digest_follows_it():
 
 def test_what_is_not_identity_is_where_and_how_a_run_is_watched():
     """Spelt out, so that nothing more leaves the identity unnoticed."""
-    where = {"output_dir", "cache_dir", "data_dir", "device", "threads"}
+    where = {"output_dir", "cache_dir", "data_dir", "device", "threads", "seeds"}
     how = {"max_steps", "max_hours", "save_every_steps", "quick_eval_examples", "accept_environment", "skip_smoke_test"}
     assert where | how == NOT_IDENTITY
     assert {a.name for a in attrs.fields(Config)} >= NOT_IDENTITY

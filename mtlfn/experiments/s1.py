@@ -1,0 +1,8 @@
+"""S1: one private adapter for one task, the single-task baseline."""
+
+import sys
+
+from mtlfn.run.command import main
+
+if __name__ == "__main__":
+    sys.exit(main("s1", __doc__))

@@ -1,0 +1,8 @@
+"""S2: one shared adapter for all tasks, plain gradient sum."""
+
+import sys
+
+from mtlfn.run.command import main
+
+if __name__ == "__main__":
+    sys.exit(main("s2", __doc__))

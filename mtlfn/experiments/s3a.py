@@ -1,0 +1,8 @@
+"""S3a: a shared adapter and a private one for each task in every layer, PCGrad."""
+
+import sys
+
+from mtlfn.run.command import main
+
+if __name__ == "__main__":
+    sys.exit(main("s3a", __doc__))

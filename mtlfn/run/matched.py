@@ -1,0 +1,172 @@
+"""Runs that are matched with a finished one: exactly as many tokens, the same settings, and one thing different.
+
+Token-controlled S1 sees as many tokens of its one task as the parent saw of all tasks, in as many steps of as many
+micro-batches; plain S1 sees as many as the parent gave this task, a micro-batch a step. Both follow the parent's
+schedule: the horizon of plain S1 is shortened as its budget is. In the exclusion control some tasks are kept in the
+shared slot and the others are tuned beside it, each group with the tokens that it had in the full run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+from attrs import frozen
+from torch import Tensor
+
+from mtlfn.core.state import Tree
+from mtlfn.data import sampler
+from mtlfn.run import checkpoint
+from mtlfn.run.config import Config, Parent, UsageError, from_settings
+
+Control = Literal["total", "per-task"]
+FACTS = {
+    "backbone_digest": "another backbone",
+    "tokenizer_digest": "another tokenizer",
+    "max_length": "another maximal length",
+}
+
+
+@frozen
+class Finished:
+    """A finished run: where it lies, its ``config.json`` and its ``result.json``."""
+
+    path: Path
+    config: Mapping[str, Any]
+    result: Mapping[str, Any]
+
+    @property
+    def tokens(self) -> Mapping[str, int]:
+        """Task -> input tokens that the run trained on."""
+        return self.result["tokens"]["per_task"]
+
+    def parent(self, role: Literal["total", "per-task", "exclusion"]) -> Parent:
+        """What a run that is matched with this one says of it."""
+        return Parent(
+            role=role,
+            path=str(self.path.resolve()),
+            experiment=self.result["experiment"],
+            seed=self.result["seed"],
+            identity=self.result["identity"],
+            digest=self.result["digest"],
+        )
+
+
+def finished(run: Path, flag: str = "--match") -> Finished:
+    """The finished run in a directory; UsageError where there is none."""
+    if not (run / "config.json").is_file():
+        raise UsageError(f"{flag} {run}: is no run of mtlfn (it has no config.json); name the folder of a finished run")
+    if not (run / "result.json").is_file():
+        raise UsageError(f"{flag} {run}: the run is not finished (it has no result.json); give its command again first")
+    try:
+        config, result = (json.loads((run / name).read_text()) for name in ("config.json", "result.json"))
+        dict(config["settings"]), dict(result["tokens"]["per_task"]), str(result["digest"]), int(result["schedule"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{flag} {run}: config.json or result.json cannot be used ({type(error).__name__}: {error}); it may be of "
+            "an older version: train that run again"
+        ) from None
+    return Finished(run, config, result)
+
+
+def control(run: Finished, task: str, kind: Control, **changes: Any) -> Config:
+    """The configuration of S1 on one task, matched with a multi-task run; ``changes`` come on top."""
+    settings = from_settings(dict(run.config["settings"]))
+    total = sum(run.tokens.values())
+    tokens = total if kind == "total" else run.tokens[task]
+    if not tokens:
+        raise UsageError(f"--match {run.path}: it gave no token to {task}; leave the task out")
+    count = sampler.per_step(settings.sampling, settings.micro_batches, len(run.tokens))
+    return attrs.evolve(
+        settings,
+        tasks=task,
+        budget_tokens=tokens,
+        schedule_tokens=max(round(run.result["schedule"] * tokens / total), 1),
+        max_epochs=None,
+        # Random sampling of one task is the way to have several micro-batches of it a step.
+        sampling="proportional" if kind == "total" else "uniform",
+        micro_batches=count if kind == "total" else 0,
+        gradients=None,
+        fusion="sum",
+        detach_level1=False,
+        parent=run.parent(kind),
+        **_fresh(changes),
+    )
+
+
+def kept(run: Finished, keep: Collection[str], **changes: Any) -> Config:
+    """The first half of the exclusion control: the strategy on the kept tasks, with the tokens they had."""
+    return _group(run, [t for t in run.tokens if t in keep], **changes)
+
+
+def excluded(run: Finished, half: Finished, keep: Collection[str], slots: Sequence[str], **changes: Any) -> Config:
+    """The second half: ``slots`` of the first one stay as they are, the rest is tuned on the excluded tasks."""
+    group = _group(run, [t for t in run.tokens if t not in keep], **changes)
+    return attrs.evolve(group, parent=half.parent("exclusion"), frozen_slots=tuple(slots))
+
+
+def _group(run: Finished, tasks: Sequence[str], **changes: Any) -> Config:
+    tokens, total = sum(run.tokens[t] for t in tasks), sum(run.tokens.values())
+    return attrs.evolve(
+        from_settings(dict(run.config["settings"])),
+        tasks=",".join(tasks),
+        budget_tokens=tokens,
+        schedule_tokens=max(round(run.result["schedule"] * tokens / total), 1),
+        max_epochs=None,
+        **_fresh(changes),
+    )
+
+
+def _fresh(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes, and what concerned the parent's process alone set back."""
+    return {"max_steps": None, "accept_environment": False, "seeds": 1, **changes}
+
+
+def check(parent: Parent, facts: Mapping[str, Any]) -> None:
+    """UsageError that names the first difference in what a match must have in common with its parent.
+
+    Without the parent's directory nothing is compared: a run that has begun was compared when it did.
+    """
+    path = Path(parent.path)
+    if not (path / "config.json").is_file():
+        return
+    there = json.loads((path / "config.json").read_text())["identity"]
+    for name, what in FACTS.items():
+        if there.get(name) != facts[name]:
+            raise UsageError(
+                f"{path}: no match, it has {what}: {name} is {there.get(name)!r} there and {facts[name]!r} here"
+            )
+    for task, splits in facts["data"].items():
+        for split in sorted({*splits, *there["data"].get(task, splits)}):
+            if splits.get(split) != there["data"].get(task, splits).get(split):
+                raise UsageError(
+                    f"{path}: no match, it has other data: {task}, split {split}, has the hash "
+                    f"{there['data'][task].get(split)} there and {splits.get(split)} here"
+                )
+
+
+def carried(parent: Parent | None, params: Tree, frozen_slots: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    """The tensors at the start of a run that goes on from another: every slot that both have is the parent's.
+
+    Heads start afresh. UsageError where the parent, its last checkpoint or a frozen slot is missing.
+    """
+    path = Path(parent.path if parent else "")
+    saved = checkpoint.steps(path / "checkpoints")
+    if parent is None or not saved:
+        raise UsageError(f"{path}: the checkpoints of the parent run are needed to begin from it, and there are none")
+    try:
+        digest, there = checkpoint.load_params(saved[-1], parent.identity)
+    except checkpoint.Damaged as error:
+        raise UsageError(f"{path}: the last state of the parent run cannot be used: {error}") from None
+    if digest != parent.digest:
+        raise UsageError(f"{path}: its last state has the digest {digest}, expected {parent.digest}: it was changed")
+    if missing := [slot for slot in frozen_slots if slot not in there]:
+        raise UsageError(f"{path}: the parent run has no slot {missing[0]!r}")
+    out = {}
+    for slot, tensors in params.items():
+        taken = there.get(slot, {}) if not slot.startswith("head/") else {}
+        out[slot] = {name: taken[name].to(v.device) if name in taken else v for name, v in tensors.items()}
+    return out

@@ -1,0 +1,188 @@
+"""Several runs as a plan: what there is to run, what each needs, and how far it is. The runs themselves are ordinary.
+
+A plan is data: it can be printed before anything runs. Running it skips what is finished and resumes what is not, so
+a plan that was killed goes on with the same command.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+
+import attrs
+from attrs import frozen
+
+from mtlfn.run import kaggle, loop, matched
+from mtlfn.run.command import OK
+from mtlfn.run.config import Config, UsageError, digest, identity
+
+TOKENS_PER_SECOND = 1500.0  # MiniLM on two CPU cores, about: what a plan expects before a run of it was seen
+
+
+@frozen(kw_only=True)
+class Node:
+    """One run of a plan.
+
+    Attributes:
+        name: its folder below that of the plan.
+        experiment: the strategy.
+        tokens: its budget, as far as it is known before the runs that it needs are finished.
+        config: makes its configuration, from the folder of the plan, once these are finished.
+        needs: names of other nodes.
+    """
+
+    name: str
+    experiment: str
+    tokens: int
+    config: Callable[[Path], Config]
+    needs: tuple[str, ...] = ()
+
+
+def seeds(strategy: str, config: Config) -> tuple[Node, ...]:
+    """One run for each of ``config.seeds`` seeds."""
+    return tuple(
+        multi(strategy, attrs.evolve(config, seed=config.seed + i, seeds=1), f"seed-{config.seed + i}")
+        for i in range(config.seeds)
+    )
+
+
+def multi(strategy: str, config: Config, name: str) -> Node:
+    """A run with a configuration of its own."""
+    return Node(name=name, experiment=strategy, tokens=config.budget_tokens, config=lambda _: config)
+
+
+def controls(
+    parent: Callable[[Path], Path],
+    tokens: int,
+    tasks: Sequence[str],
+    kind: matched.Control,
+    name: str,
+    needs: tuple[str, ...] = (),
+    **changes: object,
+) -> tuple[Node, ...]:
+    """S1 on each task, matched with a multi-task run; ``tokens``: all that the parent trains on."""
+
+    def config(task: str) -> Callable[[Path], Config]:
+        return lambda root: matched.control(matched.finished(parent(root)), task, kind, **changes)
+
+    share = tokens if kind == "total" else -(-tokens // len(tasks))
+    return tuple(
+        Node(name=f"{name}/{task}", experiment="s1", tokens=share, config=config(task), needs=needs) for task in tasks
+    )
+
+
+def exclusion(
+    strategy: str, full: Node, tasks: Sequence[str], keep: Collection[str], name: str, **changes: object
+) -> tuple[Node, ...]:
+    """The two halves of the exclusion control: ``keep`` trains the shared slot, which is then frozen for the others."""
+    check_kept(tasks, keep)
+    first, second = f"{name}/kept", f"{name}/excluded"
+    share = -(-full.tokens // len(tasks))
+
+    def run(root: Path) -> matched.Finished:
+        return matched.finished(root / full.name)
+
+    def half(root: Path) -> Config:
+        return matched.excluded(run(root), matched.finished(root / first), keep, ("shared",), **changes)
+
+    return (
+        Node(
+            name=first,
+            experiment=strategy,
+            tokens=share * len(set(keep)),
+            config=lambda root: matched.kept(run(root), keep, **changes),
+            needs=(full.name,),
+        ),
+        Node(
+            name=second,
+            experiment=strategy,
+            tokens=share * (len(tasks) - len(set(keep))),
+            config=half,
+            needs=(full.name, first),
+        ),
+    )
+
+
+def check_kept(tasks: Sequence[str], keep: Collection[str]) -> None:
+    """UsageError unless some of the tasks are kept, and not all."""
+    if unknown := [t for t in keep if t not in tasks]:
+        raise UsageError(f"--keep {','.join(keep)}: {unknown[0]} is none of the tasks {', '.join(tasks)}")
+    if not keep or len(set(keep)) == len(tasks):
+        raise UsageError(f"--keep {','.join(keep)}: name some of the tasks {', '.join(tasks)}, and not all of them")
+
+
+def finished(root: Path, node: Node) -> bool:
+    """Whether a node's run has its result."""
+    return (root / node.name / "result.json").is_file()
+
+
+def table(root: Path, nodes: Iterable[Node]) -> list[str]:
+    """The plan in words: a line a node with its tokens, expected time, needs and how far it is, and the sum."""
+    nodes = tuple(nodes)
+    rate = _rate(root, nodes)
+    width = max(len(node.name) for node in nodes)
+    lines, left = [], 0.0
+    for node in nodes:
+        done, begun = finished(root, node), (root / node.name / "config.json").is_file()
+        seconds = node.tokens / rate
+        left += 0.0 if done else seconds
+        state = "finished" if done else "begun" if begun else "to do"
+        after = f"after {', '.join(node.needs)}" if node.needs else ""
+        lines.append(
+            f"{node.name:<{width}}  {node.experiment:<4} {node.tokens:>11,} tokens  {seconds / 60:>6.1f} min  "
+            f"{state:<8}  {after}".rstrip()
+        )
+    open_ = sum(not finished(root, node) for node in nodes)
+    total = sum(node.tokens for node in nodes)
+    lines.append(
+        f"{len(nodes)} runs, {total:,} tokens; {open_} not finished, about {left / 60:.0f} min of training at "
+        f"{rate:,.0f} tokens/s"
+    )
+    return lines
+
+
+def _rate(root: Path, nodes: Sequence[Node]) -> float:
+    """Tokens a second, of the finished runs together if there are any."""
+    tokens = seconds = 0.0
+    for node in nodes:
+        if finished(root, node):
+            result = json.loads((root / node.name / "result.json").read_text())
+            tokens, seconds = tokens + result["tokens"]["total"], seconds + result["training_seconds"]
+    return tokens / seconds if seconds else TOKENS_PER_SECOND
+
+
+def execute(root: Path, nodes: Sequence[Node], command: Sequence[str], say: Callable[[str], None] = print) -> int:
+    """Runs what is not finished, in order; the exit code of the first run that did not end in a result, else 0."""
+    check_needs(nodes)
+    for number, node in enumerate(nodes, 1):
+        where = f"[{number}/{len(nodes)}] {node.name}"
+        if finished(root, node):
+            say(f"{where}: finished")
+            continue
+        say(f"{where}: {node.experiment}, {node.tokens:,} tokens")
+        config = attrs.evolve(node.config(root), output_dir=root / node.name)
+        if (code := loop.run(node.experiment, config, command)) != OK:
+            open_ = [n.name for n in nodes if not finished(root, n)]
+            say(f"mtlfn: {len(open_)} of {len(nodes)} runs are left: {', '.join(open_)}")
+            return code
+    return OK
+
+
+def check_needs(nodes: Sequence[Node]) -> None:
+    """ValueError unless names are unique and every node comes after what it needs."""
+    seen: set[str] = set()
+    for node in nodes:
+        if node.name in seen:
+            raise ValueError(f"two nodes of the plan are called {node.name}")
+        if missing := [name for name in node.needs if name not in seen]:
+            raise ValueError(f"{node.name} needs {missing[0]}, which does not come before it")
+        seen.add(node.name)
+
+
+def folder(name: str, config: Config, **more: object) -> Path:
+    """The folder of a plan: as asked for, or named by the settings that decide it."""
+    if config.output_dir is not None:
+        return config.output_dir
+    settings = identity(config, data_dir=str(config.data_dir or ""), **more)
+    return kaggle.results() / f"{name}-{digest(settings)[:8]}"

@@ -1,0 +1,237 @@
+"""Token control and exclusion, end to end on a tiny backbone: parity to the token, frozen slots, refusals, resuming."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import attrs
+import pytest
+
+from mtlfn.core import state
+from mtlfn.run import checkpoint, matched, plan
+from mtlfn.run.command import main
+from mtlfn.run.config import Config, UsageError
+from mtlfn.run.plan_command import mimic_exclusion, token_controlled
+
+TASKS = ("bc5cdr_disease", "ddi", "hoc", "pubmedqa")
+DATA_TASKS = ",".join(TASKS)
+
+
+def result(run: Path) -> dict:
+    return json.loads((run / "result.json").read_text())
+
+
+def final_params(run: Path) -> dict:
+    target = checkpoint.steps(run / "checkpoints")[-1]
+    return checkpoint.load_params(target, result(run)["identity"])[1]
+
+
+@pytest.fixture
+def flags(bert, data, warm, tmp_path):
+    settings = {"backbone": bert, "tasks": DATA_TASKS, "data_dir": data, "cache_dir": warm, "budget_tokens": 1999}
+    settings |= {"micro_batch_tokens": 64, "max_length": 64, "threads": 1}
+
+    def made(**named: object) -> list[str]:
+        pairs = {**settings, **named}.items()
+        flags = [part for name, value in pairs if value is not None for part in (f"--{name.replace('_', '-')}", value)]
+        return [*map(str, flags), "--skip-smoke-test"]
+
+    return made
+
+
+@pytest.fixture
+def multi(flags, tmp_path) -> Path:
+    """A finished S3b run on four tasks whose budget no batch divides."""
+    run = tmp_path / "multi"
+    assert main("s3b", "A test.", flags(output_dir=run)) == 0
+    return run
+
+
+def control(multi: Path, out: Path, *more: object) -> int:
+    return token_controlled("A test.", ["--match", str(multi), "--output-dir", str(out), *map(str, more)])
+
+
+@pytest.mark.parametrize("kind", ["total", "per-task"])
+def test_a_control_trains_on_exactly_as_many_tokens_with_the_same_settings(multi, tmp_path, kind):
+    assert control(multi, tmp_path / "out", "--control", kind) == 0
+    parent = result(multi)
+    assert parent["tokens"]["total"] == 1999
+    assert parent["match"] is None
+    for task in TASKS:
+        run = tmp_path / "out" / kind / task
+        child, share = result(run), parent["tokens"]["per_task"][task]
+        tokens = 1999 if kind == "total" else share
+        assert child["tokens"]["total"] == child["tokens"]["per_task"][task] == tokens
+        assert list(child["tokens"]["per_task"]) == [task]
+        assert child["match"]["control"] == kind
+        assert child["match"]["tokens"] == tokens
+        assert child["match"]["parent"]["digest"] == parent["digest"]
+        assert child["match"]["parent"]["identity"] == parent["identity"]
+        assert child["schedule"] == tokens
+        # The log of the steps adds up to the same number, and so does the ledger's last line.
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        steps = [line for line in lines if "event" not in line]
+        assert steps[-1]["tokens"] == tokens
+        recorded = json.loads((run / "config.json").read_text())["settings"]
+        theirs = json.loads((multi / "config.json").read_text())["settings"]
+        changed = {name for name in theirs if recorded[name] != theirs[name]}
+        allowed = {"tasks", "budget_tokens", "schedule_tokens", "sampling", "micro_batches", "gradients", "output_dir"}
+        assert changed <= allowed | {"parent"}
+    if kind == "total":  # as many steps too, as far as the micro-batches of the tasks are alike
+        assert abs(child["steps"] - parent["steps"]) <= 0.5 * parent["steps"]
+
+
+def test_a_control_can_be_killed_between_and_within_its_runs_and_ends_in_the_same_digests(multi, tmp_path, monkeypatch):
+    assert control(multi, tmp_path / "straight") == 0
+    count = []
+
+    def limited(step):
+        def taken(*args):
+            count.append(1)
+            if len(count) == 12:
+                raise KeyboardInterrupt
+            return step(*args)
+
+        return taken
+
+    from mtlfn.run import prepare
+
+    original = prepare._step
+    monkeypatch.setattr(prepare, "_step", lambda *args: limited(original(*args)))
+    with pytest.raises(KeyboardInterrupt):
+        control(multi, tmp_path / "broken")
+    monkeypatch.undo()
+    done = [t for t in TASKS if (tmp_path / "broken" / "total" / t / "result.json").exists()]
+    assert len(done) < len(TASKS)
+    assert control(multi, tmp_path / "broken") == 0
+    for task in TASKS:
+        one, two = (result(tmp_path / name / "total" / task) for name in ("straight", "broken"))
+        assert one["digest"] == two["digest"]
+
+
+def test_what_cannot_be_matched_is_refused_by_name(multi, tmp_path, capsys, data):
+    def refused(*more: object, run: Path = multi, out: Path = tmp_path / "out") -> str:
+        assert control(run, out, *more) == 2
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "has no config.json" in refused(run=tmp_path / "nothing")
+    assert "ranking is none of that run's, bc5cdr_disease, ddi, hoc, pubmedqa" in refused("--tasks", "ddi,ranking")
+    moved = tmp_path / "moved"
+    shutil.copytree(data, moved)
+    path = moved / "ddi" / "train.jsonl"
+    path.write_text(path.read_text().replace("aspirin", "codeine"))
+    said = refused("--data-dir", moved, "--tasks", "ddi")
+    assert "no match, it has other data: ddi, split train, has the hash" in said
+    from tests.tiny import make_bert
+
+    other = make_bert(tmp_path / "other", intermediate_size=48)
+    assert "no match, it has another backbone" in refused("--backbone", other, "--tasks", "hoc", out=tmp_path / "o2")
+    (multi / "result.json").unlink()
+    assert "the run is not finished" in refused()
+
+
+def test_a_single_task_run_is_nothing_to_match(flags, tmp_path, capsys):
+    run = tmp_path / "single"
+    assert main("s1", "A test.", flags(output_dir=run, tasks="ddi")) == 0
+    assert control(run, tmp_path / "out") == 2
+    assert "it has one task; match a multi-task run" in capsys.readouterr().err
+    assert main("s1", "A test.", flags(output_dir=tmp_path / "two")) == 2
+    assert "s1 trains one task; name one" in capsys.readouterr().err
+
+
+# The exclusion control
+
+
+@pytest.mark.parametrize("strategy", ["s3a", "s3b"])
+def test_the_shared_slot_of_the_exclusion_control_never_sees_an_excluded_task(flags, tmp_path, strategy):
+    keep, out = ("ddi", "hoc"), tmp_path / "exclusion"
+    own = ["--strategy", strategy, "--keep", ",".join(keep)]
+    assert mimic_exclusion("A test.", [*own, *flags(output_dir=out)]) == 0
+    full, kept, tuned = (out / n for n in ("full/seed-0", "exclusion/seed-0/kept", "exclusion/seed-0/excluded"))
+    shares = result(full)["tokens"]["per_task"]
+    assert result(kept)["tokens"]["per_task"].keys() == set(keep)
+    assert result(kept)["tokens"]["total"] == sum(shares[t] for t in keep)
+    assert result(tuned)["tokens"]["per_task"].keys() == set(TASKS) - set(keep)
+    assert result(tuned)["tokens"]["total"] == sum(v for t, v in shares.items() if t not in keep)
+    # The ledger's last line has the kept tasks' tokens and no more, and no step saw another task.
+    ledger = [json.loads(line) for line in (kept / "ledger.jsonl").read_text().splitlines()]
+    assert ledger[-1]["tokens"] == sum(result(kept)["tokens"]["per_task"][t] for t in keep)
+    for line in (kept / "metrics.jsonl").read_text().splitlines():
+        assert not set(json.loads(line).get("loss", ())) - set(keep)
+    before, after = final_params(kept), final_params(tuned)
+    assert state.digest(before["shared"]) == state.digest(after["shared"])
+    assert result(kept)["slots"]["shared"] == result(tuned)["slots"]["shared"] != result(full)["slots"]["shared"]
+    assert result(tuned)["match"]["frozen_slots"] == ["shared"]
+    assert result(tuned)["match"]["parent"]["digest"] == result(kept)["digest"]
+    moved = {slot for slot in after if slot not in before or state.digest(before[slot]) != state.digest(after[slot])}
+    assert moved == set(after) - {"shared"}
+
+
+def test_the_kept_tasks_are_some_of_the_tasks(flags, tmp_path, capsys):
+    for keep, wanted in (
+        ("ddi,other", "other is none of the tasks"),
+        (DATA_TASKS, "and not all of them"),
+        ("", "name some of the tasks"),
+    ):
+        assert mimic_exclusion("A test.", ["--keep", keep, *flags(output_dir=tmp_path / "x")]) == 2
+        assert wanted in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_exclusion_run_resumes_and_replays_from_its_parents_state(flags, tmp_path, capsys):
+    from mtlfn.run.command import replay
+
+    out = tmp_path / "exclusion"
+    argv = ["--keep", "ddi,hoc", *flags(output_dir=out)]
+    assert mimic_exclusion("A test.", argv) == 0
+    tuned = out / "exclusion/seed-0/excluded"
+    digest = result(tuned)["digest"]
+    assert replay([str(tuned), "--all"]) == 0
+    shutil.rmtree(tuned)
+    assert mimic_exclusion("A test.", [*argv, "--max-steps", "2"]) in (0, 75)
+    shutil.rmtree(tuned, ignore_errors=True)
+    assert mimic_exclusion("A test.", argv) == 0
+    assert result(tuned)["digest"] == digest
+
+
+# Seeds, and the plan as data
+
+
+def test_several_seeds_are_several_runs(flags, tmp_path):
+    out = tmp_path / "seeds"
+    assert main("s2", "A test.", flags(output_dir=out, seeds=2, budget_tokens=300)) == 0
+    runs = [result(out / f"seed-{i}") for i in (0, 1)]
+    assert [run["seed"] for run in runs] == [0, 1]
+    assert runs[0]["digest"] != runs[1]["digest"]
+
+
+def test_a_plan_can_be_printed_before_anything_runs(tmp_path):
+    full = plan.multi("s3b", Config(budget_tokens=3000), "full")
+    nodes = (full, *plan.exclusion("s3b", full, TASKS, ("ddi",), "exclusion"))
+    lines = plan.table(tmp_path, nodes)
+    assert lines[0].split()[:4] == ["full", "s3b", "3,000", "tokens"]
+    assert lines[2].endswith("to do     after full, exclusion/kept")
+    assert lines[3].startswith("3 runs, 6,000 tokens; 3 not finished")
+    with pytest.raises(ValueError, match="needs full, which does not come before it"):
+        plan.check_needs(nodes[1:])
+    with pytest.raises(ValueError, match="two nodes of the plan are called full"):
+        plan.check_needs((full, full))
+
+
+def test_a_match_of_an_older_version_says_so(multi):
+    path = multi / "result.json"
+    path.write_text(json.dumps({**result(multi), "schedule": None}))
+    with pytest.raises(UsageError, match="may be of an older version"):
+        matched.finished(multi)
+
+
+def test_a_control_of_a_run_that_stopped_early_matches_the_tokens_it_saw(flags, tmp_path):
+    run = tmp_path / "epochs"
+    assert main("s3b", "A test.", flags(output_dir=run, budget_tokens=None, max_epochs=2, tasks="ddi,hoc")) == 0
+    made = matched.control(matched.finished(run), "ddi", "total")
+    assert made.budget_tokens == result(run)["tokens"]["total"]
+    assert made.max_epochs is None
+    assert made.schedule_tokens == result(run)["schedule"]
+    assert attrs.evolve(made, parent=None) != made
