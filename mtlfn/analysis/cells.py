@@ -27,14 +27,19 @@ MULTI = "multi-task"
 
 @frozen(kw_only=True)
 class Match:
-    """What a control was matched with: the digest and seed of the run, the kind of control, the task, its tokens."""
+    """What a run was matched with: digest, seed and path of the other, its role to it, its tasks, its tokens."""
 
     parent: str
     parent_seed: int
     parent_path: str
     control: str
-    task: str
+    tasks: tuple[str, ...]
     tokens: int
+
+    @property
+    def task(self) -> str:
+        """The task of a control."""
+        return self.tasks[0]
 
 
 @frozen(kw_only=True)
@@ -148,7 +153,7 @@ def read_run(folder: Path) -> Run:
             parent_seed=int(given["parent"]["seed"]),
             parent_path=str(given["parent"]["path"]),
             control=given["control"],
-            task=given["task"],
+            tasks=tuple(given["tasks"]),
             tokens=int(given["tokens"]),
         )
         run = Run(
@@ -163,11 +168,11 @@ def read_run(folder: Path) -> Run:
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = f"{type(error).__name__}: {error}"
         raise UsageError(f"RUN {folder}: result.json or config.json cannot be read ({what})") from None
-    if match:
-        if match.control not in CONTROLS or run.tasks != (match.task,):
+    if match and match.control in CONTROLS:
+        if len(match.tasks) != 1 or run.tasks != match.tasks:
             raise UsageError(
-                f"RUN {folder}: its match says control {match.control!r} of task {match.task!r}, and it trained "
-                f"{', '.join(run.tasks)}; expected a control of {', '.join(CONTROLS)} that trained that task alone"
+                f"RUN {folder}: its match says control {match.control!r} of {', '.join(match.tasks)}, and it trained "
+                f"{', '.join(run.tasks)}; expected a control of one task that trained that task alone"
             )
         if tokens["total"] != match.tokens:
             raise UsageError(
@@ -259,7 +264,10 @@ def _studies(runs: Sequence[Run]) -> tuple[tuple[Study, ...], tuple[tuple[Run, s
             _add(group, run.seed, run)
         elif run.match is None:
             unused.append((run, "one task, and matched with no multi-task run"))
-    matched = [run for run in runs if run.match is not None]
+    matched = [run for run in runs if run.match is not None and run.match.control in CONTROLS]
+    for run in runs:
+        if run.match is not None and run.match.control not in CONTROLS:
+            unused.append((run, f"matched as {run.match.control!r}, which is none of {', '.join(CONTROLS)}"))
     names = [key[0] for key in groups]
     studies = []
     for (name, *_), multi in groups.items():

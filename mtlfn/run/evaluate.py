@@ -16,6 +16,7 @@ from mtlfn.data.collate import collate
 from mtlfn.data.store import Corpus
 from mtlfn.data.stream import evaluation_batches
 from mtlfn.data.task import Dataset, Example, Task
+from mtlfn.data.units import statistics, to_json
 from mtlfn.data.windows import in_characters
 from mtlfn.models.heads import valid_iob2
 from mtlfn.models.model import Model, predict
@@ -117,7 +118,8 @@ def gold_of(task: Task, example: Example) -> list | float:
 
 
 def write_predictions(folder: Path, dataset: Dataset, split: str, predicted: list) -> Path:
-    """One JSON line an example: id, unit, gold and prediction; official files below ``folder/official/<task>``."""
+    """One JSON line an example: id, unit, gold and prediction; the statistics of the units, which a verdict rests on;
+    official files below ``folder/official/<task>``."""
     folder.mkdir(parents=True, exist_ok=True)
     task = dataset.task
     path = folder / f"{task.name}.{split}.jsonl"
@@ -126,6 +128,8 @@ def write_predictions(folder: Path, dataset: Dataset, split: str, predicted: lis
         for e, p in zip(dataset[split], predicted, strict=True)
     )
     write_file(path, "".join(line + "\n" for line in lines).encode())
+    found = to_json(task, statistics(dataset, split, predicted))
+    write_file(folder / f"{task.name}.{split}.units.json", found.encode())
     if task.official:
         official.write(dataset, split, folder / "official" / task.name, predicted)
     return path
