@@ -19,7 +19,8 @@ variance is therefore drawn as S - 1 over a chi-square with S - 1 or, where the 
 freedom: such a mixture is what the probability-matching prior of Ghosh & Kim (2001, Canadian Journal of Statistics 29)
 leads to; its weights are ours. With normal errors it covers 93.7 to 96.7 % at S = 2, 95.0 to 96.5 % at S = 3, 95.0 to
 96.1 % at S = 5, whatever the ratio of the parts, and a test at 5 % rejects a true border in at most 5.1 %.
-scripts/calibrate_statistics.py measures both with resampled units and real metrics.
+scripts/calibrate_statistics.py measures both with resampled units (50 to 500) and real metrics; in 1,000 studies a line
+(standard error 0.7 %) a mean was covered in 93.4 to 96.7 %, an F1 in 94.7 to 96.4 %, at S = 2 in 92.7 to 94.4 %.
 """
 
 from __future__ import annotations

@@ -158,3 +158,10 @@ def test_where_seeds_would_not_help(pair: Pair, advice: str) -> None:
     number, said = verdict.seeds_needed(pair, MARGIN, 0.05)
     assert number is None
     assert advice in said
+
+
+def test_more_tasks_need_more_seeds() -> None:
+    pair = Pair(found(0.03, 0.05, unit=1e-6, seed=0.02**2), None)
+    alone, beside = (decide(dict.fromkeys(names, pair), MARGIN, 0.05)["a"].seeds_needed for names in ("a", "abc"))
+    assert (alone, beside) == tuple(verdict.seeds_needed(pair, MARGIN, level)[0] for level in (0.05, 0.05 / 3))
+    assert alone < beside
