@@ -89,6 +89,7 @@ def test_what_is_missing_is_shown(runs: Path, tmp_path: Path, capsys: pytest.Cap
     with (tmp_path / "verdict.csv").open() as file:
         first = next(csv.DictReader(file))
     assert (first["controlled_estimate"], first["mean:token-controlled S1"]) == ("", "")
+    assert (first["plain_seeds"], first["verdict"]) == ("3", "inconclusive")
 
 
 @pytest.mark.parametrize(
