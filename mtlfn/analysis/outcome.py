@@ -169,19 +169,21 @@ def show(document: Mapping[str, Any]) -> None:
     console = Console()
     settings = document["settings"]
     for study in document["studies"]:
-        table = Table(title=f"{study['name']}: {len(study['seeds'])} seeds, margin {settings['margin']:g}, "
+        table = Table(title=f"{study['name']}: seeds {', '.join(map(str, study['seeds']))}, margin {settings['margin']:g}, "
                             f"level {settings['alpha']:g} over {len(study['tasks'])} tasks")  # fmt: skip
         for column in ("task", "metric", cells.MULTI, "− controlled", "− plain", "verdict"):
             table.add_column(column, overflow="fold")
         for task, row in study["tasks"].items():
             mean = _mean(row["scores"][cells.MULTI])
-            said = row["verdict"] + (f" ({row['advice']})" if row["advice"] else "")
             differences = [_cell(row[name]) for name in SIDES]
-            table.add_row(task, row["metric"], "" if mean is None else f"{mean:.3f}", *differences, said)
+            table.add_row(task, row["metric"], "" if mean is None else f"{mean:.3f}", *differences, row["verdict"])
         console.print(table)
         console.print(
             "controlled, plain: S1 on as many tokens in all, of the task; with 95 % intervals", soft_wrap=True
         )
+        for task, row in study["tasks"].items():
+            if row["advice"]:
+                console.print(f"{task}: {row['verdict']}; {row['advice']}", soft_wrap=True)
         for each in study["missing"]:
             console.print(
                 f"missing: {each['task']}, {each['side']}, seed {each['seed']}: {each['why']}", soft_wrap=True

@@ -152,7 +152,7 @@ def _why(verdict: str, pair: Pair, margin: float) -> str:
 
     def said(found: Difference | None, level: float) -> str:
         if found is None:
-            return "missing"
+            return "nothing to compare with"
         low, high = interval(found, level)
         only = ", over units alone" if found.seeds == 1 else ""
         return f"{found.estimate:+.4f} ({level:.0%} interval {low:+.4f} to {high:+.4f}{only})"
@@ -173,4 +173,4 @@ def _why(verdict: str, pair: Pair, margin: float) -> str:
             f"within the margin {margin:g} of the token-controlled S1, {narrow}, "
             f"and of plain S1, {said(pair.plain, 0.90)}"
         )
-    return f"against the token-controlled S1 {wide}, against plain S1 {plain}: no claim was shown at margin {margin:g}"
+    return f"no claim was shown at margin {margin:g}: against the token-controlled S1 {wide}, against plain S1 {plain}"
