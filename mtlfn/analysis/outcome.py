@@ -169,10 +169,11 @@ def show(document: Mapping[str, Any]) -> None:
     console = Console()
     settings = document["settings"]
     for study in document["studies"]:
-        table = Table(title=f"{study['name']}: seeds {', '.join(map(str, study['seeds']))}, margin {settings['margin']:g}, "
-                            f"level {settings['alpha']:g} over {len(study['tasks'])} tasks")  # fmt: skip
-        for column in ("task", "metric", cells.MULTI, "− controlled", "− plain", "verdict"):
-            table.add_column(column, overflow="fold")
+        seeds = ", ".join(map(str, study["seeds"]))
+        tests = f"level {settings['alpha']:g} over {len(study['tasks'])} tasks"
+        table = Table(title=f"{study['name']}: seeds {seeds}; margin {settings['margin']:g}, {tests}")
+        for column in ("task", "metric", "multi", "− controlled", "− plain", "verdict"):
+            table.add_column(column)
         for task, row in study["tasks"].items():
             mean = _mean(row["scores"][cells.MULTI])
             differences = [_cell(row[name]) for name in SIDES]
@@ -198,5 +199,5 @@ def _cell(difference: Mapping[str, Any] | None) -> str:
     if difference is None:
         return "missing"
     low, high = difference["interval_95"]
-    only = " units only" if difference["units_only"] else ""
-    return f"{difference['estimate']:+.3f} ({low:+.3f} to {high:+.3f}{only})"
+    only = "\nunits only" if difference["units_only"] else ""
+    return f"{difference['estimate']:+.3f}\n{low:+.3f} to {high:+.3f}{only}"

@@ -90,9 +90,10 @@ def decide(pairs: Mapping[str, Pair], margin: float, alpha: float) -> dict[str, 
 
 
 def p_values(pair: Pair, margin: float) -> dict[str, float | None]:
-    """Claim -> p-value; None where a difference that it needs is missing or has one seed."""
+    """Claim -> p-value; None where a difference that it needs is missing, has one seed, or is nothing at all."""
     controlled, plain = (
-        found.replicates if found is not None and found.seeds > 1 else None for found in (pair.controlled, pair.plain)
+        found.replicates if found is not None and found.seeds > 1 and not _idle(found) else None
+        for found in (pair.controlled, pair.plain)
     )
     if controlled is None:
         return dict.fromkeys(CLAIMS)
@@ -114,6 +115,8 @@ def seeds_needed(pair: Pair, margin: float, alpha: float) -> tuple[int | None, s
     controlled, plain = pair.controlled, pair.plain
     if controlled is None:
         return None, "run the token-controlled S1"
+    if any(found is not None and _idle(found) for found in (controlled, plain)):
+        return None, "both sides score alike on every unit, as models do that learnt nothing: train on more tokens"
     c = controlled.estimate
     if c < -margin:
         parts = [(controlled, -margin - c)]
@@ -134,6 +137,11 @@ def seeds_needed(pair: Pair, margin: float, alpha: float) -> tuple[int | None, s
         return None, "more test units are needed: no number of seeds would do"
     number = int(seeds[enough.argmax()])
     return number, f"about {number} seeds"
+
+
+def _idle(found: Difference) -> bool:
+    """Whether no weighting of the units shows a difference in any seed: two models that predict nothing look so."""
+    return not any(found.per_seed) and not found.replicates.any()
 
 
 def _shows(found: Difference, distance: float, seeds: np.ndarray, alpha: float) -> np.ndarray:
