@@ -172,12 +172,16 @@ def show(document: Mapping[str, Any]) -> None:
         seeds = ", ".join(map(str, study["seeds"]))
         tests = f"level {settings['alpha']:g} over {len(study['tasks'])} tasks"
         table = Table(title=f"{study['name']}: seeds {seeds}; margin {settings['margin']:g}, {tests}")
-        for column in ("task", "metric", "multi", "− controlled", "− plain", "verdict"):
+        table.add_column("task", no_wrap=True)
+        for column in ("multi", "− controlled", "− plain"):
             table.add_column(column)
+        table.add_column("verdict", min_width=len(verdict.INCONCLUSIVE))
         for task, row in study["tasks"].items():
             mean = _mean(row["scores"][cells.MULTI])
             differences = [_cell(row[name]) for name in SIDES]
-            table.add_row(task, row["metric"], "" if mean is None else f"{mean:.3f}", *differences, row["verdict"])
+            table.add_row(
+                f"{task}\n{row['metric']}", "" if mean is None else f"{mean:.3f}", *differences, row["verdict"]
+            )
         console.print(table)
         console.print(
             "controlled, plain: S1 on as many tokens in all, of the task; with 95 % intervals", soft_wrap=True
