@@ -43,8 +43,7 @@ def write_run(folder: Path, experiment: str, seed: int, tokens: dict[str, int], 
         "seed": seed,
         "tokens": {"total": sum(tokens.values()), "per_task": tokens},
     }
-    if match:
-        document["match"] = match
+    document["match"] = match
     (folder / "tokens.json").write_text(json.dumps(document["tokens"]))
     identity = {"seed": seed, "experiment": experiment}
     (folder / "config.json").write_text(json.dumps({"experiment": experiment, "identity": identity, "settings": {}}))
@@ -71,7 +70,7 @@ def write_multi(folder: Path, seed: int, shifts: dict[str, float], experiment: s
 def write_control(folder: Path, parent: Path, seed: int, control: str, task: str, shift: float) -> Path:
     tokens = TOTAL if control == "total" else SHARE
     named = {"identity": "i", "digest": digest(parent), "experiment": "s3b", "seed": seed, "path": str(parent)}
-    match = {"parent": named, "control": control, "task": task, "tokens": tokens}
+    match = {"parent": named, "control": control, "tasks": [task], "tokens": tokens, "frozen_slots": []}
     write_run(folder, "token_controlled", seed, {task: tokens}, match)
     write_units(folder, task, shift, seed, control)
     return folder

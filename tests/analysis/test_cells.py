@@ -83,21 +83,39 @@ def test_runs_that_take_no_part_are_told_why(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "runs")
     shutil.rmtree(folder / "multi-2")
     write_run(folder / "alone", "s1", 0, {"answers": 7}, None)
+    excluding = write_control(folder / "excluding", folder / "multi-0", 0, "total", "answers", 0.0)
+    edit(excluding / "result.json", match__control="exclusion", match__tasks=["answers", "mentions"])
     found = cells.find([folder])
     assert tuple(found.studies[0].multi) == (0, 1)
     reasons = {run.path.name: why for run, why in found.unused}
     assert reasons["alone"] == "one task, and matched with no multi-task run"
     assert reasons["total-answers-2"].endswith("multi-2")
-    assert len(reasons) == 5
+    assert reasons["excluding"] == "matched as 'exclusion', which is none of total, per-task"
+    assert len(reasons) == 6
 
 
 def test_experiments_and_settings_are_studies_of_their_own(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "runs")
-    write_multi(folder / "other", 0, {"answers": 0.1, "mentions": 0.1}, "s3a")
+    other = write_multi(folder / "other", 0, {"answers": 0.1, "mentions": 0.1}, "s3a")
     changed = write_multi(folder / "wider", 0, {"answers": 0.1, "mentions": 0.1})
     edit(changed / "config.json", identity__rank=32)
-    names = {study.name: len(study.missing) for study in cells.find([folder]).studies}
-    assert names == {"s3b (multi-0)": 0, "s3a": 4, "s3b (wider)": 4}
+    found = cells.find([folder])
+    assert [study.name for study in found.studies] == ["s3b (multi-0)"]
+    assert {run.path.name: why for run, why in found.unused} == dict.fromkeys(
+        ("other", "wider"), "no run is matched with it"
+    )
+    for parent in (other, changed):
+        write_control(folder / f"{parent.name}-total", parent, 0, "total", "answers", 0.0)
+    found = cells.find([folder])
+    names = {study.name: len(study.missing) for study in found.studies}
+    assert names == {"s3b (multi-0)": 0, "s3a": 3, "s3b (wider)": 3}
+    assert found.unused == ()
+
+
+def test_without_any_control_everything_is_missing(tmp_path: Path) -> None:
+    write_multi(tmp_path / "multi-0", 0, {"answers": 0.1, "mentions": 0.1})
+    (study,) = cells.find([tmp_path / "multi-0"]).studies
+    assert len(study.missing) == 4
 
 
 def test_two_runs_of_one_seed(tmp_path: Path) -> None:
@@ -116,8 +134,8 @@ def test_two_runs_of_one_seed(tmp_path: Path) -> None:
     [
         ({"tokens__total": 999}, "trained on 999 tokens, its match says 1,000: not a control"),
         ({"tokens__total": 999, "match__tokens": 999}, "trained on 999 tokens, the total control of RUN"),
-        ({"match__control": "half"}, "its match says control 'half'"),
-        ({"match__task": "mentions"}, "of task 'mentions', and it trained answers"),
+        ({"match__tasks": ["mentions"]}, "its match says control 'total' of mentions, and it trained answers"),
+        ({"match__tasks": []}, "its match says control 'total' of , and it trained answers"),
         ({"match__parent": {}}, "cannot be read (KeyError: 'digest')"),
         ({"tokens": None}, "cannot be read (TypeError"),
     ],

@@ -78,6 +78,7 @@ def test_what_is_missing_is_shown(runs: Path, tmp_path: Path, capsys: pytest.Cap
     (study,) = document["studies"]
     assert len(study["missing"]) == 6
     assert "missing: answers, token-controlled S1, seed 2: no run is the total control of" in printed
+    assert "answers: inconclusive; run the token-controlled S1" in printed
     assert "not finished:" in printed
     answers, mentions = study["tasks"]["answers"], study["tasks"]["mentions"]
     assert answers["controlled"] is None
@@ -89,6 +90,7 @@ def test_what_is_missing_is_shown(runs: Path, tmp_path: Path, capsys: pytest.Cap
     with (tmp_path / "verdict.csv").open() as file:
         first = next(csv.DictReader(file))
     assert (first["controlled_estimate"], first["mean:token-controlled S1"]) == ("", "")
+    assert (first["plain_seeds"], first["verdict"]) == ("3", "inconclusive")
 
 
 @pytest.mark.parametrize(

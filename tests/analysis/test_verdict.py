@@ -158,3 +158,20 @@ def test_where_seeds_would_not_help(pair: Pair, advice: str) -> None:
     number, said = verdict.seeds_needed(pair, MARGIN, 0.05)
     assert number is None
     assert advice in said
+
+
+def test_more_tasks_need_more_seeds() -> None:
+    pair = Pair(found(0.03, 0.05, unit=1e-6, seed=0.02**2), None)
+    alone, beside = (decide(dict.fromkeys(names, pair), MARGIN, 0.05)["a"].seeds_needed for names in ("a", "abc"))
+    assert (alone, beside) == tuple(verdict.seeds_needed(pair, MARGIN, level)[0] for level in (0.05, 0.05 / 3))
+    assert alone < beside
+
+
+def test_models_that_learnt_nothing_are_not_said_to_be_equivalent() -> None:
+    nothing = Difference((0.0, 0.0, 0.0), 100, np.zeros(1000), 0.0, 0.0)
+    for pair in (Pair(nothing, nothing), Pair(found(0.0), nothing)):
+        made = decide({"task": pair}, MARGIN, 0.05)["task"]
+        assert made.verdict == INCONCLUSIVE
+        assert made.p[NO_EFFECT] is None
+        assert "train on more tokens" in made.advice
+    assert decide({"task": Pair(found(0.05), nothing)}, MARGIN, 0.05)["task"].verdict == GENUINE
