@@ -83,15 +83,30 @@ def test_runs_that_take_no_part_are_told_why(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "runs")
     shutil.rmtree(folder / "multi-2")
     write_run(folder / "alone", "s1", 0, {"answers": 7}, None)
-    excluding = write_control(folder / "excluding", folder / "multi-0", 0, "total", "answers", 0.0)
-    edit(excluding / "result.json", match__control="exclusion", match__tasks=["answers", "mentions"])
     found = cells.find([folder])
     assert tuple(found.studies[0].multi) == (0, 1)
     reasons = {run.path.name: why for run, why in found.unused}
     assert reasons["alone"] == "one task, and matched with no multi-task run"
     assert reasons["total-answers-2"].endswith("multi-2")
-    assert reasons["excluding"] == "matched as 'exclusion', which is none of total, per-task"
-    assert len(reasons) == 6
+    assert len(reasons) == 5
+
+
+def test_the_second_half_of_an_exclusion_belongs_to_the_full_run_by_way_of_the_first(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "runs")
+    kept = write_control(folder / "kept", folder / "multi-0", 0, "total", "mentions", 0.0)
+    edit(kept / "result.json", match__control="kept")
+    tuned = write_control(folder / "tuned", kept, 0, "total", "answers", 0.0)
+    edit(tuned / "result.json", match__control="exclusion")
+    found = cells.find([folder])
+    (study,) = found.studies
+    assert study.controls["exclusion", "answers", 0].path == tuned
+    assert not [key for key in study.controls if key[0] == "exclusion" and key != ("exclusion", "answers", 0)]
+    assert found.unused == ()
+    assert cells.sides(study, "answers", "exclusion")[1].seeds == (0,)
+    shutil.rmtree(kept)
+    (run, why) = cells.find([folder]).unused[0]
+    assert run.path == tuned
+    assert why.startswith("its multi-task run is not among the runs")
 
 
 def test_experiments_and_settings_are_studies_of_their_own(tmp_path: Path) -> None:
