@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mtlfn.analysis import study
 from mtlfn.data.embedded_draw import VERSION
 from mtlfn.run.command import parse
 from mtlfn.run.config import from_toml
@@ -26,9 +27,14 @@ def test_python_runs(code: str):
 
 
 @pytest.mark.parametrize("document", blocks("toml"))
-def test_toml_is_a_configuration(document: str, tmp_path: Path):
+def test_toml_is_a_configuration_or_a_study(document: str, tmp_path: Path):
     path = tmp_path / "my.toml"
     path.write_text(document)
+    if "[run]" in document:
+        made = study.read(path)
+        assert made.run.budget_tokens == 150_000
+        assert study.nodes(made)
+        return
     config = from_toml(path)
     assert set(config.task) == set(tomllib.loads(document)["task"])
     assert config.tasks.split(",") == list(config.task)
@@ -54,12 +60,24 @@ def test_every_flag_and_file_exists():
     flags = set(re.findall(r"`[^`\n]*?(--[a-z][a-z0-9-]+)", README)) - {"--help"}
     flags -= {"--shapes", "--rounds", "--all", "--strict"}
     assert flags >= {"--output-dir", "--max-steps", "--engine"}
-    known = shown + (ROOT / "mtlfn/run/command.py").read_text()
+    known = shown
+    for arguments in (
+        ["mtlfn.experiments.study"],
+        ["mtlfn.experiments.token_controlled"],
+        ["mtlfn.experiments.mimic_exclusion"],
+        ["mtlfn.verdict"],
+        ["mtlfn.replay"],
+    ):
+        command = [sys.executable, "-m", *arguments, "--help"]
+        known += subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
     assert not [flag for flag in sorted(flags) if flag not in known]
     for path in re.findall(r"scripts/[a-z0-9_]+\.(?:sh|py)", README):
         assert (ROOT / path).is_file(), path
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.toml")), ids=lambda path: path.name)
-def test_every_preset_is_a_configuration(path: Path):
-    assert from_toml(path).tasks
+def test_every_preset_is_a_configuration_or_a_study(path: Path):
+    if path.name.startswith("study"):
+        assert study.nodes(study.read(path))
+    else:
+        assert from_toml(path).tasks

@@ -29,14 +29,19 @@ MULTI = "multi-task"
 
 @frozen(kw_only=True)
 class Match:
-    """What a run was matched with: digest, seed and place of that run; the control, its task ("": several), tokens."""
+    """What a run was matched with: digest, seed and path of that run, its role to it, its tasks, its tokens."""
 
     parent: str
     parent_seed: int
     parent_path: str
     control: str
-    task: str
+    tasks: tuple[str, ...]
     tokens: int
+
+    @property
+    def task(self) -> str:
+        """The task of a control."""
+        return self.tasks[0]
 
 
 @frozen(kw_only=True)
@@ -87,7 +92,10 @@ class Study:
 
 @frozen
 class Found:
-    """``studies``, the folders of runs that have not finished, and finished runs that take no part, with the reason."""
+    """``studies``, the folders of runs that have not finished, and finished runs that take no part, with the reason.
+
+    Where any study has a control, those that have none at all take no part.
+    """
 
     studies: tuple[Study, ...]
     unfinished: tuple[Path, ...]
@@ -150,7 +158,7 @@ def read_run(folder: Path) -> Run:
             parent_seed=int(given["parent"]["seed"]),
             parent_path=str(given["parent"]["path"]),
             control=given["control"],
-            task=str(given["task"] or ""),
+            tasks=tuple(given["tasks"]),
             tokens=int(given["tokens"]),
         )
         run = Run(
@@ -163,12 +171,13 @@ def read_run(folder: Path) -> Run:
             settings=_settings(folder),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"RUN {folder}: result.json cannot be read ({type(error).__name__}: {error})") from None
-    if match and match.control not in (KEPT, EXCLUSION, PAIR):
-        if match.control not in CONTROLS or run.tasks != (match.task,):
+        what = f"{type(error).__name__}: {error}"
+        raise UsageError(f"RUN {folder}: result.json or config.json cannot be read ({what})") from None
+    if match and match.control in CONTROLS:
+        if len(match.tasks) != 1 or run.tasks != match.tasks:
             raise UsageError(
-                f"RUN {folder}: its match says control {match.control!r} of task {match.task!r}, and it trained "
-                f"{', '.join(run.tasks)}; expected a control of {', '.join(CONTROLS)} that trained that task alone"
+                f"RUN {folder}: its match says control {match.control!r} of {', '.join(match.tasks)}, and it trained "
+                f"{', '.join(run.tasks)}; expected a control of one task that trained that task alone"
             )
         if tokens["total"] != match.tokens:
             raise UsageError(
@@ -268,6 +277,10 @@ def _studies(runs: Sequence[Run]) -> tuple[tuple[Study, ...], tuple[tuple[Run, s
         studies.append(_study(shown, dict(sorted(multi.items())), matched))
     known = {run.digest for study in studies for run in study.multi.values()}
     known |= {run.digest for run, match in matched if match.control == KEPT}
+    if any(study.controls for study in studies):  # other runs of several tasks say nothing here
+        alone = [study for study in studies if not study.controls]
+        unused += [(run, "no run is matched with it") for study in alone for run in study.multi.values()]
+        studies = [study for study in studies if study.controls]
     for run, match in matched:
         if match.parent not in known:
             unused.append((run, f"its multi-task run is not among the runs: {match.parent_path}"))

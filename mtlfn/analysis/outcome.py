@@ -173,16 +173,26 @@ def show(document: Mapping[str, Any]) -> None:
     console = Console()
     settings = document["settings"]
     for study in document["studies"]:
-        table = Table(title=f"{study['name']}: {len(study['seeds'])} seeds, margin {settings['margin']:g}, "
-                            f"level {settings['alpha']:g} over {len(study['tasks'])} tasks")  # fmt: skip
-        for column in ("task", "metric", cells.MULTI, "− token-controlled S1", "− plain S1", "verdict"):
-            table.add_column(column, overflow="fold")
+        seeds = ", ".join(map(str, study["seeds"]))
+        tests = f"level {settings['alpha']:g} over {len(study['tasks'])} tasks"
+        table = Table(title=f"{study['name']}: seeds {seeds}; margin {settings['margin']:g}, {tests}")
+        table.add_column("task", no_wrap=True)
+        for column in ("multi", "− controlled", "− plain"):
+            table.add_column(column)
+        table.add_column("verdict", min_width=len(verdict.INCONCLUSIVE))
         for task, row in study["tasks"].items():
             mean = _mean(row["scores"][cells.MULTI])
-            said = row["verdict"] + (f" ({row['advice']})" if row["advice"] else "")
             differences = [_cell(row[name]) for name in SIDES]
-            table.add_row(task, row["metric"], "" if mean is None else f"{mean:.3f}", *differences, said)
+            table.add_row(
+                f"{task}\n{row['metric']}", "" if mean is None else f"{mean:.3f}", *differences, row["verdict"]
+            )
         console.print(table)
+        console.print(
+            "controlled, plain: S1 on as many tokens in all, of the task; with 95 % intervals", soft_wrap=True
+        )
+        for task, row in study["tasks"].items():
+            if row["advice"]:
+                console.print(f"{task}: {row['verdict']}; {row['advice']}", soft_wrap=True)
         for each in study["missing"]:
             console.print(
                 f"missing: {each['task']}, {each['side']}, seed {each['seed']}: {each['why']}", soft_wrap=True
@@ -197,5 +207,5 @@ def _cell(difference: Mapping[str, Any] | None) -> str:
     if difference is None:
         return "missing"
     low, high = difference["interval_95"]
-    only = " units only" if difference["units_only"] else ""
-    return f"{difference['estimate']:+.3f} ({low:+.3f} to {high:+.3f}{only})"
+    only = "\nunits only" if difference["units_only"] else ""
+    return f"{difference['estimate']:+.3f}\n{low:+.3f} to {high:+.3f}{only}"

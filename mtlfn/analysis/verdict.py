@@ -90,9 +90,10 @@ def decide(pairs: Mapping[str, Pair], margin: float, alpha: float) -> dict[str, 
 
 
 def p_values(pair: Pair, margin: float) -> dict[str, float | None]:
-    """Claim -> p-value; None where a difference that it needs is missing or has one seed."""
+    """Claim -> p-value; None where a difference that it needs is missing, has one seed, or is nothing at all."""
     controlled, plain = (
-        found.replicates if found is not None and found.seeds > 1 else None for found in (pair.controlled, pair.plain)
+        found.replicates if found is not None and found.seeds > 1 and not _idle(found) else None
+        for found in (pair.controlled, pair.plain)
     )
     if controlled is None:
         return dict.fromkeys(CLAIMS)
@@ -114,6 +115,8 @@ def seeds_needed(pair: Pair, margin: float, alpha: float) -> tuple[int | None, s
     controlled, plain = pair.controlled, pair.plain
     if controlled is None:
         return None, "run the token-controlled S1"
+    if any(found is not None and _idle(found) for found in (controlled, plain)):
+        return None, "both sides score alike on every unit, as models do that learnt nothing: train on more tokens"
     c = controlled.estimate
     if c < -margin:
         parts = [(controlled, -margin - c)]
@@ -136,6 +139,11 @@ def seeds_needed(pair: Pair, margin: float, alpha: float) -> tuple[int | None, s
     return number, f"about {number} seeds"
 
 
+def _idle(found: Difference) -> bool:
+    """Whether no weighting of the units shows a difference in any seed: two models that predict nothing look so."""
+    return not any(found.per_seed) and not found.replicates.any()
+
+
 def _shows(found: Difference, distance: float, seeds: np.ndarray, alpha: float) -> np.ndarray:
     """For every number of seeds, whether the distance to the margin is large enough."""
     from scipy.stats import t
@@ -152,7 +160,7 @@ def _why(verdict: str, pair: Pair, margin: float) -> str:
 
     def said(found: Difference | None, level: float) -> str:
         if found is None:
-            return "missing"
+            return "nothing to compare with"
         low, high = interval(found, level)
         only = ", over units alone" if found.seeds == 1 else ""
         return f"{found.estimate:+.4f} ({level:.0%} interval {low:+.4f} to {high:+.4f}{only})"
@@ -173,4 +181,4 @@ def _why(verdict: str, pair: Pair, margin: float) -> str:
             f"within the margin {margin:g} of the token-controlled S1, {narrow}, "
             f"and of plain S1, {said(pair.plain, 0.90)}"
         )
-    return f"against the token-controlled S1 {wide}, against plain S1 {plain}: no claim was shown at margin {margin:g}"
+    return f"no claim was shown at margin {margin:g}: against the token-controlled S1 {wide}, against plain S1 {plain}"

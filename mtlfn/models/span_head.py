@@ -6,8 +6,9 @@ prediction. Columns: one a label; where mentions may be discontiguous, another o
 mention". Two pieces belong together where a bilinear score of their representations is above 0, and a mention is a
 largest set of pieces that all belong together (Dai et al., ACL 2020, decode discontiguous mentions the same way).
 
-The loss of a column is log(1 + sum exp(s) over what is not gold) + log(1 + sum exp(-s) over what is gold) (Su et al.,
-arXiv:2208.02955): a few spans among thousands are learnt without weights, and the threshold is 0.
+The loss of a column is log(1 + sum exp(s) over what is not gold) + log(1 + sum exp(1 - s) over what is gold) (Su et
+al., arXiv:2208.02955, with a margin for gold): a few spans among thousands are learnt without weights, and the
+threshold is 0.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mtlfn.data.task import Span, Task
 HIDDEN = 64
 LINK = 16
 MOST_PIECES = 16  # of one window and label that are linked, the highest scores first
+MARGIN = 1.0  # that a mention must be above the threshold by: without it, few are found while little is learnt
 NEVER = -1e4  # the score of what is no candidate
 
 
@@ -113,10 +115,10 @@ def loss_sum(task: Task, logits: Tensor, inputs: Inputs) -> Tensor:
 
 
 def _contrast(scores: Tensor, gold: Tensor, dim: int) -> Tensor:
-    """log(1 + sum exp(s) over not gold) + log(1 + sum exp(-s) over gold) along a dimension."""
+    """log(1 + sum exp(s) over not gold) + log(1 + sum exp(MARGIN - s) over gold) along a dimension."""
     zero = torch.zeros_like(scores.narrow(dim, 0, 1))
     negative = torch.logsumexp(torch.cat([zero, scores.masked_fill(gold, NEVER)], dim), dim)
-    positive = torch.logsumexp(torch.cat([zero, (-scores).masked_fill(~gold, NEVER)], dim), dim)
+    positive = torch.logsumexp(torch.cat([zero, (MARGIN - scores).masked_fill(~gold, NEVER)], dim), dim)
     return negative + positive
 
 

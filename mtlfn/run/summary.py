@@ -120,7 +120,7 @@ def _match(prepared: Prepared, state: State) -> dict[str, Any] | None:
     return {
         "parent": attrs.asdict(parent, filter=lambda a, _: a.name != "role"),
         "control": parent.role,
-        "task": prepared.tasks[0].name if len(prepared.tasks) == 1 else None,
+        "tasks": [task.name for task in prepared.tasks],
         "tokens": state.input_tokens,
         "frozen_slots": list(prepared.config.frozen_slots),
     }

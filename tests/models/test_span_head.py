@@ -73,7 +73,7 @@ def test_the_loss_is_its_definition():
             for start, width in itertools.product(range(4), range(2)):
                 s = float(scores[row, start, width, column])
                 if (start, width) in spans:
-                    positive += math.exp(-s)
+                    positive += math.exp(1 - s)
                 else:
                     negative += math.exp(s)
             total += (math.log(negative) + math.log(positive)) / 4
@@ -85,8 +85,8 @@ def test_the_loss_is_its_definition():
 
     # X: the spans 0, 1, 2, of which 1 and 2 belong together; Y: one pair, which does.
     total += math.log1p(math.exp(link((0, 0), (1, 0))) + math.exp(link((0, 0), (2, 0))))
-    total += math.log1p(math.exp(-link((1, 0), (2, 0))))
-    total += math.log1p(math.exp(-link((0, 1), (2, 0))))
+    total += math.log1p(math.exp(1 - link((1, 0), (2, 0))))
+    total += math.log1p(math.exp(1 - link((0, 1), (2, 0))))
     assert float(span_head.loss_sum(PIECES, scores, batch)) == pytest.approx(total, rel=1e-5)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mtlfn.data import metrics, sources
+from mtlfn.data import metrics, sources, units
+from mtlfn.data.task import Task
 from mtlfn.run import observers
 from tests import tiny
 from tests.run.conftest import contents
@@ -142,6 +143,15 @@ def test_the_scores_are_those_of_the_predictions_written(full, data):
         assert [row["gold"] for row in rows] == [list(e.tags or e.labels) for e in dataset.dev]
         found = metrics.score(task, dataset.dev, [row["prediction"] for row in rows])
         assert found == result(full)["scores"][task.name]["all"]
+        summed(full, task, "dev", found[task.metric])
+
+
+def summed(folder: Path, task: Task, split: str, score: float) -> None:
+    """The statistics beside the predictions have this score."""
+    path = folder / "predictions" / f"{task.name}.{split}.units.json"
+    about, held = units.from_json(path.read_text(), str(path))
+    assert about.metric == task.metric
+    assert units.value(about, held.values.sum(0)) == pytest.approx(score, abs=1e-12)
 
 
 def test_the_directory_says_where_everything_comes_from(full, data, bert):
@@ -274,7 +284,7 @@ def test_a_preset_with_a_ranking_and_a_regression_task_from_tables(go, out):
     assert result(folder)["scores"]["similarity"]["baselines"] == {"mean": 0.0}
     about = json.loads((folder / "export" / "similarity" / "head.json").read_text())["task"]
     assert (about["mean"], about["std"]) == (close.task.mean, close.task.std)
-    (path,) = (folder / "predictions").glob("similarity.*")
+    (path,) = (folder / "predictions").glob("similarity.*.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["gold"] for row in rows] == [e.value for e in close.dev]
     assert all(abs(row["prediction"] - close.task.mean) < 5 * close.task.std for row in rows)

@@ -1,0 +1,65 @@
+"""What a match asks for is a function of the parent's token log alone: equal to the token, whatever the log says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mtlfn.run import config as configs
+from mtlfn.run import matched
+
+LOGS = st.dictionaries(
+    st.sampled_from(["bc5cdr_disease", "ddi", "hoc", "pubmedqa", "semeval2017_t3"]),
+    st.integers(1, 10**9),
+    min_size=2,
+)
+
+
+def finished(log: dict[str, int], horizon: int, **changes: object) -> matched.Finished:
+    recorded = configs.settings(configs.Config(tasks=",".join(log), budget_tokens=sum(log.values()), **changes))
+    result = {
+        "experiment": "s3b",
+        "seed": 3,
+        "identity": "a",
+        "digest": "b",
+        "schedule": horizon,
+        "tokens": {"per_task": log},
+    }
+    return matched.Finished(Path("there"), {"settings": recorded}, result)
+
+
+@settings(max_examples=30, deadline=None)
+@given(LOGS, st.floats(0.5, 4.0), st.sampled_from(["uniform", "proportional", "temperature"]), st.integers(0, 7))
+def test_controls_have_the_tokens_of_the_log(log, stretch, sampling, micro_batches):
+    total = sum(log.values())
+    horizon = max(round(total * stretch), 1)
+    run = finished(log, horizon, sampling=sampling, micro_batches=micro_batches)
+    for task, share in log.items():
+        full, plain = (matched.control(run, task, kind) for kind in ("total", "per-task"))
+        assert full.budget_tokens == total
+        assert full.schedule_tokens == horizon  # the same point of the schedule at the same number of tokens
+        assert plain.budget_tokens == share
+        assert abs(plain.schedule_tokens / plain.budget_tokens - horizon / total) <= 1 / share
+        count = len(log) if sampling == "uniform" else micro_batches or len(log)
+        assert (full.sampling, full.micro_batches) == ("proportional", count)
+        assert plain.sampling == "uniform"
+        for child in (full, plain):
+            assert child.tasks == task
+            assert child.parent.digest == "b"
+            assert child.max_epochs is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(LOGS, st.data())
+def test_the_halves_of_the_exclusion_control_share_out_the_tokens_of_the_full_run(log, data):
+    keep = data.draw(st.lists(st.sampled_from(sorted(log)), min_size=1, max_size=len(log) - 1, unique=True))
+    run = finished(log, sum(log.values()))
+    first = matched.kept(run, keep)
+    second = matched.excluded(run, run, keep, ("shared",))
+    assert first.budget_tokens == sum(log[t] for t in keep)
+    assert first.budget_tokens + second.budget_tokens == sum(log.values())
+    assert set(first.tasks.split(",")) | set(second.tasks.split(",")) == set(log)
+    assert not set(first.tasks.split(",")) & set(second.tasks.split(","))
+    assert second.frozen_slots == ("shared",)
