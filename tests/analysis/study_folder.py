@@ -26,17 +26,17 @@ def write(root: Path, *, weighting: str = "uncertainty", pairs: bool = True, exc
         at, multi = root / f"seed-{seed}", f"multi{seed}"
         run(at / "multi", multi, seed, TASKS, SHARE, 0.6, weighting=weighting)
         for i, task in enumerate(TASKS):
-            run(at / "total" / f"t{i}", f"total{seed}{i}", seed, [task], TOTAL, 0.5, match=(multi, "total", task))
-            run(at / "per-task" / f"t{i}", f"plain{seed}{i}", seed, [task], SHARE, 0.4, match=(multi, "per-task", task))
+            run(at / "total" / f"t{i}", f"total{seed}{i}", seed, [task], TOTAL, 0.5, match=(multi, "total"))
+            run(at / "per-task" / f"t{i}", f"plain{seed}{i}", seed, [task], SHARE, 0.4, match=(multi, "per-task"))
         if pairs:
             for i, two in enumerate(((0, 1), (0, 2), (1, 2))):
                 names = [TASKS[k] for k in two]
                 score = 0.4 + 0.1 * (i - 1)  # transfer: -0.1 in the first pair, 0 in the second, +0.1 in the third
-                run(at / "pairs" / f"p{i}", f"pair{seed}{i}", seed, names, SHARE, score, match=(multi, "pair", None))
+                run(at / "pairs" / f"p{i}", f"pair{seed}{i}", seed, names, SHARE, score, match=(multi, "pair"))
         if exclusion:
             kept, rest = f"kept{seed}", at / "exclusion" / "excluded"
-            run(at / "exclusion" / "kept", kept, seed, TASKS[:1], SHARE, 0.5, match=(multi, "kept", None))
-            run(rest, f"excluded{seed}", seed, TASKS[1:], SHARE, 0.5, match=(kept, "exclusion", None))
+            run(at / "exclusion" / "kept", kept, seed, TASKS[:1], SHARE, 0.5, match=(multi, "kept"))
+            run(rest, f"excluded{seed}", seed, TASKS[1:], SHARE, 0.5, match=(kept, "exclusion"))
     return root
 
 
@@ -48,10 +48,10 @@ def run(
     tokens: int,
     score: float,
     *,
-    match: tuple[str, str, str | None] | None = None,
+    match: tuple[str, str] | None = None,
     weighting: str = "equal",
 ) -> None:
-    """One run with ``tokens`` of each task. ``match``: digest of the parent, control, task."""
+    """One run with ``tokens`` of each task. ``match``: digest of the parent, control."""
     total = tokens * len(tasks)
     each = dict.fromkeys(tasks, tokens)
     pairs = [(i, j) for i in tasks for j in tasks if i != j]
@@ -68,7 +68,7 @@ def run(
             and {
                 "parent": {"digest": match[0], "seed": seed, "path": str(folder.parent / "multi")},
                 "control": match[1],
-                "task": match[2],
+                "tasks": list(tasks),
                 "tokens": total,
             },
             "slots": {"shared": "the same shared slot"},
