@@ -2,8 +2,10 @@
 
 Token-controlled S1 sees as many tokens of its one task as the parent saw of all tasks, in as many steps of as many
 micro-batches; plain S1 sees as many as the parent gave this task, a micro-batch a step. Both follow the parent's
-schedule: the horizon of plain S1 is shortened as its budget is. In the exclusion control some tasks are kept in the
-shared slot and the others are tuned beside it, each group with the tokens that it had in the full run.
+schedule: the horizon of plain S1 is shortened as its budget is. Controls of a hierarchical strategy have its layers
+too: level-1 heads read the same layer and level-2 heads look back at it, so that a task meets as many adapter
+parameters on both sides. In the exclusion control some tasks are kept in the shared slot and the others are tuned
+beside it, each group with the tokens that it had in the full run.
 """
 
 from __future__ import annotations

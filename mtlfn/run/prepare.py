@@ -216,7 +216,9 @@ def _strategy(name: str, config: Config) -> Strategy:
     strategy = STRATEGIES[name]
     if config.fusion != strategy.fusion and not strategy.separate:
         raise UsageError(f"--fusion {config.fusion}: {name} has nothing to fuse; it means something for s3a only")
-    return attrs.evolve(strategy, fusion=config.fusion)
+    # A control has its parent's architecture, with one task in it: level-1 heads read where theirs do.
+    above = config.parent is not None and STRATEGIES[config.parent.experiment].hierarchical
+    return attrs.evolve(strategy, fusion=config.fusion, hierarchical=strategy.hierarchical or above)
 
 
 def _device(name: str) -> torch.device:

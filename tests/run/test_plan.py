@@ -79,6 +79,10 @@ def test_a_control_trains_on_exactly_as_many_tokens_with_the_same_settings(multi
         changed = {name for name in theirs if recorded[name] != theirs[name]}
         allowed = {"tasks", "budget_tokens", "schedule_tokens", "sampling", "micro_batches", "gradients", "output_dir"}
         assert changed <= allowed | {"parent"}
+        # The same architecture with one task in it: as many adapter parameters, and the same layer read.
+        assert child["parameters"]["active_adapter"][task] == parent["parameters"]["active_adapter"][task]
+        exported = json.loads((run / "export" / task / "head.json").read_text())
+        assert exported["reads_layer"] == json.loads((multi / "export" / task / "head.json").read_text())["reads_layer"]
     if kind == "total":  # as many steps too, as far as the micro-batches of the tasks are alike
         assert abs(child["steps"] - parent["steps"]) <= 0.5 * parent["steps"]
 
