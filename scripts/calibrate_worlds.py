@@ -1,6 +1,6 @@
 """Does the verdict find what is planted? Trained studies of the planted worlds (``mtlfn/data/worlds.py``).
 
-    python scripts/calibrate_worlds.py [--minutes 40] [--seeds 3] [--studies 5] [--processes 2] [--folder DIR]
+    python scripts/calibrate_worlds.py [--minutes 40] [--seeds 3] [--studies 20] [--processes 2] [--folder DIR]
 
 A study is one sample of a world's texts and some seeds. Each seed trains three runs, as the experiments do: multi-task
 (S2) on source and target, plain S1 and token-controlled S1 on the target. The verdict is on the target alone, from
@@ -15,7 +15,6 @@ planted.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import shutil
 import statistics
@@ -32,11 +31,10 @@ from attrs import frozen
 from mtlfn.analysis import cells, verdict
 from mtlfn.analysis.bootstrap import Difference, difference
 from mtlfn.core.keys import fold, root
-from mtlfn.data import embedded_cache, units, worlds
+from mtlfn.data import embedded_cache, worlds
 from mtlfn.run import plan
 from mtlfn.run.command import guarded
 from mtlfn.run.config import Config, UsageError
-from mtlfn.run.disk import write_file
 
 PLANTED = {
     "genuine": verdict.GENUINE,
@@ -142,20 +140,9 @@ def train(job: Job) -> bool:
             with (job.place / "train.log").open("a") as log, redirect_stdout(log):
                 if plan.execute(job.place, [node], sys.argv) != 0:
                     return False
-        _finish(job.place / node.name, target)
+        for name in ("checkpoints", "export"):  # megabytes, hundreds of times, that nobody reads again
+            shutil.rmtree(job.place / node.name / name, ignore_errors=True)
     return True
-
-
-def _finish(run: Path, target: str) -> None:
-    """Statistics of the test units beside the predictions; of the rest, which takes room, what nobody reads goes."""
-    path = run / "predictions" / f"{target}.test.units.json"
-    if not path.is_file():
-        lines = (run / "predictions" / f"{target}.test.jsonl").read_text().splitlines()
-        dataset = worlds.load(target)
-        found = units.statistics(dataset, "test", [json.loads(line)["prediction"] for line in lines])
-        write_file(path, units.to_json(dataset.task, found).encode())
-    for name in ("checkpoints", "export"):
-        shutil.rmtree(run / name, ignore_errors=True)
 
 
 @frozen
@@ -168,18 +155,18 @@ class Judged:
     plain: Difference
 
 
-def judge(job: Job, margin: float) -> Judged:
-    """The study of a job, all of whose runs are finished."""
-    target = job.tasks[0]
-    (study,) = cells.find([job.place.parent]).studies
-    key = fold(root(job.study), "verdict", target)
+def judge(jobs: Sequence[Job], margin: float) -> Judged:
+    """The jobs of one study, all of them finished."""
+    target = jobs[0].tasks[0]
+    (study,) = cells.find([job.place for job in jobs]).studies
+    key = fold(root(0), "verdict", target)
     made = {}
     for control in cells.CONTROLS:
         task, sides = cells.sides(study, target, control)
         made[control] = difference(task, sides.multi, sides.control, key, DRAWS)
     pair = verdict.Pair(made["total"], made["per-task"])
     said = verdict.decide({target: pair}, margin, ALPHA)[target].verdict
-    return Judged(job.world, said, pair.controlled, pair.plain)
+    return Judged(jobs[0].world, said, pair.controlled, pair.plain)
 
 
 def table(judged: Sequence[Judged], margin: float) -> tuple[list[str], int]:
@@ -226,7 +213,7 @@ def calibrate(asked: argparse.Namespace) -> int:
                 folder=folder,
                 world=world,
                 study=study,
-                seed=study * asked.seeds + i,
+                seed=1000 * study + i,  # no study shares one with another
                 budget_tokens=asked.budget_tokens,
                 until=began + 60 * asked.minutes,
             )
@@ -243,7 +230,7 @@ def calibrate(asked: argparse.Namespace) -> int:
         with ProcessPoolExecutor(asked.processes, mp_context=context) as pool:
             finished = list(pool.map(train, jobs))
     done = {job for job, whole in zip(jobs, finished, strict=True) if whole}
-    judged = [judge(each[0], asked.margin) for each in studies.values() if done.issuperset(each)]
+    judged = [judge(each, asked.margin) for each in studies.values() if done.issuperset(each)]
     lines, missed = table(judged, asked.margin)
     print("\n".join(lines))
     print(
@@ -259,7 +246,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("results/calibrate-worlds"), help="keeps what is finished")
     parser.add_argument("--minutes", type=float, default=40.0, help="no run begins later than this")
     parser.add_argument("--worlds", default=",".join(PLANTED))
-    parser.add_argument("--studies", type=int, default=5, help="of each world: samples of its texts")
+    parser.add_argument("--studies", type=int, default=20, help="of each world: samples of its texts")
     parser.add_argument("--seeds", type=int, default=3, help="of each study")
     parser.add_argument("--processes", type=int, default=2, help="a core each")
     parser.add_argument("--margin", type=float, default=0.05)
