@@ -75,7 +75,8 @@ def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], bas
     where = "as an embedded task or a mapping"
     if name in jsonl.SCHEMAS:
         where += " (it is read from a data folder, and none was given)"
-    raise _unknown(name, (*mappings, *embedded.SERVED, *worlds.NAMES, *public.PUBLIC), where)
+    known = worlds.NAMES if name.startswith("world_") else (*mappings, *embedded.SERVED, *public.PUBLIC)
+    raise _unknown(name, known, where)
 
 
 def public_set(name: str, folder: Path | None, base: Path) -> Dataset:
