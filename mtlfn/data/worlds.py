@@ -130,7 +130,7 @@ SKETCHES: dict[str, Sketch] = {
     "world_genuine_target": Sketch(partial(_two_stems, FEW, REST, 0.0), (200, 40, 300)),
     "world_genuine_source": Sketch(partial(_two_stems, STEMS, STEMS, 0.0), (1400, 40, 40)),
     "world_exposure_target": Sketch(partial(_two_stems, SOME, SOME, UNDECIDED), (300, 40, 300)),
-    "world_exposure_source": Sketch(_same_again, (4000, 40, 40)),
+    "world_exposure_source": Sketch(_same_again, (4000, 100, 100)),
     "world_negative_target": Sketch(_cue, (200, 40, 300)),
     "world_negative_source": Sketch(_idle_cue, (1400, 40, 40)),
     "world_unrelated_target": Sketch(partial(_two_stems, FEW, FEW, UNDECIDED), (400, 40, 300)),
