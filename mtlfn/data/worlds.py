@@ -20,9 +20,10 @@ Where the planted verdict says that two runs do alike, a tenth of the test texts
 that nothing tells: every model is right in half of them, each in another half, so that there is noise in what is
 compared and the true difference is none.
 
-``world_genuine_target.3`` is another sample (the third, 0 is without number) of the texts of the same world: the same
-stems, other sentences. A text is a pure function of corpus version, world, task, sample, split and number. One that
-stands earlier in the world, in either task and any split, is left out, so that no two splits share one.
+``world_genuine_target.3`` is sample 3 of the same task (0 is the one without a number): the same stems in other texts.
+A text is a pure function of corpus version, task, sample, split and number. One that stands earlier in the world, in
+either task and any split, is left out, so that no two splits share one. (The source of ``exposure`` is there to be
+trained on; its dev and test texts have the words of training texts, and its own score says nothing.)
 """
 
 from __future__ import annotations
