@@ -1,4 +1,4 @@
-"""A task name leads to one data set: a mapping first, then the data folder, else the embedded corpus."""
+"""A task name leads to one data set: a mapping first, then the data folder, else what is made here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def resolve(
 
     Args:
         data_dir: holds ``<name>/{train,dev,test}.jsonl[.gz]``, or for SemEval tasks ``<name>/`` with the official
-            files; without it, names are those of the embedded tasks.
+            files; without it, names are those of the embedded and planted tasks.
         mappings: task name -> mapping; comes before both.
         base: folder that relative sources of mappings start from; default: the working directory.
         cache: folder that keeps the files of the embedded tasks; they cannot be read without.
@@ -64,8 +64,10 @@ def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], bas
         raise _unknown(name, known, f"in the data folder {data_dir} or as a mapping")
     if name in public.PUBLIC:
         return public_set(name, None, base)
-    from mtlfn.data import embedded
+    from mtlfn.data import embedded, worlds
 
+    if worlds.serves(name):
+        return worlds.load(name)
     if name in embedded.SERVED:
         if cache is None:
             raise ValueError(f"the embedded task {name!r} is read from a cache, and none was given")
@@ -73,7 +75,8 @@ def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], bas
     where = "as an embedded task or a mapping"
     if name in jsonl.SCHEMAS:
         where += " (it is read from a data folder, and none was given)"
-    raise _unknown(name, (*mappings, *embedded.SERVED, *public.PUBLIC), where)
+    known = worlds.NAMES if name.startswith("world_") else (*mappings, *embedded.SERVED, *public.PUBLIC)
+    raise _unknown(name, known, where)
 
 
 def public_set(name: str, folder: Path | None, base: Path) -> Dataset:
