@@ -7,6 +7,7 @@ through ``functional_call``, like the weights, so nothing is kept between calls.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -33,10 +34,7 @@ class SplitGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         x, weight = ctx.saved_tensors
-        flat, rows = grad.flatten(0, -2), x.flatten(0, -2)
-        by_task = torch.empty(weight.shape, dtype=grad.dtype, device=grad.device)
-        for i, (a, b) in enumerate(zip(ctx.bounds, ctx.bounds[1:], strict=False)):
-            torch.mm(flat[a:b].T, rows[a:b], out=by_task[i])
+        by_task = _weight_gradients(x, grad, weight.shape, ctx.bounds)
         return grad @ weight[0] if ctx.needs_input_grad[0] else None, by_task, None
 
 
@@ -62,15 +60,23 @@ class SeparateWeights(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         x, weights = ctx.saved_tensors
-        flat, rows = grad.flatten(0, -2), x.flatten(0, -2)
-        by_task = torch.empty(weights.shape, dtype=grad.dtype, device=grad.device)
-        back = torch.empty(x.shape, dtype=grad.dtype, device=grad.device) if ctx.needs_input_grad[0] else None
-        for i, (a, b) in enumerate(zip(ctx.bounds, ctx.bounds[1:], strict=False)):
-            torch.mm(flat[a:b].T, rows[a:b], out=by_task[i])
-        if back is not None:
-            for weight, part, a, b in _by_task(weights, back, ctx.bounds):
-                torch.mm(flat[a:b], weight, out=part)
+        by_task = _weight_gradients(x, grad, weights.shape, ctx.bounds)
+        if not ctx.needs_input_grad[0]:
+            return None, by_task, None
+        back = torch.empty(x.shape, dtype=grad.dtype, device=grad.device)
+        flat = grad.flatten(0, -2)
+        for weight, part, a, b in _by_task(weights, back, ctx.bounds):
+            torch.mm(flat[a:b], weight, out=part)
         return back, by_task, None
+
+
+def _weight_gradients(x: Tensor, grad: Tensor, shape: torch.Size, bounds: Sequence[int]) -> Tensor:
+    """[t, out, in]: row i sums grad^T x over the slots ``bounds[i]`` to ``bounds[i + 1]``."""
+    flat, rows = grad.flatten(0, -2), x.flatten(0, -2)
+    by_task = torch.empty(shape, dtype=grad.dtype, device=grad.device)
+    for i, (a, b) in enumerate(pairwise(bounds)):
+        torch.mm(flat[a:b].T, rows[a:b], out=by_task[i])
+    return by_task
 
 
 def _by_task(weights: Tensor, out: Tensor, bounds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor, int, int]]:
