@@ -286,6 +286,10 @@ def identity(config: Config, **facts: Any) -> dict[str, Any]:
     settings = attrs.asdict(config, filter=lambda a, _: a.name not in NOT_IDENTITY)
     for mapping in settings["task"].values():
         del mapping["source"], mapping["revision"]  # and data_dir: the filter reaches into the mappings
+    if settings["parent"] is None:
+        del settings["parent"], settings["frozen_slots"]
+    else:
+        del settings["parent"]["path"]
     return {**settings, **facts}
 
 
