@@ -58,7 +58,7 @@ def test_every_flag_and_file_exists():
         [sys.executable, "-m", "mtlfn.experiments.s3b", "--help"], check=True, capture_output=True, text=True, cwd=ROOT
     ).stdout
     flags = set(re.findall(r"`[^`\n]*?(--[a-z][a-z0-9-]+)", README)) - {"--help"}
-    flags -= {"--shapes", "--rounds", "--all", "--strict"}
+    flags -= {"--shapes", "--rounds", "--all", "--strict", "--folder"}
     assert flags >= {"--output-dir", "--max-steps", "--engine"}
     known = shown
     for arguments in (
