@@ -67,8 +67,6 @@ def nodes(study: Study) -> tuple[plan.Node, ...]:
     tasks = task_names(study.run)
     if len(tasks) < 2:
         raise UsageError(f"tasks {', '.join(tasks)}: a study compares multi-task runs; name two tasks or more")
-    if study.keep:
-        plan.check_kept(tasks, study.keep)
     out: list[plan.Node] = []
     for i in range(study.seeds):
         seed = study.run.seed + i

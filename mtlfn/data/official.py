@@ -282,13 +282,14 @@ def _answers(subtask: semeval2017_t3.Subtask) -> Callable[[str, Path, Log], Data
 def _judged(subtask: semeval2017_t3.Subtask, found: Splits, log: Log, folder: Path) -> Splits:
     """The splits without those that nobody judged: the test input of the organisers, which could only score 0."""
 
-    def judged(split: str) -> bool:
-        return any(semeval2017_t3.positive(subtask, c.label) is not None for q in found[split] for c in q.candidates)
-
-    for split in SPLITS:
-        if found[split] and not judged(split):
-            log.skipped(folder, f"split {split}", f"none of its {len(found[split])} queries has a label")
-    return {split: held if judged(split) else () for split, held in found.items()}
+    out: dict[str, tuple[Any, ...]] = {}
+    for split, held in found.items():
+        labels = (semeval2017_t3.positive(subtask, c.label) for q in held for c in q.candidates)
+        judged = any(label is not None for label in labels)
+        if held and not judged:
+            log.skipped(folder, f"split {split}", f"none of its {len(held)} queries has a label")
+        out[split] = held if judged else ()
+    return out
 
 
 def _query(query: Query, subtask: semeval2017_t3.Subtask, *, training: bool) -> Example | None:

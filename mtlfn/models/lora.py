@@ -189,18 +189,19 @@ def assembled(
     the result, over those of the present tasks whose rows pass the layer.
     """
     out, chosen = {}, [t for t in tasks if t.name in present]
+    fused = fusion_shapes(strategy)
     for linear in linears:
         through = tasks_through(strategy, chosen, linear.layer, read_out)
-        private = [n for slot, n in blocks(strategy, chosen, linear.layer, read_out) if slot.private]
+        held = blocks(strategy, chosen, linear.layer, read_out)
+        private = [name for slot, name in held if slot.private]
         for part, dim in (("lora_A", 0), ("lora_B", 1)):
             key = f"{linear.name}.{part}"
             if len(private) > 1:
                 whole = _separate(strategy, through, linear.layer, read_out, params, key, dim)
             else:
-                names = [name for _, name in blocks(strategy, chosen, linear.layer, read_out)]
-                whole = _together(through, names, reached, params, key, dim)
+                whole = _together(through, [name for _, name in held], reached, params, key, dim)
             out[f"{linear.name}.{part}.{ADAPTER}.weight"] = whole
-        for part in fusion_shapes(strategy):
+        for part in fused:
             values = [params[name][f"{linear.name}.{part}"] for name in private]
             out[f"{linear.name}.lora_B.{ADAPTER}.{part}"] = torch.stack(values)
     return out

@@ -84,7 +84,7 @@ def build(
     read_out = read_out or (depth + 1) // 2
     if not 1 <= read_out < depth and strategy.hierarchical:
         raise BackboneError(f"--read-out-layer {read_out}: the backbone has {depth} layers; expected 1 to {depth - 1}")
-    if all(slot.private for slot in strategy.slots) and len(tasks) > 1:
+    if strategy.single and len(tasks) > 1:
         raise ValueError(f"strategy {strategy.name} trains one task, found {', '.join(t.name for t in tasks)}")
     adapted, linears = lora.attach(backbone, strategy, settings)
     if strategy.hierarchical:

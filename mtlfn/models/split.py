@@ -126,19 +126,18 @@ class TaskLinear(nn.Linear):
     Buffer ``bounds``: int64 [t + 1] on the CPU, the slots at which each task's rows begin and the last ends.
     """
 
+    product = SplitGradient
+
     def forward(self, x: Tensor) -> Tensor:
         if self.weight.ndim == 2:
             return F.linear(x, self.weight)
-        return SplitGradient.apply(x, self.weight, self.bounds.tolist())
+        return self.product.apply(x, self.weight, self.bounds.tolist())
 
 
 class SeparateLinear(TaskLinear):
     """A LoRA linear of a strategy with private blocks: a weight [t, out, in] holds another matrix for every task."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.weight.ndim == 2:
-            return F.linear(x, self.weight)
-        return SeparateWeights.apply(x, self.weight, self.bounds.tolist())
+    product = SeparateWeights
 
 
 class GatedLinear(SeparateLinear):

@@ -53,9 +53,14 @@ class Strategy:
     fusion: Fusion = "sum"
 
     @property
+    def single(self) -> bool:
+        """Whether it trains one task: nothing would be shared."""
+        return all(slot.private for slot in self.slots)
+
+    @property
     def separate(self) -> bool:
         """Whether several tasks may go through one linear with a matrix each."""
-        return any(slot.private for slot in self.slots) and not all(slot.private for slot in self.slots)
+        return any(slot.private for slot in self.slots) and not self.single
 
 
 S1 = Strategy(name="s1", slots=(Slot(name="private", rank=24, private=True),))

@@ -307,10 +307,15 @@ def micro_batch_slots(budget: int, micro_batches: int) -> int:
     return next((slots for slots in (512, 256) if wanted >= 0.75 * slots), 128)
 
 
+def listed(names: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
 def task_names(config: Config) -> tuple[str, ...]:
     """The tasks asked for, in the order given. UsageError where --data-dir comes without --tasks."""
     if config.tasks:
-        return tuple(name.strip() for name in config.tasks.split(",") if name.strip())
+        return listed(config.tasks)
     if config.task:
         return tuple(config.task)
     if config.data_dir is not None:

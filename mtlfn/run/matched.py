@@ -76,18 +76,13 @@ def finished(run: Path, flag: str = "--match") -> Finished:
 
 def control(run: Finished, task: str, kind: Control, **changes: Any) -> Config:
     """The configuration of S1 on one task, matched with a multi-task run; ``changes`` come on top."""
-    settings = from_settings(dict(run.config["settings"]))
-    total = sum(run.tokens.values())
-    tokens = total if kind == "total" else run.tokens[task]
+    tokens = sum(run.tokens.values()) if kind == "total" else run.tokens[task]
     if not tokens:
         raise UsageError(f"--match {run.path}: it gave no token to {task}; leave the task out")
-    count = sampler.per_step(settings.sampling, settings.micro_batches, len(run.tokens))
+    like = _like(run, [task], tokens, **changes)
+    count = sampler.per_step(like.sampling, like.micro_batches, len(run.tokens))
     return attrs.evolve(
-        settings,
-        tasks=task,
-        budget_tokens=tokens,
-        schedule_tokens=max(round(run.result["schedule"] * tokens / total), 1),
-        max_epochs=None,
+        like,
         # Random sampling of one task is the way to have several micro-batches of it a step.
         sampling="proportional" if kind == "total" else "uniform",
         micro_batches=count if kind == "total" else 0,
@@ -95,7 +90,6 @@ def control(run: Finished, task: str, kind: Control, **changes: Any) -> Config:
         fusion="sum",
         detach_level1=False,
         parent=run.parent(kind),
-        **_fresh(changes),
     )
 
 
@@ -117,20 +111,20 @@ def pair(run: Finished, tasks: Sequence[str], **changes: Any) -> Config:
 
 
 def _group(run: Finished, tasks: Sequence[str], **changes: Any) -> Config:
-    tokens, total = sum(run.tokens[t] for t in tasks), sum(run.tokens.values())
-    return attrs.evolve(
-        from_settings(dict(run.config["settings"])),
-        tasks=",".join(tasks),
-        budget_tokens=tokens,
-        schedule_tokens=max(round(run.result["schedule"] * tokens / total), 1),
-        max_epochs=None,
-        **_fresh(changes),
-    )
+    """The strategy on some of the tasks, with the tokens that they had."""
+    return _like(run, tasks, sum(run.tokens[t] for t in tasks), **changes)
 
 
-def _fresh(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The changes, and what concerned the parent's process alone set back."""
-    return {"max_steps": None, "accept_environment": False, "seeds": 1, **changes}
+def _like(run: Finished, tasks: Sequence[str], tokens: int, **changes: Any) -> Config:
+    """The run's own configuration on other tasks and tokens, at the same pace through its schedule.
+
+    What concerned the run's process alone is set back; ``changes`` come on top.
+    """
+    horizon = round(run.result["schedule"] * tokens / sum(run.tokens.values()))
+    fresh = {"max_steps": None, "accept_environment": False, "seeds": 1, "max_epochs": None}
+    budget = {"budget_tokens": tokens, "schedule_tokens": max(horizon, 1)}
+    settings = from_settings(dict(run.config["settings"]))
+    return attrs.evolve(settings, tasks=",".join(tasks), **{**fresh, **budget, **changes})
 
 
 def check(parent: Parent, facts: Mapping[str, Any]) -> None:

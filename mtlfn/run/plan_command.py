@@ -12,7 +12,7 @@ import tyro
 from attrs import field, frozen
 
 from mtlfn.run.command import HINT, again, cli, guarded, with_preset
-from mtlfn.run.config import Config, UsageError, task_names
+from mtlfn.run.config import Config, UsageError, listed, task_names
 
 PUBLIC = "semeval2017_t3,semeval2021_t6"  # the tasks of the five that have no clinical text
 
@@ -90,7 +90,7 @@ def token_controlled(description: str, argv: Sequence[str] | None = None) -> int
         from mtlfn.run import kaggle, matched, plan
 
         run = matched.finished(asked.match)
-        tasks = [name.strip() for name in asked.tasks.split(",") if name.strip()] or list(run.tokens)
+        tasks = listed(asked.tasks) or tuple(run.tokens)
         if unknown := [task for task in tasks if task not in run.tokens]:
             raise UsageError(f"--tasks {asked.tasks}: {unknown[0]} is none of that run's, {', '.join(run.tokens)}")
         if len(run.tokens) == 1:
@@ -115,8 +115,7 @@ def mimic_exclusion(description: str, argv: Sequence[str] | None = None) -> int:
             return asked
         from mtlfn.run import plan
 
-        tasks, keep = task_names(asked.run), tuple(name.strip() for name in asked.keep.split(",") if name.strip())
-        plan.check_kept(tasks, keep)
+        tasks, keep = task_names(asked.run), listed(asked.keep)
         root = plan.folder(f"mimic-exclusion-{asked.strategy}", asked.run, keep=sorted(keep))
         nodes: tuple[plan.Node, ...] = ()
         for i in range(asked.run.seeds):

@@ -118,18 +118,19 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     except CacheError as error:
         raise _unusable(cache, error) from None
     tasks = model.canonical([dataset.task for dataset in found])
-    if len(tasks) > 1 and all(slot.private for slot in strategy.slots):
+    if len(tasks) > 1 and strategy.single:
         raise UsageError(f"--tasks {','.join(t.name for t in tasks)}: {strategy_name} trains one task; name one")
     datasets = {task.name: next(d for d in found if d.task.name == task.name) for task in tasks}
     base = backbone.load(config.backbone, config.revision)
     config = attrs.evolve(config, max_length=_max_length(config, base, datasets))
     try:
-        train, dev, test = (
-            {t: store.load(d, split, base.tokenizer, config.max_length, cache) for t, d in datasets.items() if d[split]}
-            for split in SPLITS
-        )
+        corpora = {
+            s: {t: store.load(d, s, base.tokenizer, config.max_length, cache) for t, d in datasets.items() if d[s]}
+            for s in SPLITS
+        }
     except OSError as error:
         raise _unusable(cache, error) from None
+    train = corpora["train"]
     for task, corpus in train.items():
         if not len(corpus):
             raise UsageError(f"task {task}: no training example is left after tokenisation ({corpus.notes})")
@@ -151,10 +152,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         "strategy": strategy_name,
         "backbone_digest": base.digest,
         "tokenizer_digest": store.tokenizer_digest(base.tokenizer),
-        "data": {
-            t: {split: held[t].digest for split, held in zip(SPLITS, (train, dev, test), strict=True) if t in held}
-            for t in train
-        },
+        "data": {t: {split: held[t].digest for split, held in corpora.items() if t in held} for t in train},
     }
     if config.parent is not None:
         matched.check(config.parent, {**facts, "max_length": config.max_length})
@@ -196,9 +194,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         config=config,
         tasks=tasks,
         datasets=datasets,
-        train=train,
-        dev=dev,
-        test=test,
+        **corpora,
         model=built,
         stream=stream.build(stream_config, train),
         step=_step(step_config, built),
@@ -258,8 +254,8 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
             "notes": dict(prepared.datasets[t].notes),
             **{
                 split: {"examples": len(c), "tokens": c.tokens, "sha256": c.digest, "cut": c.notes}
-                for split, held in zip(SPLITS, (prepared.train, prepared.dev, prepared.test), strict=True)
-                if (c := held.get(t)) is not None
+                for split in SPLITS
+                if (c := getattr(prepared, split).get(t)) is not None
             },
         }
         for t in prepared.datasets
