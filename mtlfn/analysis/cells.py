@@ -74,14 +74,20 @@ class Missing:
 
 @frozen
 class Study:
-    """The multi-task runs of one configuration, their controls by (control, task, seed), and what is missing.
+    """The multi-task runs of one configuration, by seed, and what was matched with them.
 
-    Controls "exclusion": the run whose shared slot never saw this task.
+    Attributes:
+        controls: (control, task, seed) -> run; control "exclusion": the one whose shared slot never saw this task.
+        kept: seed -> the first half of the exclusion control.
+        pairs: (two tasks, seed) -> the strategy on these alone.
+        missing: what a verdict lacks.
     """
 
     name: str
     multi: Mapping[int, Run]
     controls: Mapping[tuple[str, str, int], Run]
+    kept: Mapping[int, Run]
+    pairs: Mapping[tuple[tuple[str, ...], int], Run]
     missing: tuple[Missing, ...]
 
     @property
@@ -290,18 +296,17 @@ def _studies(runs: Sequence[Run]) -> tuple[tuple[Study, ...], tuple[tuple[Run, s
 def _study(name: str, multi: Mapping[int, Run], matched: Sequence[tuple[Run, Match]]) -> Study:
     parents = {run.digest: seed for seed, run in multi.items()}
     controls: dict[tuple[str, str, int], Run] = {}
-    halves = {
-        run.digest: parents[match.parent]
-        for run, match in matched
-        if match.control == KEPT and match.parent in parents
-    }
+    beside = [(run, match, parents[match.parent]) for run, match in matched if match.parent in parents]
+    kept = {seed: run for run, match, seed in beside if match.control == KEPT}
+    halves = {run.digest: seed for run, match, seed in beside if match.control == KEPT}
+    pairs = {(run.tasks, seed): run for run, match, seed in beside if match.control == PAIR and len(run.tasks) == 2}
     for run, match in matched:
         if match.control == EXCLUSION and match.parent in halves:
             for task in run.tasks:
                 _add(controls, (EXCLUSION, task, halves[match.parent]), run)
-        if match.control not in CONTROLS or match.parent not in parents:
+    for run, match, seed in beside:
+        if match.control not in CONTROLS:
             continue
-        seed = parents[match.parent]
         parent = multi[seed]
         given = parent.tokens["total"] if match.control == "total" else parent.tokens["per_task"].get(match.task)
         if given != match.tokens:
@@ -318,7 +323,7 @@ def _study(name: str, multi: Mapping[int, Run], matched: Sequence[tuple[Run, Mat
         for seed in multi
         if (control, task, seed) not in controls
     ]
-    return Study(name, multi, controls, tuple(missing))
+    return Study(name, multi, controls, kept, pairs, tuple(missing))
 
 
 def _add(held: dict[Any, Run], key: Any, run: Run) -> None:

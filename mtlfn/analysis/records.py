@@ -1,4 +1,4 @@
-"""The finished runs below a folder as they described themselves, and which of them belong to a study."""
+"""The finished runs of a study as they described themselves."""
 
 from __future__ import annotations
 
@@ -106,36 +106,14 @@ def read(folder: Path, root: Path) -> Record:
 
 
 def of_study(study: cells.Study, root: Path) -> Runs:
-    """The records of a study's runs, and of the halves and pairs beside them, found by what they were matched with."""
-    parents = {run.digest: seed for seed, run in study.multi.items()}
-    beside = [
-        cells.read_run(path.parent)
-        for path in sorted(root.rglob("result.json"))
-        if not (path.parent.parent / "result.json").is_file()  # what lies in a run is part of it
-    ]
-    kept: dict[int, Record] = {}
-    halves: dict[str, int] = {}
-    pairs: dict[tuple[tuple[str, str], int], Record] = {}
-    for run in beside:
-        if run.match is None or run.match.parent not in parents:
-            continue
-        seed = parents[run.match.parent]
-        if run.match.control == cells.KEPT:
-            kept[seed] = read(run.path, root)
-            halves[run.digest] = seed
-        elif run.match.control == cells.PAIR and len(run.tasks) == 2:
-            pairs[(run.tasks[0], run.tasks[1]), seed] = read(run.path, root)
-    excluded = {
-        halves[run.match.parent]: read(run.path, root)
-        for run in beside
-        if run.match is not None and run.match.control == cells.EXCLUSION and run.match.parent in halves
-    }
+    """The records of a study's runs."""
+    excluded = {seed: run for (control, _, seed), run in study.controls.items() if control == cells.EXCLUSION}
     return Runs(
         multi={seed: read(run.path, root) for seed, run in study.multi.items()},
         controls={key: read(run.path, root) for key, run in study.controls.items() if key[0] in cells.CONTROLS},
-        kept=kept,
-        excluded=excluded,
-        pairs=pairs,
+        kept={seed: read(run.path, root) for seed, run in study.kept.items()},
+        excluded={seed: read(run.path, root) for seed, run in excluded.items()},
+        pairs={((a, b), seed): read(run.path, root) for ((a, b), seed), run in study.pairs.items()},
     )
 
 
