@@ -215,9 +215,7 @@ def _mentions(train: int, dev: int) -> Dataset:
         held += [("Effect", (at[drug], at[verb])) for drug in drugs if verb in at]
         return Example(id=name, unit=name, texts=((text, None),), words=words(text), mentions=tuple(held))
 
-    task = Task(
-        name="mentions", kind="spans", level=1, labels=("Drug", "Effect"), max_width=4, discontiguous=True
-    )
+    task = Task(name="mentions", kind="spans", level=1, labels=("Drug", "Effect"), max_width=4, discontiguous=True)
     rng = random.Random("mentions")
     made = {s: tuple(example(f"{s}{i}", rng) for i in range(n)) for s, n in (("train", train), ("dev", dev))}
     return Dataset(task=task, **made)

@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import attrs
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
@@ -49,6 +50,7 @@ class Difference:
         per_seed: S differences, in the unit of the metric.
         units: U, how many test units there are.
         replicates: float64 [draws]: intervals are their percentiles. With one seed they hold the units' part alone.
+            None lies beyond what two scores of the metric can differ by.
         unit_variance: of D, the part that more seeds would not lessen.
         seed_variance: s², of the difference between seeds on these units; None with one seed, where it is unknown.
     """
@@ -91,7 +93,14 @@ def difference(task: Task, multi: Array, control: Array, key: Key, draws: int) -
         replicate(task, multi, weights) - replicate(task, control, weights)
         for weights in unit_weights(fold(key, "units"), count, draws)
     ]
-    return combine(observed, np.concatenate(replicated), count, fold(key, "seeds"))
+    made = combine(observed, np.concatenate(replicated), count, fold(key, "seeds"))
+    furthest = _furthest(task)
+    return attrs.evolve(made, replicates=made.replicates.clip(-furthest, furthest))
+
+
+def _furthest(task: Task) -> float:
+    """How far apart two scores can be: the range of the metric (``data.metrics.score``)."""
+    return 2.0 if task.kind == "regression" else 1.0
 
 
 def unit_weights(key: Key, count: int, draws: int) -> Iterator[Array]:

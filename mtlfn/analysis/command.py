@@ -121,9 +121,9 @@ def verdict(argv: Sequence[str] | None = None) -> int:
         )
         if isinstance(asked, int):
             return asked
-        from mtlfn.analysis import outcome
+        from mtlfn.analysis import cells, outcome
 
-        document = outcome.judge(asked.runs, asked.margin, asked.alpha, asked.draws)
+        document = outcome.judge(cells.find(asked.runs), asked.margin, asked.alpha, asked.draws)
         outcome.write(document, asked.output)
         outcome.show(document)
         print(f"everything is in {asked.output / 'verdict.json'} and {asked.output / 'verdict.csv'}")
@@ -146,15 +146,16 @@ def report(argv: Sequence[str] | None = None) -> int:
         )
         if isinstance(asked, int):
             return asked
-        from mtlfn.analysis import outcome, report, study
+        from mtlfn.analysis import cells, outcome, report, study
 
         given = {name: getattr(asked, name) for name in ("margin", "alpha", "draws")}
         defaults = {name: getattr(Verdict((asked.study,)), name) for name in given}
         settings = defaults | report.recorded(asked.study / study.REPORT)
         settings |= {name: value for name, value in given.items() if value is not None}
         folder = asked.output or asked.study / study.REPORT
-        document = outcome.judge([asked.study], **settings)
-        report.write(asked.study, document, folder)
+        found = cells.find([asked.study])
+        document = outcome.judge(found, **settings)
+        report.write(asked.study, found, document, folder)
         print(f"the report is {folder / 'report.html'}")
         return OK
 

@@ -23,7 +23,7 @@ SIDES = {"controlled": "total", "plain": "per-task"}  # difference -> control
 LEAST_DRAWS = 1000
 
 
-def judge(paths: Sequence[Path], margin: float, alpha: float, draws: int) -> dict[str, Any]:
+def judge(found: cells.Found, margin: float, alpha: float, draws: int) -> dict[str, Any]:
     """The document of ``verdict.json``.
 
     Raises:
@@ -33,7 +33,6 @@ def judge(paths: Sequence[Path], margin: float, alpha: float, draws: int) -> dic
         raise UsageError(f"--margin {margin:g}: expected more than 0, in the unit of the metrics")
     if not 0 < alpha < 0.5:
         raise UsageError(f"--alpha {alpha:g}: expected a level between 0 and 0.5")
-    found = cells.find(paths)
     tasks = max(len(study.tasks) for study in found.studies)
     least = max(LEAST_DRAWS, round(10 * tasks / alpha))  # the smallest p-value, times the tasks, is a tenth of alpha
     if draws < least:

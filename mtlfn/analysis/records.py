@@ -25,6 +25,7 @@ class Record:
         result, config, environment, data: result.json, config.json, env.json, data.json.
         steps, evaluations: lines of metrics.jsonl.
         resumes: how often it went on from a checkpoint; None where train.log is missing.
+        replay: replay.json, where the run was replayed.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Record:
     steps: tuple[Mapping[str, Any], ...]
     evaluations: tuple[Mapping[str, Any], ...]
     resumes: int | None
+    replay: Mapping[str, Any]
 
     @property
     def seed(self) -> int:
@@ -102,6 +104,7 @@ def read(folder: Path, root: Path) -> Record:
         steps=tuple(line for line in lines if "event" not in line),
         evaluations=tuple(line for line in lines if line.get("event") in ("quick", "full")),
         resumes=log.read_text(errors="replace").count(RESUMED) if log.is_file() else None,
+        replay=_document(folder / "replay.json"),
     )
 
 

@@ -30,13 +30,13 @@ ABOUT = (
 )
 
 
-def build(root: Path, document: Mapping[str, Any]) -> Report:
+def build(root: Path, found: cells.Found, document: Mapping[str, Any]) -> Report:
     """The report on the studies in a folder.
 
     Args:
-        document: ``outcome.judge([root], …)``.
+        found: ``cells.find([root])``.
+        document: ``outcome.judge(found, …)``.
     """
-    found = cells.find([root])
     tidy = partial(_tidy, root=root)
     several = len(document["studies"]) > 1
     sections: list[Section] = []
@@ -68,9 +68,9 @@ def _sections(
     ]
 
 
-def write(root: Path, document: Mapping[str, Any], folder: Path) -> None:
+def write(root: Path, found: cells.Found, document: Mapping[str, Any], folder: Path) -> None:
     """All files of the report; each is there in full or not at all. UsageError where the folder cannot be written."""
-    made = build(root, document)
+    made = build(root, found, document)
     outcome.write(document, folder)
     try:
         make_folder(folder / "figures")

@@ -164,8 +164,13 @@ def repeat(anchor: str, runs: Runs) -> Section:
         "environment changes that were accepted": "; ".join(breaks) or "none",
         "steps with a loss or gradient that was not finite":
             str(sum(run.result.get("nonfinite_steps", 0) for run in everything)),
-        "replay": "no result is kept; python -m mtlfn.replay RUN takes a run's steps again and compares digests",
+        "replay": _replays(everything),
     }  # fmt: skip
+    blocks += [
+        Text(f"{run.name}: replay found what is not as it was: {run.replay['mismatches'][0]}", "alarm")
+        for run in everything
+        if run.replay.get("mismatches")
+    ]
     blocks.append(Items(tuple(items.items())))
     blocks.append(_data(everything))
     rows = tuple(
@@ -205,6 +210,19 @@ def _resumes(runs: Sequence[Record]) -> str:
     if not known:
         return "not recorded"
     return f"{sum(known)}, in {count(sum(n > 0 for n in known), 'run')}" if any(known) else "none"
+
+
+def _replays(runs: Sequence[Record]) -> str:
+    """How many runs were replayed, and how many segments of them gave the same digests."""
+    done = [run for run in runs if run.replay.get("digest") == run.result["digest"]]
+    if not done:
+        return "not done; python -m mtlfn.replay RUN takes a run's steps again and compares digests"
+    whole = sum(run.replay["steps"] == [0, run.result["steps"]] for run in done)
+    equal = count(sum(run.replay["equal"] for run in done), "segment")
+    return (
+        f"{len(done)} of {count(len(runs), 'run')}, {whole} of them from the first step to the last; "
+        f"equal digests in {equal}"
+    )
 
 
 def _all(found: Sequence[Any]) -> str:

@@ -93,10 +93,11 @@ def folder(study: Study) -> Path:
 
 def conclude(study: Study, root: Path) -> None:
     """Verdict and report of what is finished."""
-    from mtlfn.analysis import outcome, report
+    from mtlfn.analysis import cells, outcome, report
 
-    document = outcome.judge([root], study.margin, study.alpha, study.draws)
-    report.write(root, document, root / REPORT)
+    found = cells.find([root])
+    document = outcome.judge(found, study.margin, study.alpha, study.draws)
+    report.write(root, found, document, root / REPORT)
     outcome.show(document)
 
 

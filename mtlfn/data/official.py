@@ -145,9 +145,7 @@ def _disorder_scores(
 ) -> Callable[[Dataset, Gold, Sequence[Example], Sequence[Any]], dict[str, float]]:
     """Scores without CUIs and, where the data set has concepts, ``with_cui``, each named ``<score>_cui``."""
 
-    def made(
-        dataset: Dataset, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]
-    ) -> dict[str, float]:
+    def made(dataset: Dataset, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
         wanted = {d.id: d.mentions for d in gold}
         found = mentions.found_disorders(dataset, gold, examples, predictions)
         scores = spans.share_strict_relaxed(wanted, found, with_cui=False)
@@ -182,9 +180,7 @@ def _memes(name: str, folder: Path, log: Log) -> Dataset:
     return mentions.dataset(name, _complete(name, semeval2021_t6.read(folder, log)), known, discontiguous=False)
 
 
-def _partial(
-    dataset: Dataset, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]
-) -> dict[str, float]:
+def _partial(dataset: Dataset, gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
     found = mentions.found(dataset, gold, examples, predictions)
     return spans.partial_credit({d.id: d.mentions for d in gold}, found)
 
@@ -343,8 +339,6 @@ OFFICIAL: dict[str, Official] = {
     "semeval2017_t3": Official(load=_answers("A"), score=_ranks, write=_rank_files("A")),
     "semeval2017_t3_b": Official(load=_answers("B"), score=_ranks, write=_rank_files("B")),
     "semeval2017_t3_c": Official(load=_answers("C"), score=_ranks, write=_rank_files("C")),
-    "semeval2021_t6": Official(
-        load=_memes, score=_partial, write=_mention_files(semeval2021_t6.write, mentions.found)
-    ),
+    "semeval2021_t6": Official(load=_memes, score=_partial, write=_mention_files(semeval2021_t6.write, mentions.found)),
     "semeval2021_t6_labels": Official(load=_techniques, score=_label_scores, write=_label_files),
 }

@@ -57,7 +57,7 @@ def class_weights(task: Task, counts: Mapping[str, int]) -> Tensor | None:
     n = torch.tensor([max(counts.get(c, 0), 1) for c in task.classes], dtype=torch.float64)
     if task.kind == "multilabel":
         return (((counts[""] - n).clamp(min=1) / n).sqrt()).float()
-    weights = n**POWERS[task.kind]
+    weights = n ** POWERS[task.kind]
     return (weights * n.sum() / (weights * n).sum()).float()
 
 

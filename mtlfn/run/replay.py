@@ -1,7 +1,8 @@
 """Replay: steps taken again from the serialised state, and every digest compared with what the ledger has.
 
 A segment lies between two lines of the ledger. What is compared: the chain of the ledger, the content of every
-checkpoint, each step's numbers in ``metrics.jsonl``, each segment's digest and the digest in ``result.json``.
+checkpoint, each step's numbers in ``metrics.jsonl``, each segment's digest and the digest in ``result.json``. What was
+found is kept in the run's ``replay.json``, for its report.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mtlfn.core.state import State, digest, leaf_digests
 from mtlfn.run import archive, checkpoint, directory, ledger, observers
 from mtlfn.run.command import MISMATCH, OK
 from mtlfn.run.config import UsageError, from_settings
+from mtlfn.run.disk import write_file
 from mtlfn.run.fingerprint import differences, environment
 from mtlfn.run.loop import load
 from mtlfn.run.prepare import Prepared
@@ -48,7 +50,10 @@ class Segment:
 
 
 def replay(folder: Path, start: int | None, end: int | None, every: bool, say: Say = print, **changes: Any) -> int:
-    """Replays a run's directory and returns the exit code. ``changes``: settings that say where its inputs are now."""
+    """Replays a run's directory and returns the exit code. ``changes``: settings that say where its inputs are now.
+
+    What was found is left in the run's ``replay.json``, where the report on it looks.
+    """
     if not (folder / "config.json").is_file():
         raise UsageError(f"{folder}: is no run of mtlfn (it has no config.json)")
     found = directory.recorded(folder)
@@ -65,26 +70,42 @@ def replay(folder: Path, start: int | None, end: int | None, every: bool, say: S
         entries = ledger.read(place.ledger, place.identity)
     except ledger.Broken as error:
         complain(str(error))
+        _keep(folder, None, say, mismatches=wrong)
         return MISMATCH
     if not entries:
         raise UsageError(f"{folder}: its ledger is empty, so there is nothing to compare with; train first")
     say(f"ledger    {len(entries)} lines, each sealed with the one before")
-    _say_environment(folder, prepared, say)
+    changed = _environment(folder, prepared, say)
     lines = ledger.current(entries)
     states = dict(_checkpoints(place, prepared, entries, complain, say))
     wanted = segments(lines, sorted(states), start, end, every)
     say(f"replaying steps {wanted[0].start} to {wanted[-1].end.step} in {len(wanted)} segments")
     recorded = {line["step"]: line for line in observers.lines(folder / "metrics.jsonl") if "event" not in line}
     state: State | None = None
+    equal = skipped = 0
     for segment in wanted:
         if state is None or state.step != segment.start:
             state = states.get(segment.start)
         if state is None:
             say(f"skipped   steps {segment.start} to {segment.end.step}: no state is left to begin with")
+            skipped += 1
             continue
+        before = len(wrong)
         state = _again(prepared, state, segment, entries, recorded, complain, say)
+        equal += len(wrong) == before
     _compare_result(folder, entries[-1], complain)
-    say("replay: " + (f"{len(wrong)} mismatches" if wrong else f"all {len(wanted)} segments are equal"))
+    _keep(
+        folder,
+        entries[-1].digest,
+        say,
+        steps=[wanted[0].start, wanted[-1].end.step],
+        equal=equal,
+        skipped=skipped,
+        mismatches=wrong,
+        environment=changed,
+    )
+    honest = f"{equal} segments are equal, {skipped} were skipped" if skipped else f"all {equal} segments are equal"
+    say("replay: " + (f"{len(wrong)} mismatches" if wrong else honest))
     return MISMATCH if wrong else OK
 
 
@@ -173,14 +194,29 @@ def _checkpoints(
             complain(f"checkpoint {target.name}: it is not the state in the ledger; the first difference is {leaf}")
 
 
-def _say_environment(folder: Path, prepared: Prepared, say: Say) -> None:
+def _environment(folder: Path, prepared: Prepared, say: Say) -> list[str]:
+    """What is not as it was when the run was made, said and returned."""
     try:
         before = json.loads((folder / "env.json").read_text())
     except (OSError, ValueError):
         say("environment: env.json cannot be read")
-        return
-    for change in differences(before, environment(prepared)):
+        return ["env.json cannot be read"]
+    changes = differences(before, environment(prepared))
+    for change in changes:
         say(f"environment differs, so the bits may: {change}")
+    return changes
+
+
+def _keep(folder: Path, digest: str | None, say: Say, **found: Any) -> None:
+    """The run's ``replay.json``; a run in a folder that cannot be written can be replayed all the same.
+
+    ``digest``: the last one of the ledger, None where it cannot be read.
+    """
+    path = folder / "replay.json"
+    try:
+        write_file(path, (json.dumps({"digest": digest, **found}, indent=1) + "\n").encode())
+    except OSError as error:
+        say(f"{path} cannot be written ({error.strerror}): the report will not show this replay")
 
 
 def _compare_result(folder: Path, last: ledger.Entry, complain: Say) -> None:

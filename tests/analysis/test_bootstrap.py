@@ -34,7 +34,7 @@ def counts(rng: np.random.Generator, seeds: int, size: int) -> np.ndarray:
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_without_seed_variation_it_is_the_percentile_bootstrap_of_scipy(level: float, seeds: int) -> None:
     rng = np.random.default_rng(0)
-    one, other = rng.gamma(2, size=80), rng.gamma(2, size=80)
+    one, other = rng.gamma(2, 0.1, size=80), rng.gamma(2, 0.1, size=80)
     made = difference(MEAN, means(np.tile(one, (seeds, 1))), means(np.tile(other, (seeds, 1))), root(0), 20_000)
     expected = stats.bootstrap(
         (one, other),
@@ -115,12 +115,25 @@ def test_one_seed_gives_the_units_part_alone() -> None:
 def test_without_unit_variation_it_is_students_t(seeds: int, factor: float) -> None:
     # Every unit the same: all there is are the seeds, and 95 % of t with S - 1 degrees of freedom.
     rng = np.random.default_rng(2)
-    scores = np.repeat(rng.normal(size=(seeds, 1)), 20, axis=1)
+    scores = np.repeat(rng.normal(0, 0.01, size=(seeds, 1)), 20, axis=1)
     found = difference(MEAN, means(scores), means(np.zeros_like(scores)), root(0), 20_000)
     half = factor * scores[:, 0].std(ddof=1) / math.sqrt(seeds)
     assert found.unit_variance == pytest.approx(0.0, abs=1e-20)
     assert found.seed_variance == pytest.approx(scores[:, 0].var(ddof=1))
     assert interval(found, 0.95) == pytest.approx((found.estimate - half, found.estimate + half), abs=0.003 * half)
+
+
+def test_no_replicate_lies_beyond_the_range_of_the_metric() -> None:
+    # Two seeds that are far apart: t with one degree of freedom would go to -4.3 and 5.0.
+    scores = np.repeat([[0.0], [0.7]], 20, axis=1)
+    found = difference(MEAN, means(scores), means(np.zeros_like(scores)), root(0), 2000)
+    assert interval(found, 0.95) == (-1.0, 1.0)
+    assert found.estimate == pytest.approx(0.35)
+    correlation = Task(name="similarity", kind="regression", level=2)
+    x = np.random.default_rng(0).normal(size=30)
+    alike, opposed = (np.stack([np.ones(30), x, y, x * x, y * y, x * y], axis=-1) for y in (x, -x))
+    wide = difference(correlation, np.stack([alike, opposed]), np.stack([opposed, opposed]), root(0), 2000).replicates
+    assert (wide.min(), wide.max()) == (-2.0, 2.0)
 
 
 def test_parts_of_the_variance() -> None:

@@ -346,6 +346,22 @@ def test_reproducibility_names_resumes_breaks_and_other_environments(study, copy
     assert "**The runs had different environments: threads: 1 in 23 runs, 2 in 1 run.**" in said
 
 
+def test_replays_are_shown(study, copy):
+    untouched = part((study / "report" / "report.md").read_text(), "Reproducibility")
+    assert "- **replay**: not done; python -m mtlfn.replay RUN" in untouched
+    found = {"digest": "multi0", "steps": [0, 20], "equal": 3, "skipped": 0, "mismatches": [], "environment": []}
+    for name, change in (
+        ("seed-0/multi", {}),
+        ("seed-1/multi", {"digest": "multi1", "steps": [10, 20], "equal": 1}),
+        ("seed-0/total/t0", {"digest": "of another state"}),  # of an older run in the same folder
+        ("seed-0/total/t1", {"digest": "total01", "equal": 0, "mismatches": ["steps 0 to 20: another tensor"]}),
+    ):
+        (copy / name / "replay.json").write_text(json.dumps(found | change))
+    said = part(again(copy), "Reproducibility")
+    assert "- **replay**: 3 of 24 runs, 2 of them from the first step to the last; equal digests in 4 segments" in said
+    assert "**seed-0/total/t1: replay found what is not as it was: steps 0 to 20: another tensor**" in said
+
+
 def test_cost_adds_up(study):
     said = part((study / "report" / "report.md").read_text(), "Cost")
     assert "| multi-task | 2 | 600 | 0.2 | 50 |" in said

@@ -45,8 +45,7 @@ SLOTS = {
 def slotted(document: Document) -> Document:
     filled = tuple((key, v) for slot, value in SLOTS.items() for key, v in ((slot, value), (f"{slot}_cue", "null")))
     held = [
-        Mention(id=m.id, label=m.label, pieces=m.pieces, attributes=(*m.attributes, *filled))
-        for m in document.mentions
+        Mention(id=m.id, label=m.label, pieces=m.pieces, attributes=(*m.attributes, *filled)) for m in document.mentions
     ]
     return Document(id=document.id, text=document.text, mentions=tuple(held))
 
@@ -79,9 +78,7 @@ def thread(name: str) -> Query:
 def write_all(folder: Path) -> Path:
     """A small corpus of every format, written by its own writer."""
     for split, names in (("train", ("90001-000101", "90002-000102")), ("dev", ("90003-000103",))):
-        semeval2014_t7.write(
-            folder / "semeval2014_t7", split, [disorders(f"{n}-ECHO_REPORT") for n in names]
-        )
+        semeval2014_t7.write(folder / "semeval2014_t7", split, [disorders(f"{n}-ECHO_REPORT") for n in names])
         semeval2015_t14.write(folder / "semeval2015_t14", split, [slotted(disorders(n)) for n in names])
         semeval2016_t12.write(folder / "semeval2016_t12", split, [timeline(n[4]) for n in names])
         semeval2017_t3.write(folder / "semeval2017_t3", split, "A", [thread(f"Q{n[4]}") for n in names])

@@ -32,9 +32,7 @@ def test_every_item_stays_and_no_unit_is_in_two_splits(units, dev):
 
 def test_about_a_tenth_is_held_out_for_each_and_another_name_holds_out_others():
     units = [f"unit{i}" for i in range(4000)]
-    made, other = (
-        splits.completed(name, {"train": units, "dev": (), "test": ()}, str) for name in ("first", "second")
-    )
+    made, other = (splits.completed(name, {"train": units, "dev": (), "test": ()}, str) for name in ("first", "second"))
     for split in ("dev", "test"):
         assert 320 < len(made[split]) < 480
         assert set(made[split]) != set(other[split])

@@ -134,6 +134,4 @@ def test_split_tokenise_label_and_decode_lose_nothing_that_can_be_expressed(toke
 def is_expressible(example, pieces) -> bool:
     """By the letter: each piece is some words of the example, from the first one's start to the last one's end."""
     starts, ends = zip(*[(a + example.offset, b + example.offset) for a, b in example.words], strict=True)
-    return all(
-        a in starts and b in ends and 0 <= ends.index(b) - starts.index(a) < TASK.max_width for a, b in pieces
-    )
+    return all(a in starts and b in ends and 0 <= ends.index(b) - starts.index(a) < TASK.max_width for a, b in pieces)

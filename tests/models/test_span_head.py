@@ -31,9 +31,7 @@ def inputs(labels: list[list[int]]) -> Inputs:
 
 def made(task: Task) -> tuple[dict, torch.Tensor]:
     random = torch.Generator().manual_seed(3)
-    params = {
-        n: v + 0.3 * torch.randn(v.shape, generator=random) for n, v in span_head.init(task, D, root(1)).items()
-    }
+    params = {n: v + 0.3 * torch.randn(v.shape, generator=random) for n, v in span_head.init(task, D, root(1)).items()}
     return params, torch.randn(2, 7, D, generator=random)
 
 
@@ -95,9 +93,7 @@ def test_a_row_that_was_cut_adds_nothing():
     batch = inputs([[0, 0, 1, 0, 0]])
     alone = Inputs(batch.input_ids, batch.token_types, batch.lengths, MARKS.clone(), batch.labels)
     alone.marks[1] = -1
-    both, one = (
-        span_head.loss_sum(FLAT, span_head.logits(FLAT, params, features, b), b) for b in (batch, alone)
-    )
+    both, one = (span_head.loss_sum(FLAT, span_head.logits(FLAT, params, features, b), b) for b in (batch, alone))
     only = Inputs(*(getattr(batch, n)[:1] for n in ("input_ids", "token_types", "lengths", "marks")), batch.labels)
     expected = span_head.loss_sum(FLAT, span_head.logits(FLAT, params, features[:1], only), only)
     assert torch.allclose(one, expected)

@@ -47,7 +47,28 @@ def test_every_segment_of_an_honest_run_is_equal(finished, again):
     assert code == 0, said
     assert said.count("\nequal ") == len(lines) > 2
     assert f"all {len(lines)} segments are equal" in said
-    assert json.loads((finished / "result.json").read_text())["digest"] in said
+    result = json.loads((finished / "result.json").read_text())
+    assert result["digest"] in said
+    kept = json.loads((finished / "replay.json").read_text())
+    assert kept == {
+        "digest": result["digest"],
+        "steps": [0, result["steps"]],
+        "equal": len(lines),
+        "skipped": 0,
+        "mismatches": [],
+        "environment": [],
+    }
+
+
+def test_a_folder_that_cannot_be_written_can_be_replayed(finished, again, monkeypatch):
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("mtlfn.run.replay.write_file", full)
+    code, said = again(finished)
+    assert code == 0, said
+    assert "replay.json cannot be written (Read-only file system)" in said
+    assert "in 1 segments" in said
 
 
 def test_a_segment_begins_at_a_checkpoint(finished, again):
@@ -83,6 +104,9 @@ def test_one_flipped_bit_in_the_ledger_is_reported(finished, again):
     code, said = again(finished, "--all")
     assert code == 4
     assert "line 1" in said
+    kept = json.loads((finished / "replay.json").read_text())
+    assert kept["digest"] is None
+    assert "line 1" in kept["mismatches"][0]
 
 
 def test_a_forged_run_is_found_by_its_first_step_and_tensor(finished, again):
