@@ -75,16 +75,22 @@ def group(gradients: TaskGradients, reach: Reach, present: tuple[str, ...]) -> t
     return tuple(groups)
 
 
-def measure(groups: Iterable[Group], scalars: Iterable[Tensor]) -> tuple[tuple[Measured, ...], list[float]]:
-    """The one transfer of a step: every group's exponents and Gram matrix, and the given 0-d tensors as floats."""
-    groups, scalars = tuple(groups), tuple(scalars)
+def measure(
+    groups: Iterable[Group], scalars: Iterable[Tensor], scale: float = 1.0
+) -> tuple[tuple[Measured, ...], list[float]]:
+    """The one transfer of a step: every group's exponents and Gram matrix, and the given 0-d tensors as floats.
+
+    ``scale``: what the losses were multiplied by before they were differentiated, a power of two; it is taken out of
+    the exponents.
+    """
+    groups, scalars, shift = tuple(groups), tuple(scalars), round(math.log2(scale))
     device = groups[0].gram.device
     parts = [t.to(device, torch.float64).reshape(-1) for g in groups for t in (g.exponents, g.gram)]
     values = torch.cat([*parts, *(s.to(device, torch.float64).reshape(1) for s in scalars)]).cpu().numpy()
     measured, at = [], 0
     for g in groups:
         t = len(g.tasks)
-        exponents, gram = values[at : at + t].astype(int), values[at + t : at + t + t * t].reshape(t, t)
+        exponents, gram = values[at : at + t].astype(int) - shift, values[at + t : at + t + t * t].reshape(t, t)
         measured.append(Measured(g.tasks, exponents, gram))
         at += t + t * t
     return tuple(measured), values[at:].tolist()

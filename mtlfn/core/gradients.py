@@ -1,10 +1,11 @@
 """Per-task gradients of the trainable tensors: two engines, one result.
 
-``loop`` differentiates one task at a time with torch.func: least memory, and the reference. ``merged`` runs one
-forward and one reverse pass over all tasks: a tensor that several tasks train goes in once, expanded over them, and
-the model's layers split only its weight gradient by task. torch.func.grad builds a graph fit for double backward,
-which costs time, so ``merged`` differentiates with torch.autograd.grad. The engines agree within rounding; each is
-bitwise repeatable.
+``loop`` differentiates one task at a time: least memory, and the reference. ``merged`` runs one forward and one
+reverse pass over all tasks: a tensor that several tasks train goes in once, expanded over them, and the model's layers
+split only its weight gradient by task. The engines agree within rounding; each is bitwise repeatable.
+
+Both differentiate with torch.autograd.grad. torch.func.grad_and_value gives the same (a test compares them), but builds
+a graph fit for double backward (loop: 6 % more time, 16 % more memory) and refuses recomputation of activations.
 """
 
 from __future__ import annotations
@@ -53,23 +54,21 @@ def reaching(reach: Reach, present: tuple[str, ...]) -> dict[str, dict[str, tupl
 
 
 def loop(loss: Loss, params: Tree, reach: Reach, batch: Batch, key: Key, weights: Weights) -> TaskGradients:
-    """One torch.func.grad_and_value per present task, over the tensors it reaches."""
+    """One forward and reverse pass per present task, over the tensors it reaches."""
     losses: dict[str, Tensor] = {}
     rows: dict[str, dict[str, list[Tensor]]] = {}
     for task in batch.present:
         part, reached = batch.only(task), reaching(reach, (task,))
-        own = {slot: {name: params[slot][name] for name in names} for slot, names in reached.items()}
-
-        def weighted(own: Tree, part: Batch = part, task: str = task) -> tuple[Tensor, Tensor]:
-            joined = {slot: {**tensors, **own.get(slot, {})} for slot, tensors in params.items()}
-            value = loss(joined, part, key)[task]
-            return value * weights[task], value
-
-        gradients, (_, value) = torch.func.grad_and_value(weighted, has_aux=True)(own)
-        losses[task] = value
-        for slot, tensors in gradients.items():
-            for name, gradient in tensors.items():
-                rows.setdefault(slot, {}).setdefault(name, []).append(gradient)
+        leaves = {
+            (slot, name): params[slot][name].detach().requires_grad_()
+            for slot, names in reached.items()
+            for name in names
+        }
+        value = loss(_joined(params, leaves), part, key)[task]
+        gradients = torch.autograd.grad(value * weights[task], list(leaves.values()))
+        losses[task] = value.detach()
+        for (slot, name), gradient in zip(leaves, gradients, strict=True):
+            rows.setdefault(slot, {}).setdefault(name, []).append(gradient)
     stacked = {slot: {name: torch.stack(r) for name, r in names.items()} for slot, names in rows.items()}
     return TaskGradients(losses, stacked)
 
@@ -86,11 +85,7 @@ def merged(loss: Loss, params: Tree, reach: Reach, batch: Batch, key: Key, weigh
             # so that the forward pass does not depend on who is.
             leaves[slot, name] = value if len(reach[slot][name]) == 1 else value.expand(len(tasks), *value.shape)
             leaves[slot, name].requires_grad_()
-    joined = {
-        slot: {name: leaves.get((slot, name), value) for name, value in tensors.items()}
-        for slot, tensors in params.items()
-    }
-    losses = loss(joined, batch.only(*present), key)
+    losses = loss(_joined(params, leaves), batch.only(*present), key)
     gradients = torch.autograd.grad(
         [losses[task] for task in present],
         list(leaves.values()),
@@ -100,6 +95,14 @@ def merged(loss: Loss, params: Tree, reach: Reach, batch: Batch, key: Key, weigh
     for (slot, name), gradient in zip(leaves, gradients, strict=True):
         rows.setdefault(slot, {})[name] = gradient if len(reach[slot][name]) > 1 else gradient.unsqueeze(0)
     return TaskGradients({task: losses[task].detach() for task in present}, rows)
+
+
+def _joined(params: Tree, leaves: Mapping[tuple[str, str], Tensor]) -> Tree:
+    """The parameters with the leaves in their places."""
+    return {
+        slot: {name: leaves.get((slot, name), value) for name, value in tensors.items()}
+        for slot, tensors in params.items()
+    }
 
 
 ENGINES: Mapping[str, Engine] = {"loop": loop, "merged": merged}

@@ -141,7 +141,15 @@ class State:
         return sum(count.input for count in self.tokens.values())
 
 
-def init(key: Key, params: Tree, tasks: tuple[str, ...], *, patience: int = 3, parent: str | None = None) -> State:
+def init(
+    key: Key,
+    params: Tree,
+    tasks: tuple[str, ...],
+    *,
+    patience: int = 3,
+    parent: str | None = None,
+    scale: float = 1.0,
+) -> State:
     """The state before the first step; ``params`` as the model made them, ``tasks`` in canonical order."""
     sigma = {task: torch.zeros((), device=_device(params)) for task in tasks}
     trained = {**params, "sigma": sigma}
@@ -157,7 +165,7 @@ def init(key: Key, params: Tree, tasks: tuple[str, ...], *, patience: int = 3, p
             square={slot: {n: torch.zeros_like(v) for n, v in tensors.items()} for slot, tensors in trained.items()},
             count={slot: dict.fromkeys(tensors, 0) for slot, tensors in trained.items()},
         ),
-        scaler=Scaler(),
+        scaler=Scaler(scale),
         conflicts={i: {j: Conflict() for j in tasks if j != i} for i in tasks},
         progress=Progress(patience_left=patience),
         nonfinite=NonFinite(),

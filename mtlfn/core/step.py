@@ -1,7 +1,7 @@
 """One pure step: (State, Batch) -> State.
 
 ``build`` binds the hyper-parameters and the loss; what it returns has no memory of its own. A loss or gradient that
-is not finite changes no parameter: data and token counts advance, the event is counted.
+is not finite changes no parameter: data and token counts advance, the event is counted, or the loss scale is lowered.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 from attrs import evolve, field, frozen
 from torch import Tensor
 
-from mtlfn.core import combine, optimizer, weighting
+from mtlfn.core import combine, optimizer, scaling, weighting
 from mtlfn.core.batch import Batch
 from mtlfn.core.gradients import ENGINES, Loss, Reach
 from mtlfn.core.keys import fold
@@ -35,6 +35,7 @@ class StepConfig:
         sigma_learning_rate: peak learning rate of s = log sigma^2, on the same schedule.
         weight_decay: on matrices; never on biases, gains, gates or sigma.
         clip_norm: largest norm of the update of adapters and heads together; 0 for none.
+        scaling: losses are multiplied by the state's scale before they are differentiated (float16).
     """
 
     schedule: Schedule
@@ -44,6 +45,7 @@ class StepConfig:
     sigma_learning_rate: float = 0.01
     weight_decay: float = 0.01
     clip_norm: float = 0.0
+    scaling: bool = False
     adamw: optimizer.AdamW = field(factory=optimizer.AdamW)
 
 
@@ -68,7 +70,9 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
         if config.weighting == "uncertainty"
         else dict.fromkeys(present, weighting.equal(len(state.tokens)))
     )
-    gradients = ENGINES[config.engine](loss, state.params, reach, batch, key, weights)
+    scale = state.scaler.scale if config.scaling else 1.0
+    scaled = weights if scale == 1 else {task: weight * scale for task, weight in weights.items()}
+    gradients = ENGINES[config.engine](loss, state.params, reach, batch, key, scaled)
     groups = combine.group(gradients, reach, present)
     weighted = {
         task: weighting.uncertainty_loss(gradients.losses[task], sigma[task])
@@ -76,15 +80,18 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
         else gradients.losses[task] * weights[task]
         for task in present
     }
-    measured, scalars = combine.measure(groups, [*gradients.losses.values(), *weighted.values()])
-    raw, scaled = scalars[: len(present)], scalars[len(present) :]
+    measured, scalars = combine.measure(groups, [*gradients.losses.values(), *weighted.values()], scale)
+    raw, weighed = scalars[: len(present)], scalars[len(present) :]
     last = Last(
         {**absent, **dict(zip(gradients.losses, raw, strict=True))},
-        {**absent, **dict(zip(weighted, scaled, strict=True))},
+        {**absent, **dict(zip(weighted, weighed, strict=True))},
     )
-    if not all(map(math.isfinite, scalars)) or not all(math.isfinite(v) for m in measured for v in m.gram.flat):
-        failed = NonFinite(state.nonfinite.total + 1, state.nonfinite.in_a_row + 1)
-        return evolve(_detached(advanced), nonfinite=failed, last=evolve(last, grad_norm=math.nan))
+    sound = all(map(math.isfinite, scalars))
+    if not sound or not all(math.isfinite(v) for m in measured for v in m.gram.flat):
+        skipped = evolve(_detached(advanced), last=evolve(last, grad_norm=math.nan))
+        if sound and scale > 1:  # an overflow in float16, which a lower scale may prevent
+            return evolve(skipped, scaler=scaling.overflowed(state.scaler))
+        return evolve(skipped, nonfinite=NonFinite(state.nonfinite.total + 1, state.nonfinite.in_a_row + 1))
 
     order = combine.orders(key, present)
     surgeries = [combine.coefficients(config.gradients, m, order) for m in measured]
@@ -100,6 +107,7 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
             updates["sigma", task] = weighting.uncertainty_gradient(gradients.losses[task], sigma[task])
     return evolve(
         _optimize(config, state, advanced, updates),
+        scaler=scaling.held(state.scaler) if config.scaling else state.scaler,
         conflicts=combine.conflicts(state.conflicts, measured, surgeries),
         nonfinite=NonFinite(state.nonfinite.total, 0),
         last=evolve(last, grad_norm=norm),

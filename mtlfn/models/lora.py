@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from attrs import frozen
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtlfn.core.gradients import Reach
 from mtlfn.core.keys import Key, fold, uniform
@@ -95,11 +95,19 @@ def attach(backbone: Backbone, strategy: Strategy, settings: LoraSettings) -> tu
         if strategy.fusion != "sum":
             _fuse(module.lora_B[ADAPTER], strategy)
         module.lora_dropout[ADAPTER] = KeyedDropout(name, settings.dropout)
+        module.cast_input_dtype_enabled = False  # to float32 and, under autocast, back again
     asked = () if settings.targets in ("default", "all-linear") else config.target_modules
     for target in sorted(asked):
         if not any(linear.name == target or linear.name.endswith(f".{target}") for linear in linears):
             raise BackboneError(f"--lora-targets {settings.targets}: no linear inside the layers is called {target!r}")
     return model.eval(), tuple(linears)
+
+
+def cast(model: nn.Module, dtype: torch.dtype) -> None:
+    """Keeps the weights of the frozen linears in ``dtype``."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and ".lora_" not in name and not hasattr(module, "lora_A"):
+            module.to(dtype)
 
 
 def _fuse(part: Any, strategy: Strategy) -> None:

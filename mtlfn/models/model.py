@@ -7,6 +7,7 @@ The module holds only what is frozen. Everything trainable comes in as an argume
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from mtlfn.data.task import Task
 from mtlfn.models import cross_attention, heads, lora
 from mtlfn.models.backbone import Backbone, BackboneError, first_position
 from mtlfn.models.layout import Layout, Rectangle, install_read_out, lay_out
+from mtlfn.models.recompute import install_recomputation
 from mtlfn.models.strategy import Strategy, block_name, tasks_through
 
 
@@ -40,6 +42,7 @@ class Model:
         reach: for every trainable tensor the tasks whose loss trains it.
         shapes: slot -> name -> shape of every trainable tensor.
         device: where it computes.
+        precision: what the backbone's matrix products are computed in.
     """
 
     backbone: Backbone
@@ -53,6 +56,7 @@ class Model:
     reach: Reach
     shapes: Mapping[str, Mapping[str, torch.Size]]
     device: torch.device
+    precision: torch.dtype
 
 
 def canonical(tasks: Sequence[Task]) -> tuple[Task, ...]:
@@ -71,10 +75,14 @@ def build(
     detach_level1: bool = False,
     frozen: Collection[str] = (),
     device: torch.device | None = None,
+    precision: torch.dtype = torch.float32,
+    recompute: bool = False,
 ) -> Model:
     """The model; it takes over the backbone's module. ``read_out`` 0: half of the layers.
 
-    ``frozen``: slots that no task trains.
+    ``frozen``: slots that no task trains. ``precision``: float32, or the dtype of the backbone's matrix products, whose
+    weights are then kept in it; embeddings, norms, the residual stream, trainable tensors, heads and losses stay
+    float32. ``recompute``: activations inside a layer are computed again in the reverse pass instead of kept.
 
     Raises BackboneError where the read-out layer or the adapter targets do not fit the backbone.
     """
@@ -89,6 +97,10 @@ def build(
     adapted, linears = lora.attach(backbone, strategy, settings)
     if strategy.hierarchical:
         install_read_out(backbone.layers, read_out)
+    if recompute:
+        install_recomputation(backbone.layers)
+    if precision != torch.float32:
+        lora.cast(backbone.model, precision)
     adapted.to(device)
     reach = {
         **lora.reach(linears, strategy, tasks, read_out, detach_level1),
@@ -112,6 +124,7 @@ def build(
         reach=reach,
         shapes={},
         device=device,
+        precision=precision,
     )
     exemplar = init_params(model, "00")
     shapes = {slot: {name: v.shape for name, v in tensors.items()} for slot, tensors in exemplar.items()}
@@ -239,8 +252,20 @@ def hidden_states(
         arguments["token_type_ids"] = types.unsqueeze(0).to(model.device)
     if model.backbone.causal:
         arguments["use_cache"] = False
-    top = functional_call(model.backbone.model, tensors, (), arguments).last_hidden_state
-    return top, layout.features[0] if layout.features else None
+    with _computing(model):
+        top = functional_call(model.backbone.model, tensors, (), arguments).last_hidden_state
+    features = layout.features[0] if layout.features else None
+    if model.precision == torch.float32:
+        return top, features
+    return top.float(), None if features is None else features.float()
+
+
+def _computing(model: Model) -> AbstractContextManager:
+    """The backbone's products in the model's precision."""
+    if model.precision == torch.float32:
+        return nullcontext()
+    # No cache: what it keeps is weights that need gradients, and these change with every step.
+    return torch.autocast(model.device.type, model.precision, cache_enabled=False)
 
 
 def _layout(model: Model, micro_batches: Sequence[MicroBatch]) -> Layout:

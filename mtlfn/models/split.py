@@ -2,6 +2,8 @@
 
 PEFT's ``lora_A`` and ``lora_B`` linears get a swapped class. What they need to know about the rows comes in as buffers
 through ``functional_call``, like the weights, so nothing is kept between calls.
+
+Under autocast, products are in its dtype and gradients of weights come out in that of the weights (float32).
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ class SplitGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bounds: Sequence[int]) -> Tensor:
-        return F.linear(x, weight[0])
+        return F.linear(x, weight[0].to(x.dtype))
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -34,8 +36,8 @@ class SplitGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         x, weight = ctx.saved_tensors
-        by_task = _weight_gradients(x, grad, weight.shape, ctx.bounds)
-        return grad @ weight[0] if ctx.needs_input_grad[0] else None, by_task, None
+        by_task = _weight_gradients(x, grad, weight, ctx.bounds)
+        return grad @ weight[0].to(grad.dtype) if ctx.needs_input_grad[0] else None, by_task, None
 
 
 class SeparateWeights(torch.autograd.Function):
@@ -48,7 +50,7 @@ class SeparateWeights(torch.autograd.Function):
     def forward(x: Tensor, weights: Tensor, bounds: Sequence[int]) -> Tensor:
         rows = x.flatten(0, -2)
         out = torch.empty(*x.shape[:-1], weights.shape[1], dtype=x.dtype, device=x.device)
-        for weight, part, a, b in _by_task(weights, out, bounds):
+        for weight, part, a, b in _by_task(weights.to(x.dtype), out, bounds):
             torch.mm(rows[a:b], weight.T, out=part)
         return out
 
@@ -60,23 +62,23 @@ class SeparateWeights(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         x, weights = ctx.saved_tensors
-        by_task = _weight_gradients(x, grad, weights.shape, ctx.bounds)
+        by_task = _weight_gradients(x, grad, weights, ctx.bounds)
         if not ctx.needs_input_grad[0]:
             return None, by_task, None
         back = torch.empty(x.shape, dtype=grad.dtype, device=grad.device)
         flat = grad.flatten(0, -2)
-        for weight, part, a, b in _by_task(weights, back, ctx.bounds):
+        for weight, part, a, b in _by_task(weights.to(grad.dtype), back, ctx.bounds):
             torch.mm(flat[a:b], weight, out=part)
         return back, by_task, None
 
 
-def _weight_gradients(x: Tensor, grad: Tensor, shape: torch.Size, bounds: Sequence[int]) -> Tensor:
-    """[t, out, in]: row i sums grad^T x over the slots ``bounds[i]`` to ``bounds[i + 1]``."""
+def _weight_gradients(x: Tensor, grad: Tensor, like: Tensor, bounds: Sequence[int]) -> Tensor:
+    """[t, out, in] in the dtype of ``like``: row i sums grad^T x over the slots ``bounds[i]`` to ``bounds[i + 1]``."""
     flat, rows = grad.flatten(0, -2), x.flatten(0, -2)
-    by_task = torch.empty(shape, dtype=grad.dtype, device=grad.device)
+    by_task = torch.empty(like.shape, dtype=grad.dtype, device=grad.device)
     for i, (a, b) in enumerate(pairwise(bounds)):
         torch.mm(flat[a:b].T, rows[a:b], out=by_task[i])
-    return by_task
+    return by_task.to(like.dtype)
 
 
 def _by_task(weights: Tensor, out: Tensor, bounds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor, int, int]]:
@@ -131,6 +133,9 @@ class TaskLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         if self.weight.ndim == 2:
             return F.linear(x, self.weight)
+        kind = x.device.type
+        if torch.is_autocast_enabled(kind):
+            x = x.to(torch.get_autocast_dtype(kind))
         return self.product.apply(x, self.weight, self.bounds.tolist())
 
 

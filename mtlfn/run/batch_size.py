@@ -5,7 +5,6 @@ The size decides bits, so what is found is part of the run's identity, and a run
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -18,6 +17,7 @@ from mtlfn.core.step import Step
 from mtlfn.data.collate import collate
 from mtlfn.data.store import Corpus
 from mtlfn.data.stream import evaluation_batches, example_sizes
+from mtlfn.run import memory
 from mtlfn.run.config import UsageError
 
 MARGIN = 0.10  # of the device's memory stays free
@@ -83,17 +83,9 @@ def attempt(step: Step, start: State, corpora: Mapping[str, Corpus], device: tor
         before = psutil.virtual_memory()
         resident = psutil.Process().memory_info().rss
         step(start, batch)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if _counts_bytes() else 1024)
-        return (before.available - max(peak - resident, 0)) / before.total
+        return (before.available - max(memory.peak_resident() - resident, 0)) / before.total
 
     return run
-
-
-def _counts_bytes() -> bool:
-    """macOS reports the peak resident set in bytes, Linux in KiB."""
-    import sys
-
-    return sys.platform == "darwin"
 
 
 def _padded(micro_batch) -> int:

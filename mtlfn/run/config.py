@@ -118,6 +118,13 @@ class Config:
     engine: Literal["loop", "merged"] = "merged"
     """Per-task gradients one task at a time (least memory), or all in one forward and one reverse pass."""
 
+    gradient_checkpointing: bool = False
+    """Activations inside a layer are computed again in the reverse pass instead of kept: less memory, more time."""
+
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    """Of the backbone's matrix products. fp16 (with loss scaling) or bf16 where the GPU has fast units for them; the
+    rest, and every trainable tensor, stays fp32."""
+
     detach_level1: bool = False
     """The level-1 slot gets no gradient from level-2 tasks."""
 
@@ -184,6 +191,9 @@ class Config:
     task: Annotated[dict[str, Mapping], tyro.conf.Suppress] = field(factory=dict)
     """Only in a TOML file: [task.<name>] tables that map the columns of any `datasets` folder or Hub id."""
 
+
+# Options that came after the first runs, with what those were: left out of the identity there, so that they go on.
+LATER = {"gradient_checkpointing": False, "precision": "fp32"}
 
 # What cannot change a bit of the run, or is covered by a hash of what it leads to: not part of its identity.
 NOT_IDENTITY = frozenset(
@@ -284,6 +294,7 @@ def identity(config: Config, **facts: Any) -> dict[str, Any]:
     Where data came from is not part of it: the hash of what was read is.
     """
     settings = attrs.asdict(config, filter=lambda a, _: a.name not in NOT_IDENTITY)
+    settings = {name: value for name, value in settings.items() if name not in LATER or value != LATER[name]}
     for mapping in settings["task"].values():
         del mapping["source"], mapping["revision"]  # and data_dir: the filter reaches into the mappings
     if settings["parent"] is None:

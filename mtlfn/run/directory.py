@@ -12,7 +12,7 @@ import attrs
 
 from mtlfn.run import archive, checkpoint, ledger
 from mtlfn.run.command import MISMATCH, RESUMABLE
-from mtlfn.run.config import Config, UsageError, identity, settings
+from mtlfn.run.config import LATER, Config, UsageError, identity, settings
 from mtlfn.run.disk import TEMPORARY, make_folder, write_file
 from mtlfn.run.prepare import Prepared, describe_data
 
@@ -136,8 +136,9 @@ def _compare(folder: Path, there: dict[str, Any], here: dict[str, Any], subset: 
     for name in sorted(here if subset else {*there, *here}, key=lambda name: (name == "data", name)):
         if name == "tasks" and subset:
             continue
-        if there.get(name) != here.get(name):
+        before, now = there.get(name, LATER.get(name)), here.get(name, LATER.get(name))
+        if before != now:
             raise Mismatch(
-                f"--output-dir {folder}: it holds a run of another configuration: {name} is {there.get(name)!r} there "
-                f"and {here.get(name)!r} now; name another folder, or give the settings of that run to resume it"
+                f"--output-dir {folder}: it holds a run of another configuration: {name} is {before!r} there "
+                f"and {now!r} now; name another folder, or give the settings of that run to resume it"
             )

@@ -78,10 +78,11 @@ def _device(prepared: Prepared) -> Finding:
     device = prepared.model.device
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
-        return Finding("device", True, f"{device} ({name}), float32, deterministic")
+        return Finding("device", True, f"{device} ({name}), {prepared.config.precision}, deterministic")
     about = f"{torch.get_num_threads()} threads of {os.cpu_count()}, {torch.backends.cpu.get_cpu_capability()}"
+    about += f", {prepared.config.precision}, deterministic"
     hidden = " (a CUDA device is there: --device cuda)" if torch.cuda.is_available() else ""
-    return Finding("device", True, f"cpu, {about}, float32, deterministic{hidden}")
+    return Finding("device", True, f"cpu, {about}{hidden}")
 
 
 def _memory(prepared: Prepared) -> Finding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +46,17 @@ def probe(device: torch.device) -> Probe:
         return Reading(int(about.used), int(about.total), process.memory_info().rss)
 
     return read_gpu
+
+
+def peak(device: torch.device) -> dict[str, int]:
+    """The most that this process held so far: "resident", and on a GPU what torch held of its memory, "allocated"."""
+    found = {"resident": peak_resident()}
+    return found | ({"allocated": torch.cuda.max_memory_allocated(device)} if device.type == "cuda" else {})
+
+
+def peak_resident() -> int:
+    """The largest resident set of this process so far; macOS counts it in bytes, Linux in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def driver_version() -> str | None:

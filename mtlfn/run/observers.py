@@ -82,6 +82,7 @@ def metrics_writer(write: Callable[[dict], None], schedule: Schedule, budget: in
             "grad_norm": state.last.grad_norm,
             "learning_rate": learning_rate(schedule, total),
             "nonfinite": state.nonfinite.total,
+            "loss_scale": state.scaler.scale,
             "seconds_per_step": now - previous,
             "tokens_per_second": rate,
             "examples_per_second": batch.tokens.examples / max(now - previous, 1e-9),

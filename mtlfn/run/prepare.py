@@ -11,7 +11,7 @@ import attrs
 import torch
 from attrs import frozen
 
-from mtlfn.core import keys, state, step
+from mtlfn.core import keys, scaling, state, step
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State
 from mtlfn.data import sampler, sources, store, stream, survey
@@ -101,7 +101,8 @@ def _start(config: Config, built: model.Model) -> State:
     params = model.init_params(built, key)
     if config.frozen_slots:
         params = matched.carried(parent, params, config.frozen_slots)
-    return state.init(key, params, names, patience=config.patience, parent=parent and parent.digest)
+    scale = scaling.START if config.precision == "fp16" else 1.0
+    return state.init(key, params, names, patience=config.patience, parent=parent and parent.digest, scale=scale)
 
 
 def _step(config: step.StepConfig, built: model.Model) -> step.Step:
@@ -112,6 +113,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     """Reads, tokenises and loads; UsageError, DataError or BackboneError where something cannot be used."""
     strategy = _strategy(strategy_name, config)
     device = _device(config.device)
+    precision = _precision(config.precision, device)
     cache = config.cache_dir or default_cache()
     try:
         found = sources.resolve(task_names(config), config.data_dir, config.task, cache=cache)
@@ -147,6 +149,8 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         detach_level1=config.detach_level1,
         frozen=config.frozen_slots,
         device=device,
+        precision=precision,
+        recompute=config.gradient_checkpointing,
     )
     facts = {
         "strategy": strategy_name,
@@ -173,6 +177,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         sigma_learning_rate=config.sigma_learning_rate,
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
+        scaling=config.precision == "fp16",
     )
     slots = config.micro_batch_tokens
     if slots is None:
@@ -229,6 +234,14 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"--device {name}: {torch.cuda.device_count()} CUDA devices are available; use --device cpu")
     return device
+
+
+def _precision(name: str, device: torch.device) -> torch.dtype:
+    if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise UsageError(
+            f"--precision bf16: {torch.cuda.get_device_name(device)} has no bfloat16 units; use --precision fp16"
+        )
+    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[name]
 
 
 def _max_length(config: Config, base: backbone.Backbone, datasets: Mapping[str, Dataset]) -> int:

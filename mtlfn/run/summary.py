@@ -15,7 +15,7 @@ from mtlfn.core.state import State, digest
 from mtlfn.core.tokens import total
 from mtlfn.data import official
 from mtlfn.models.model import active_adapter_parameters
-from mtlfn.run import observers
+from mtlfn.run import memory, observers
 from mtlfn.run.prepare import Prepared, trainable_parameters
 from mtlfn.run.walk import Scores
 
@@ -32,7 +32,7 @@ def banner(strategy: str, prepared: Prepared, folder: Path) -> list[str]:
     said = [
         f"mtlfn {strategy} · {config.gradients} · {config.weighting} weights · seed {config.seed}",
         f"run       {folder}",
-        f"device    {model.device} · float32 · deterministic · {torch.get_num_threads()} threads",
+        f"device    {model.device} · {config.precision} · deterministic · {torch.get_num_threads()} threads",
         f"backbone  {config.backbone} ({frozen:,} frozen parameters) · "
         f"{adapters:,} adapter + {heads:,} head parameters",
     ]
@@ -108,6 +108,7 @@ def result(
         ],
         "environment_breaks": list(state.lineage.breaks),
         "smoke_test": smoke_test(folder),
+        "peak_memory_bytes": memory.peak(prepared.model.device),
         "training_seconds": sum(line["seconds_per_step"] for line in lines if "event" not in line),
     }
 

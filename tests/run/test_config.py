@@ -139,6 +139,8 @@ OTHER = {
     "max_steps": 3,
     "max_hours": 3.0,
     "accept_environment": True,
+    "gradient_checkpointing": True,
+    "precision": "bf16",
     "skip_smoke_test": True,
     "save_every_steps": 3,
     "quick_eval_examples": 3,

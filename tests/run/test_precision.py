@@ -1,0 +1,70 @@
+"""Runs in lower precision and with recomputed activations: resumable to the bit, and named for what they are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from mtlfn.core import scaling
+from mtlfn.run import prepare
+from mtlfn.run.config import Config, UsageError, identity
+
+HARD = {"weighting": "uncertainty", "lora_dropout": 0.2, "learning_rate": 0.01, "save_every_steps": 2}
+
+
+def result(folder) -> dict:
+    return json.loads((folder / "result.json").read_text())
+
+
+def scales(folder) -> list[float]:
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [line["loss_scale"] for line in lines if "event" not in line]
+
+
+def test_recomputation_does_not_change_a_bit_of_a_run(go, tmp_path):
+    assert go(**HARD, output_dir=tmp_path / "kept").code == 0
+    assert go("--gradient-checkpointing", **HARD, output_dir=tmp_path / "again").code == 0
+    kept, again = result(tmp_path / "kept"), result(tmp_path / "again")
+    assert kept["digest"] == again["digest"]
+    assert kept["identity"] != again["identity"]
+    assert kept["peak_memory_bytes"]["resident"] > 2**20
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_run_in_lower_precision_resumes_to_the_bit(go, tmp_path, precision):
+    options = {**HARD, "precision": precision}
+    said = go(**options, output_dir=tmp_path / "whole")
+    assert said.code == 0
+    assert f"cpu · {precision} · deterministic" in said.out
+    for steps in (1, 3, None):
+        go(**options, output_dir=tmp_path / "parts", max_steps=steps)
+    whole, parts = result(tmp_path / "whole"), result(tmp_path / "parts")
+    assert whole["digest"] == parts["digest"]
+    assert whole["nonfinite_steps"] == 0
+    expected = scaling.START if precision == "fp16" else 1.0
+    assert set(scales(tmp_path / "whole")) == {expected}
+    assert result(tmp_path / "whole")["scores"]
+
+
+def test_another_precision_is_another_run(go, tmp_path):
+    assert go(**HARD, precision="fp16", output_dir=tmp_path / "run", max_steps=1).code == 75
+    said = go(**HARD, output_dir=tmp_path / "run")
+    assert said.code == 4
+    assert "precision is 'fp16' there and 'fp32' now" in said.message
+
+
+def test_what_came_later_is_no_part_of_older_identities():
+    plain = identity(Config())
+    assert not {"precision", "gradient_checkpointing"} & plain.keys()
+    assert identity(Config(precision="bf16"))["precision"] == "bf16"
+    assert identity(Config(gradient_checkpointing=True))["gradient_checkpointing"] is True
+
+
+def test_bfloat16_without_units_for_it_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    with pytest.raises(UsageError, match="--precision bf16: Tesla T4 has no bfloat16 units; use --precision fp16"):
+        prepare._precision("bf16", torch.device("cuda"))
+    assert prepare._precision("fp16", torch.device("cuda")) == torch.float16
