@@ -42,7 +42,7 @@ KINDS = (
 )
 
 
-def corpus(task: Task, rows: int, width: int, generator: np.random.Generator) -> Corpus:
+def corpus(task: Task, rows: int, width: int, generator: np.random.Generator, vocabulary: int = 20000) -> Corpus:
     """``rows`` sequences of exactly ``width`` random tokens with random labels."""
     size = rows * width
     marks = np.full(size, -1, np.int32)
@@ -60,7 +60,7 @@ def corpus(task: Task, rows: int, width: int, generator: np.random.Generator) ->
         label_starts = np.arange(rows // 2 + 1) * 2
     return Corpus(
         task=task,
-        ids=generator.integers(1000, 20000, size=size, dtype=np.int32),
+        ids=generator.integers(1000, vocabulary, size=size, dtype=np.int32),
         types=np.zeros(size, np.int32),
         marks=marks,
         starts=np.arange(rows + 1) * width,
