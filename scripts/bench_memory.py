@@ -27,8 +27,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import torch
-
 from bench_step import corpus, tasks_of
+
 from mtlfn.core import keys, schedule, state, step
 from mtlfn.core.batch import Batch
 from mtlfn.data.collate import collate
@@ -37,8 +37,8 @@ from mtlfn.models.backbone import Backbone
 from mtlfn.models.layout import ATTENTION, register_attention
 from mtlfn.models.strategy import S3B
 from mtlfn.run import memory
-from mtlfn.run.loop import fix_numerics
 from mtlfn.run.config import Config
+from mtlfn.run.loop import fix_numerics
 
 SHAPES = {  # widths of Llama 3.2 1B and of SmolLM2 135M, and how many layers they have
     "llama-1b": ({"hidden_size": 2048, "intermediate_size": 8192, "heads": 32, "keys": 8}, 16),
@@ -171,7 +171,8 @@ def main() -> None:
         return
     figures = table(asked)
     if asked.json:
-        asked.json.write_text(json.dumps({"torch": torch.__version__, "size": asked.size, "figures": figures}, indent=1))
+        about = {"torch": torch.__version__, "size": asked.size, "threads": asked.threads}
+        asked.json.write_text(json.dumps({**about, "figures": figures}, indent=1))
 
 
 if __name__ == "__main__":

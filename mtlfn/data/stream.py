@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mtlfn.core import tokens
 from mtlfn.core.batch import Batch, Cursor, MicroBatch
@@ -33,6 +33,7 @@ class StreamConfig:
         sampling, temperature: which tasks a step draws.
         micro_batches: micro-batches a step for random sampling; 0: as many as tasks.
         window: examples of the shuffled order that are grouped by length together.
+        unpad: the model computes no padding, so none is counted.
     """
 
     budget_tokens: int
@@ -41,6 +42,7 @@ class StreamConfig:
     temperature: float = 2.0
     micro_batches: int = 0
     window: int = 256
+    unpad: bool = False
 
 
 def example_sizes(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
@@ -99,9 +101,14 @@ def build(config: StreamConfig, corpora: Mapping[str, Corpus]) -> Stream:
         for task in drawn:
             examples, cursors[task] = _next(planned, state.key, task, cursors[task])
             chosen.append((corpora[task], examples))
-        return Batch(exact(chosen, config.budget_tokens - state.input_tokens), cursors)
+        made = exact(chosen, config.budget_tokens - state.input_tokens)
+        return Batch(tuple(map(_unpadded, made)) if config.unpad else made, cursors)
 
     return stream
+
+
+def _unpadded(m: MicroBatch) -> MicroBatch:
+    return evolve(m, tokens=evolve(m.tokens, padded=m.tokens.input))
 
 
 def _next(

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from torch import Tensor
 
 ATTENTION = "mtlfn_rectangles"
@@ -54,6 +54,7 @@ class Layout:
         leaving: slots, from the start, that leave the model at the read-out layer; 0 for none.
         upper: the layout above the read-out layer, where rows leave.
         features: what the read-out layer put out, [1, N, width], once it has run.
+        places: where no padding is computed: int64 [N], the slot of each token among the padded ones; else None.
     """
 
     rectangles: tuple[Rectangle, ...]
@@ -62,6 +63,7 @@ class Layout:
     leaving: int = 0
     upper: Layout | None = None
     features: list[Tensor] = field(factory=list)
+    places: Tensor | None = None
 
 
 def lay_out(rectangles: Sequence[Rectangle], causal: bool, leaving: int = 0) -> Layout:
@@ -80,6 +82,24 @@ def lay_out(rectangles: Sequence[Rectangle], causal: bool, leaving: int = 0) -> 
             kept = [r for r in rectangles if r.start >= leaving]
         upper = lay_out([Rectangle(r.start - leaving, r.rows, r.width, r.mask) for r in kept], causal)
     return Layout(tuple(rectangles), join(rectangles), causal, leaving, upper)
+
+
+def unpadded(rectangles: Sequence[Rectangle], causal: bool, leaving: int = 0) -> Layout:
+    """The layout of the tokens alone: rows without their padding end to end, neighbours of equal length together."""
+    masks = [_mask(r) for r in rectangles]
+    lengths = torch.cat([mask.sum(1) for mask in masks]).tolist()
+    kept = torch.cat([mask.flatten() for mask in masks])
+    at, rows = 0, []
+    for length in lengths:
+        rows.append(Rectangle(at, 1, length))
+        at += length
+    made = lay_out(join(rows), causal, int(kept[:leaving].sum()))
+    return evolve(made, places=kept.nonzero().flatten())
+
+
+def padded(hidden: Tensor, places: Tensor, slots: int) -> Tensor:
+    """[1, N, width] of tokens as [1, slots, width], zero where there is padding."""
+    return hidden.new_zeros(1, slots, hidden.shape[-1]).index_copy(1, places, hidden)
 
 
 def join(rectangles: Sequence[Rectangle]) -> tuple[Rectangle, ...]:

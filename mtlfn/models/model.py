@@ -23,7 +23,7 @@ from mtlfn.core.state import Tree
 from mtlfn.data.task import Task
 from mtlfn.models import cross_attention, heads, lora
 from mtlfn.models.backbone import Backbone, BackboneError, first_position
-from mtlfn.models.layout import Layout, Rectangle, install_read_out, lay_out
+from mtlfn.models.layout import Layout, Rectangle, install_read_out, lay_out, padded, unpadded
 from mtlfn.models.recompute import install_recomputation
 from mtlfn.models.strategy import Strategy, block_name, tasks_through
 
@@ -43,6 +43,7 @@ class Model:
         shapes: slot -> name -> shape of every trainable tensor.
         device: where it computes.
         precision: what the backbone's matrix products are computed in.
+        unpad: the backbone sees tokens alone; heads see them in their rectangles, zero where there is padding.
     """
 
     backbone: Backbone
@@ -57,6 +58,7 @@ class Model:
     shapes: Mapping[str, Mapping[str, torch.Size]]
     device: torch.device
     precision: torch.dtype
+    unpad: bool
 
 
 def canonical(tasks: Sequence[Task]) -> tuple[Task, ...]:
@@ -77,12 +79,14 @@ def build(
     device: torch.device | None = None,
     precision: torch.dtype = torch.float32,
     recompute: bool = False,
+    unpad: bool = False,
 ) -> Model:
     """The model; it takes over the backbone's module. ``read_out`` 0: half of the layers.
 
     ``frozen``: slots that no task trains. ``precision``: float32, or the dtype of the backbone's matrix products, whose
     weights are then kept in it; embeddings, norms, the residual stream, trainable tensors, heads and losses stay
     float32. ``recompute``: activations inside a layer are computed again in the reverse pass instead of kept.
+    ``unpad``: no padding is computed.
 
     Raises BackboneError where the read-out layer or the adapter targets do not fit the backbone.
     """
@@ -125,6 +129,7 @@ def build(
         shapes={},
         device=device,
         precision=precision,
+        unpad=unpad,
     )
     exemplar = init_params(model, "00")
     shapes = {slot: {name: v.shape for name, v in tensors.items()} for slot, tensors in exemplar.items()}
@@ -206,8 +211,11 @@ def forward(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key
     Micro-batches lie in canonical task order. ``key``: for dropout; None for none.
     """
     present = tuple(dict.fromkeys(m.task for m in micro_batches))
-    layout = _layout(model, micro_batches)
+    rectangles, leaving = _rectangles(model, micro_batches)
+    layout = (unpadded if model.unpad else lay_out)(rectangles, model.backbone.causal, leaving)
     top, features = hidden_states(model, params, micro_batches, layout, key)
+    if layout.places is not None:
+        top, features = _in_rectangles(top, features, layout.places, rectangles[-1].stop, leaving)
     # A tensor of several tasks comes expanded over those that are present and train it: one set of rows a task.
     crossing = [t for t in present if _task(model, t).level == 2]
     crossed = {}
@@ -216,14 +224,14 @@ def forward(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key
         sets = cross_attention.by_task(params[cross_attention.SLOT], dimensions, len(crossing))
         crossed = dict(zip(crossing, sets, strict=True))
     out = []
-    for m, r in zip(micro_batches, layout.rectangles, strict=True):
+    for m, r in zip(micro_batches, rectangles, strict=True):
         task = _task(model, m.task)
         if not model.strategy.hierarchical:
             read = _normalised(r.of(top))
         elif task.level == 1:
             read = _normalised(r.of(features))
         else:
-            above = Rectangle(r.start - layout.leaving, r.rows, r.width, r.mask)
+            above = Rectangle(r.start - leaving, r.rows, r.width, r.mask)
             mask = None if r.mask is None else r.mask.to(model.device)
             read = cross_attention.attend(crossed[m.task], above.of(top), _normalised(r.of(features)), mask)
         out.append(heads.logits(task, params[f"head/{m.task}"], read, m.inputs, model.backbone.causal))
@@ -240,7 +248,8 @@ def hidden_states(
 ) -> tuple[Tensor, Tensor | None]:
     """The top hidden state, [1, N', d] without the rows that left, and that of the read-out layer, [1, N, d]."""
     tensors = _tensors(model, params, micro_batches, key)
-    ids = torch.cat([m.inputs.input_ids.flatten() for m in micro_batches]).unsqueeze(0)
+    seen = slice(None) if layout.places is None else layout.places
+    ids = torch.cat([m.inputs.input_ids.flatten() for m in micro_batches])[seen].unsqueeze(0)
     positions = torch.cat([torch.arange(r.width).repeat(r.rows) for r in layout.rectangles]).unsqueeze(0)
     arguments: dict[str, Any] = {
         "input_ids": ids.to(model.device),
@@ -248,7 +257,7 @@ def hidden_states(
         "layout": layout,
     }
     if "token_type_ids" in model.backbone.tokenizer.model_input_names:
-        types = torch.cat([m.inputs.token_types.flatten() for m in micro_batches])
+        types = torch.cat([m.inputs.token_types.flatten() for m in micro_batches])[seen]
         arguments["token_type_ids"] = types.unsqueeze(0).to(model.device)
     if model.backbone.causal:
         arguments["use_cache"] = False
@@ -268,23 +277,33 @@ def _computing(model: Model) -> AbstractContextManager:
     return torch.autocast(model.device.type, model.precision, cache_enabled=False)
 
 
-def _layout(model: Model, micro_batches: Sequence[MicroBatch]) -> Layout:
+def _rectangles(model: Model, micro_batches: Sequence[MicroBatch]) -> tuple[list[Rectangle], int]:
+    """A rectangle a micro-batch, end to end, and how many slots leave at the read-out layer."""
     rectangles, start, leaving = [], 0, 0
     for m in micro_batches:
         rows, width = m.inputs.input_ids.shape
-        padded = m.tokens.padded != m.tokens.input
-        mask = torch.arange(width) < m.inputs.lengths[:, None] if padded else None
-        rectangles.append(Rectangle(start, rows, width, mask))
+        mask = torch.arange(width) < m.inputs.lengths[:, None]
+        rectangles.append(Rectangle(start, rows, width, None if bool(mask.all()) else mask))
         start = rectangles[-1].stop
         if model.strategy.hierarchical and _task(model, m.task).level == 1:
             leaving = start
-    return lay_out(rectangles, model.backbone.causal, leaving)
+    return rectangles, leaving
+
+
+def _in_rectangles(
+    top: Tensor, features: Tensor | None, places: Tensor, slots: int, leaving: int
+) -> tuple[Tensor, Tensor | None]:
+    """Hidden states of tokens alone as those of all slots."""
+    if leaving < slots:  # else nobody reads the top
+        top = padded(top, (places[places >= leaving] - leaving).to(top.device), slots - leaving)
+    return top, None if features is None else padded(features, places.to(features.device), slots)
 
 
 def _tensors(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key: Key | None) -> dict[str, Tensor]:
     """What functional_call puts into the backbone: adapter weights, row bounds and dropout keys."""
     present = tuple(dict.fromkeys(m.task for m in micro_batches))
-    slots = {t: sum(m.inputs.input_ids.numel() for m in micro_batches if m.task == t) for t in present}
+    sizes = [int(m.inputs.lengths.sum()) if model.unpad else m.inputs.input_ids.numel() for m in micro_batches]
+    slots = {t: sum(n for m, n in zip(micro_batches, sizes, strict=True) if m.task == t) for t in present}
     out = lora.assembled(model.linears, model.strategy, model.tasks, model.read_out, model.reach, params, present)
     bounds: dict[tuple[str, ...], Tensor] = {}
     keys: dict[tuple[str, ...], Tensor] = {}

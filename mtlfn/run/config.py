@@ -105,6 +105,9 @@ class Config:
     """Padded token slots of a micro-batch (one longer example makes one of its own). Default: 128, 256 or 512, so that
     the run has about 200 steps or more."""
 
+    unpad: bool = False
+    """Compute no padding at all: attention then runs over groups of rows of equal length."""
+
     max_length: int | None = field(default=None, validator=optional(ge(8)))
     """Longest sequence in tokens, special tokens included; the rest is cut off and counted. Default: 128, 256, 384 or
     512, the least that leaves 95 % of every task's training sequences whole."""
@@ -193,7 +196,7 @@ class Config:
 
 
 # Options that came after the first runs, with what those were: left out of the identity there, so that they go on.
-LATER = {"gradient_checkpointing": False, "precision": "fp32"}
+LATER = {"gradient_checkpointing": False, "precision": "fp32", "unpad": False}
 
 # What cannot change a bit of the run, or is covered by a hash of what it leads to: not part of its identity.
 NOT_IDENTITY = frozenset(

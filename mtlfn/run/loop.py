@@ -139,7 +139,7 @@ def fix_numerics(config: Config) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
 
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms first loads the compiler: 2 s
     torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, and nothing here reads such memory
     if config.threads is not None:
         torch.set_num_threads(config.threads)

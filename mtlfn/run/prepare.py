@@ -125,9 +125,14 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     datasets = {task.name: next(d for d in found if d.task.name == task.name) for task in tasks}
     base = backbone.load(config.backbone, config.revision)
     config = attrs.evolve(config, max_length=_max_length(config, base, datasets))
+    tokenizer = store.tokenizer_digest(base.tokenizer)
     try:
         corpora = {
-            s: {t: store.load(d, s, base.tokenizer, config.max_length, cache) for t, d in datasets.items() if d[s]}
+            s: {
+                t: store.load(d, s, base.tokenizer, config.max_length, cache, tokenizer)
+                for t, d in datasets.items()
+                if d[s]
+            }
             for s in SPLITS
         }
     except OSError as error:
@@ -151,11 +156,12 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         device=device,
         precision=precision,
         recompute=config.gradient_checkpointing,
+        unpad=config.unpad,
     )
     facts = {
         "strategy": strategy_name,
         "backbone_digest": base.digest,
-        "tokenizer_digest": store.tokenizer_digest(base.tokenizer),
+        "tokenizer_digest": tokenizer,
         "data": {t: {split: held[t].digest for split, held in corpora.items() if t in held} for t in train},
     }
     if config.parent is not None:
@@ -194,6 +200,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         sampling=config.sampling,
         temperature=config.temperature,
         micro_batches=config.micro_batches,
+        unpad=config.unpad,
     )
     return Prepared(
         config=config,

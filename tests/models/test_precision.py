@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import attrs
 import pytest
 import torch
@@ -22,25 +20,6 @@ HALVES = {torch.float16: 0.06, torch.bfloat16: 0.5}
 STRATEGIES_HERE = {"s2": STRATEGIES["s2"], "s3b": STRATEGIES["s3b"]} | {
     f"s3a {fusion}": attrs.evolve(STRATEGIES["s3a"], fusion=fusion) for fusion in FUSIONS
 }
-
-
-@pytest.fixture(scope="module", params=["bert", "llama"])
-def folder(request: pytest.FixtureRequest):
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture(scope="module")
-def world(folder, cache):
-    """Makes a model of a strategy with dropout, and its parameters, the same at every call."""
-
-    def make(strategy, **options):
-        built, corpora = tiny.build(
-            folder, cache, TASKS, strategy=strategy, settings={"dropout": 0.2, "targets": "all-linear"}, **options
-        )
-        params = tiny.stirred(model.init_params(built, tiny.KEY))
-        return SimpleNamespace(built=built, corpora=corpora, params=params, loss=tiny.loss_of(built))
-
-    return make
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES_HERE.values(), ids=STRATEGIES_HERE)

@@ -141,6 +141,7 @@ OTHER = {
     "accept_environment": True,
     "gradient_checkpointing": True,
     "precision": "bf16",
+    "unpad": True,
     "skip_smoke_test": True,
     "save_every_steps": 3,
     "quick_eval_examples": 3,

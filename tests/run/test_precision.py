@@ -57,7 +57,7 @@ def test_another_precision_is_another_run(go, tmp_path):
 
 def test_what_came_later_is_no_part_of_older_identities():
     plain = identity(Config())
-    assert not {"precision", "gradient_checkpointing"} & plain.keys()
+    assert not {"precision", "gradient_checkpointing", "unpad"} & plain.keys()
     assert identity(Config(precision="bf16"))["precision"] == "bf16"
     assert identity(Config(gradient_checkpointing=True))["gradient_checkpointing"] is True
 
@@ -68,3 +68,14 @@ def test_bfloat16_without_units_for_it_is_refused(monkeypatch):
     with pytest.raises(UsageError, match="--precision bf16: Tesla T4 has no bfloat16 units; use --precision fp16"):
         prepare._precision("bf16", torch.device("cuda"))
     assert prepare._precision("fp16", torch.device("cuda")) == torch.float16
+
+
+def test_a_run_without_padding_computes_its_tokens_alone_and_resumes_to_the_bit(go, tmp_path):
+    assert go("--unpad", **HARD, output_dir=tmp_path / "whole").code == 0
+    for steps in (2, None):
+        go("--unpad", **HARD, output_dir=tmp_path / "parts", max_steps=steps)
+    assert go(**HARD, output_dir=tmp_path / "padded").code == 0
+    whole, parts, padded = (result(tmp_path / name) for name in ("whole", "parts", "padded"))
+    assert whole["digest"] == parts["digest"] != padded["digest"]
+    assert whole["tokens"]["input_share_of_slots"] == 1.0 > padded["tokens"]["input_share_of_slots"]
+    assert whole["tokens"]["per_task"] == padded["tokens"]["per_task"]
