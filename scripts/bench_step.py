@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     arguments = parser.parse_args()
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     machine = {
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),

@@ -87,14 +87,15 @@ def lay_out(rectangles: Sequence[Rectangle], causal: bool, leaving: int = 0) -> 
 def unpadded(rectangles: Sequence[Rectangle], causal: bool, leaving: int = 0) -> Layout:
     """The layout of the tokens alone: rows without their padding end to end, neighbours of equal length together."""
     masks = [_mask(r) for r in rectangles]
-    lengths = torch.cat([mask.sum(1) for mask in masks]).tolist()
     kept = torch.cat([mask.flatten() for mask in masks])
-    at, rows = 0, []
-    for length in lengths:
-        rows.append(Rectangle(at, 1, length))
-        at += length
-    made = lay_out(join(rows), causal, int(kept[:leaving].sum()))
-    return evolve(made, places=kept.nonzero().flatten())
+    at, made = 0, []
+    for mask in masks:  # each by itself: what leaves ends with a rectangle
+        rows = []
+        for length in mask.sum(1).tolist():
+            rows.append(Rectangle(at, 1, length))
+            at += length
+        made += join(rows)
+    return evolve(lay_out(made, causal, int(kept[:leaving].sum())), places=kept.nonzero().flatten())
 
 
 def padded(hidden: Tensor, places: Tensor, slots: int) -> Tensor:

@@ -65,6 +65,12 @@ def test_the_backbone_sees_tokens_alone(world, monkeypatch):
     assert all(r.mask is None for r in (*layout.attended, *layout.upper.attended))
 
 
+def test_rows_that_leave_are_not_joined_with_rows_that_stay():
+    layout = unpadded([Rectangle(0, 1, 2), Rectangle(2, 2, 2)], causal=False, leaving=2)
+    assert [(r.start, r.rows, r.width) for r in layout.upper.rectangles] == [(0, 2, 2)]
+    assert [(r.start, r.rows, r.width) for r in layout.attended] == [(0, 3, 2)]
+
+
 def test_the_layout_of_tokens_and_back():
     mask = torch.tensor([[True, True, False], [True, True, True], [True, True, True]])
     held = [Rectangle(0, 3, 3, mask), Rectangle(9, 2, 2)]
