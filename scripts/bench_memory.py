@@ -101,9 +101,7 @@ def one(asked: argparse.Namespace) -> dict[str, float]:
     start = state.init(keys.root(0), model.init_params(built, keys.root(0)), tuple(t.name for t in tasks))
     batch = Batch(tuple(m for m in made if m is not None), start.cursors)
     rates = schedule.Schedule(peak=1e-3, schedule_tokens=10**9, warmup_ratio=0.0)
-    taken = step.build(
-        step.StepConfig(schedule=rates, engine=asked.engine), partial(model.losses, built), built.reach
-    )
+    taken = step.build(step.StepConfig(schedule=rates, engine=asked.engine), partial(model.losses, built), built.reach)
     read = memory.probe(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
