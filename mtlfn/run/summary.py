@@ -113,6 +113,13 @@ def result(
     }
 
 
+def _peak(found: dict[str, Any]) -> str:
+    """The most memory that was held, on the device that trained; runs of older versions do not say."""
+    peak = found.get("peak_memory_bytes", {})
+    held = peak.get("allocated", peak.get("resident"))
+    return "" if held is None else f", {held / 2**20:,.0f} MB of memory at its peak"
+
+
 def _match(prepared: Prepared, state: State) -> dict[str, Any] | None:
     """What the run is matched with."""
     parent = prepared.config.parent
@@ -149,7 +156,7 @@ def summary(found: dict[str, Any]) -> str:
     lines.append(
         f"{found['tokens']['total']:,} input tokens in {found['steps']} steps, "
         f"{found['tokens']['input_share_of_slots']:.1%} of the slots computed; "
-        f"{found['training_seconds'] / 60:.1f} min of training"
+        f"{found['training_seconds'] / 60:.1f} min of training{_peak(found)}"
     )
     lines.append(f"digest {found['digest']}")
     return "\n".join(lines)

@@ -18,8 +18,8 @@ from mtlfn.core.schedule import Schedule
 from mtlfn.models import lora, model
 from mtlfn.models.split import KeyedDropout
 from tests import tiny
+from tests.models.conftest import TASKS
 
-TASKS = ("bc5cdr_disease", "spans", "mentions", "ddi", "hoc", "pubmedqa", "answers", "similarity")
 LEVEL1, LEVEL2 = TASKS[:3], TASKS[3:]
 BATCHES = {
     "every kind": tuple((task, 3) for task in TASKS),
