@@ -138,7 +138,8 @@ def problem(rows: int, width: int, count: int, strategy: Strategy = S3B) -> Prob
     made = (collate(c := corpus(t, rows, width, generator), range(len(c))) for t in tasks)
     start = state.init(keys.root(0), model.init_params(built, keys.root(0)), tuple(t.name for t in tasks))
     batch = Batch(tuple(m for m in made if m is not None), start.cursors)
-    rates = schedule.Schedule(peak=1e-3, schedule_tokens=10**9, warmup_ratio=0.0)
+    # Small, so that no margin of a ranking pair is met yet: its gradient would be zero.
+    rates = schedule.Schedule(peak=1e-4, schedule_tokens=10**9, warmup_ratio=0.0)
     fresh = Problem(built, settings, start, batch, rates)
     for _ in range(2):
         start = fresh.step("merged", "pcgrad")(start, batch)
@@ -195,7 +196,7 @@ def copy_into(parameters: Mapping[str, torch.nn.Parameter], values: Mapping[str,
 def check_equal(
     what: str, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], tolerance: float = 1e-3
 ) -> dict[str, float]:
-    """The relative error of each tensor; Mismatch where one is beyond ``tolerance`` of the tensor's norm.
+    """The relative error of each tensor; Mismatch where one is beyond ``tolerance`` of the norm, or where ours is zero.
 
     Float32 sums in another order differ by some 1e-6 of the largest gradients; a tensor may be much smaller than these.
     """
@@ -206,7 +207,9 @@ def check_equal(
     for name, value in ours.items():
         if value.shape != theirs[name].shape:
             raise Mismatch(f"{what}: {name} has shape {tuple(theirs[name].shape)}, ours {tuple(value.shape)}")
-        scale = max(float(value.norm()), 1e-4 * largest)
+        if not value.any():
+            raise Mismatch(f"{what}: {name} is zero, which compares nothing")
+        scale = max(float(value.norm()), 1e-6 * largest)
         errors[name] = float((value - theirs[name]).norm()) / scale
         if not errors[name] <= tolerance:
             raise Mismatch(f"{what}: {name} is off by {errors[name]:.1e} of its norm, more than {tolerance:.0e}")

@@ -32,7 +32,13 @@ import torch
 import torch.nn.functional as F
 from attrs import frozen
 from torch import Tensor, nn
-from transformers import DataCollatorForTokenClassification, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    DataCollatorForTokenClassification,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from mtlfn.core import gradients
 from mtlfn.core.batch import Batch
@@ -177,7 +183,9 @@ def trainer_loop(
                 remove_unused_columns=False,
                 dataloader_pin_memory=False,
             )
-            Trainer(net, arguments, train_dataset=rows, data_collator=pad, callbacks=[clock]).train()
+            trainer = Trainer(net, arguments, train_dataset=rows, data_collator=pad, callbacks=[clock])
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
         return Stretch(net.tokens, net.slots, clock.ended - clock.began)
 
     return run
@@ -267,7 +275,7 @@ def candidates(arguments: Any) -> tuple[dict[str, Callable[[int], Stretch]], dic
     (task,), start = prepared.tasks, past_start(prepared)
     corpus, net, size = prepared.train[task.name], Network(prepared), batch_size(prepared)
     rows, pad = rows_of(corpus), collator(task, corpus, net.tokenizer)
-    examples = list(range(min(size, len(rows))))
+    examples = list(range(min(max(size, 4), len(rows))))  # several, so that there is padding
     error = check(prepared, start, net, pad([rows[e] for e in examples]), examples)
     rate, steps = prepared.config.learning_rate, arguments.steps
     made = {"ours": our_loop(prepared, start, steps)}
