@@ -5,7 +5,10 @@ noisy machine slows them alike; what is printed are medians, and medians of rati
 sum the task losses and keep no gradient per task: `merged` in one forward pass without splitting, `accumulated` task
 by task; the faster of the two in each round is the yardstick.
 
-    python scripts/bench_step.py [--shapes 8x64,2x32] [--rounds 15] [--tasks 5] [--json FILE]
+    python scripts/bench_step.py [--shapes 8x64,2x32] [--rounds 15] [--tasks 5] [--many 20] [--json FILE]
+
+With `--many`, a PCGrad step of so many tasks on equally many tokens takes turns with the others (a quarter of the rows
+a task where there are four times the tasks).
 """
 
 from __future__ import annotations
@@ -53,8 +56,8 @@ def plain_step(built: model.Model, config: step.StepConfig, pieces: Callable[[Ba
     return plain
 
 
-def measure(rows: int, width: int, count: int, rounds: int) -> dict[str, float]:
-    """Medians in seconds and ratios to the fastest plain step of the round."""
+def measure(rows: int, width: int, count: int, rounds: int, many: int = 0) -> dict[str, float]:
+    """Medians in seconds and ratios to the fastest plain step of the round; with ``many``, to our own step too."""
     problem = parts.problem(rows, width, count)
     plain = step.StepConfig(schedule=problem.rates)
     steps = {
@@ -65,25 +68,37 @@ def measure(rows: int, width: int, count: int, rounds: int) -> dict[str, float]:
         "loop, pcgrad": problem.step("loop", "pcgrad"),
     }
     candidates = {name: partial(take, problem.state, problem.batch) for name, take in steps.items()}
+    if many:
+        if rows * count % many:
+            raise SystemExit(f"--many {many}: {count} tasks of {rows} rows cannot be dealt out to {many} tasks evenly")
+        other = parts.problem(rows * count // many, width, many)
+        candidates[f"pcgrad, {many} tasks"] = partial(other.step("merged", "pcgrad"), other.state, other.batch)
     seconds = parts.interleaved(candidates, rounds)
     yardstick = parts.fastest(seconds, ["plain merged", "plain accumulated"])
     out = {}
     for name, times in seconds.items():
         out[f"{name} (s)"] = statistics.median(times)
         out[f"{name} (ratio)"] = parts.ratio(times, yardstick)
+    if many:
+        out[f"{many} / {count} tasks"] = parts.ratio(seconds[f"pcgrad, {many} tasks"], seconds["merged, pcgrad"])
     return out
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    arguments = parts.parser(__doc__, rounds=15, shapes="8x64,2x32").parse_args(argv)
+    parser = parts.parser(__doc__, rounds=15, shapes="8x64,2x32")
+    parser.add_argument("--many", type=int, default=0, help="also measure so many tasks on as many tokens")
+    arguments = parser.parse_args(argv)
     machine, figures = parts.begin(arguments.threads), {}
     for shape, rows, width in parts.shapes_of(arguments.shapes):
-        figures[shape] = measure(rows, width, arguments.tasks, arguments.rounds)
+        figures[shape] = measure(rows, width, arguments.tasks, arguments.rounds, arguments.many)
         print(f"\nS3b, MiniLM, {arguments.tasks} tasks of {shape} tokens; ratio to the fastest plain step of a round")
         for name in [key[:-8] for key in figures[shape] if key.endswith("(ratio)")]:
             print(
                 f"  {name:<18} {figures[shape][f'{name} (s)'] * 1e3:8.0f} ms  {figures[shape][f'{name} (ratio)']:5.2f}"
             )
+        if arguments.many:
+            name = f"{arguments.many} / {arguments.tasks} tasks"
+            print(f"  {name:<18} {'':8}     {figures[shape][name]:5.2f}")
     parts.write(arguments.json, machine, figures)
 
 

@@ -92,12 +92,16 @@ def test_zero_compares_nothing():
 
 
 def test_the_step_in_one_round(tmp_path):
-    found = figures("bench_step", tmp_path, *SMALL)["figures"]["2x8"]
+    found = figures("bench_step", tmp_path, "--rounds", "1", "--shapes", "4x8", "--many", "10")["figures"]["4x8"]
     assert positive(found)
-    assert {name for name in found if "ratio" in name} == {
-        f"{name} (ratio)"
-        for name in ("plain merged", "plain accumulated", "merged, sum", "merged, pcgrad", "loop, pcgrad")
-    }
+    names = "plain merged", "plain accumulated", "merged, sum", "merged, pcgrad", "loop, pcgrad", "pcgrad, 10 tasks"
+    assert {name for name in found if "ratio" in name} == {f"{name} (ratio)" for name in names}
+    assert "10 / 5 tasks" in found
+
+
+def test_tasks_that_rows_cannot_be_dealt_out_to_are_refused():
+    with pytest.raises(SystemExit, match="--many 3"):
+        script("bench_step").measure(2, 8, 5, 1, 3)
 
 
 # Against TorchJD
