@@ -209,7 +209,7 @@ def check_equal(
             raise Mismatch(f"{what}: {name} has shape {tuple(theirs[name].shape)}, ours {tuple(value.shape)}")
         if not value.any():
             raise Mismatch(f"{what}: {name} is zero, which compares nothing")
-        scale = max(float(value.norm()), 1e-6 * largest)
+        scale = max(float(value.norm()), 1e-4 * largest)
         errors[name] = float((value - theirs[name]).norm()) / scale
         if not errors[name] <= tolerance:
             raise Mismatch(f"{what}: {name} is off by {errors[name]:.1e} of its norm, more than {tolerance:.0e}")
