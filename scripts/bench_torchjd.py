@@ -201,12 +201,15 @@ def take_step(
 def check(net: Network, ways: Mapping[str, tuple[Way, int | None]] = WAYS) -> dict[str, float]:
     """The largest relative error of each way's Jacobian and update, dropout off; Mismatch where they are not ours."""
     net.bert.eval()
-    found = net.problem.rows()
-    expected, updates = our_jacobian(net, found), our_sum(net, found)
+    rows = net.problem.rows()
+    expected, updates = our_jacobian(net, rows), our_sum(net, rows)
     out = {}
     for name, (way, chunk) in ways.items():
         way(net, chunk)
-        errors = parts.check_equal(f"Jacobian of {name}", by_row(expected), by_row(their_jacobian(net)))
+        found, errors = by_task(net, their_jacobian(net)), {}
+        for task, rows in by_task(net, expected).items():
+            checked = parts.check_equal(f"gradient of {task} by {name}", rows, found[task])
+            errors[task] = max(checked.values())
         for group in net.groups:
             jac_to_grad(group.values(), Sum())
         named = {**{n: p.grad for g in net.groups for n, p in g.items()}}
@@ -219,9 +222,13 @@ def check(net: Network, ways: Mapping[str, tuple[Way, int | None]] = WAYS) -> di
     return out
 
 
-def by_row(jacobian: Jacobian) -> dict[str, Tensor]:
-    """Every row by itself: a small one is not to hide behind a large one."""
-    return {f"row {i} of {name}": row for name, rows in jacobian.items() for i, row in enumerate(rows)}
+def by_task(net: Network, jacobian: Jacobian) -> dict[str, dict[str, Tensor]]:
+    """Task -> parameter -> its row: a task of small gradients is not to hide behind one of large ones."""
+    out: dict[str, dict[str, Tensor]] = {task.name: {} for task in net.tasks}
+    for name, rows in jacobian.items():
+        for task, row in zip(net.tasks[-len(rows) :], rows, strict=True):  # level-2 tasks come last
+            out[task.name][name] = row
+    return out
 
 
 def our_jacobian(net: Network, found: gradients.TaskGradients) -> Jacobian:

@@ -82,7 +82,7 @@ def test_a_difference_ends_the_script(theirs, words):
     assert isinstance(caught.value.code, str)  # printed, and the exit code is 1
 
 
-def test_zero_compares_nothing():
+def test_only_zeros_compare_nothing():
     parts = script("bench_parts")
     with pytest.raises(parts.Mismatch, match="compares nothing"):
         parts.check_equal("a gradient", {"x": torch.zeros(3)}, {"x": torch.zeros(3)})
