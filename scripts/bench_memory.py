@@ -27,7 +27,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import torch
-from bench_step import corpus, tasks_of
+from bench_parts import corpus, tasks_of
 
 from mtlfn.core import keys, schedule, state, step
 from mtlfn.core.batch import Batch

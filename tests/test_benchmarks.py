@@ -1,0 +1,237 @@
+"""The benchmarks, tiny: they end, what they compare is equal, and where it is not they say so; no time is tested."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import warnings
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from tests.tiny import data, tiny_folder  # noqa: F401 - fixtures
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+SMALL = ("--rounds", "1", "--shapes", "2x8")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _scripts():
+    """The folder of the scripts, as Python finds it when one of them is run."""
+    sys.path.insert(0, str(SCRIPTS))
+    yield
+    sys.path.remove(str(SCRIPTS))
+
+
+@pytest.fixture(autouse=True)
+def _as_found():
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.utils.deterministic.fill_uninitialized_memory = filled
+
+
+def script(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+def figures(name: str, folder: Path, *flags: str) -> dict:
+    """What a benchmark writes as JSON."""
+    script(name).main([*flags, "--json", str(folder / "figures.json")])
+    return json.loads((folder / "figures.json").read_text())
+
+
+def positive(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(positive, value.values()))
+    return value > 0
+
+
+# The parts
+
+
+def test_ratios_are_taken_within_a_round():
+    parts = script("bench_parts")
+    assert parts.ratio([1.0, 20.0, 3.0], [2.0, 10.0, 3.0]) == 1.0  # of 0.5, 2 and 1; of the medians: 3 / 3
+    assert parts.ratio([1.0, 20.0, 9.0], [2.0, 10.0, 3.0]) == 2.0
+    assert parts.fastest({"a": [1.0, 5.0], "b": [2.0, 4.0], "c": [0.0, 0.0]}, ["a", "b"]) == [1.0, 4.0]
+
+
+def test_candidates_take_turns_and_the_first_round_does_not_count():
+    calls = []
+    seconds = script("bench_parts").interleaved({n: lambda n=n: calls.append(n) for n in "ab"}, 2)
+    assert calls == list("ababab")
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 2, "b": 2}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "words"),
+    [
+        ({"x": torch.ones(3) * 1.01}, "is off by"),
+        ({"x": torch.full((3,), torch.nan)}, "is off by"),
+        ({"x": torch.ones(1, 3)}, "has shape"),
+        ({"y": torch.ones(3)}, "tensors differ"),
+    ],
+)
+def test_a_difference_ends_the_script(theirs, words):
+    parts = script("bench_parts")
+    with pytest.raises(parts.Mismatch, match=words) as caught:
+        parts.check_equal("a gradient", {"x": torch.ones(3)}, theirs)
+    assert isinstance(caught.value.code, str)  # printed, and the exit code is 1
+
+
+def test_only_zeros_compare_nothing():
+    parts = script("bench_parts")
+    with pytest.raises(parts.Mismatch, match="compares nothing"):
+        parts.check_equal("a gradient", {"x": torch.zeros(3)}, {"x": torch.zeros(3)})
+
+
+# Against the plain step
+
+
+def test_the_step_in_one_round(tmp_path):
+    found = figures("bench_step", tmp_path, "--rounds", "1", "--shapes", "4x8", "--many", "10")["figures"]["4x8"]
+    assert positive(found)
+    names = "plain merged", "plain accumulated", "merged, sum", "merged, pcgrad", "loop, pcgrad", "pcgrad, 10 tasks"
+    assert {name for name in found if "ratio" in name} == {f"{name} (ratio)" for name in names}
+    assert "10 / 5 tasks" in found
+
+
+def test_tasks_that_rows_cannot_be_dealt_out_to_are_refused():
+    with pytest.raises(SystemExit, match="--many 3"):
+        script("bench_step").measure(2, 8, 5, 1, 3)
+
+
+# Against TorchJD
+
+
+@pytest.fixture(scope="module")
+def net():
+    """A network of TorchJD's side."""
+    torch.use_deterministic_algorithms(True)
+    return script("bench_torchjd").network(script("bench_parts").problem(2, 8, 5), "eager")
+
+
+def test_torchjd_in_one_round(tmp_path):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*batching rule")  # as the script says
+        found = figures("bench_torchjd", tmp_path, *SMALL)["figures"]["2x8"]
+    assert positive(found["seconds"])
+    assert found["ratio"]["fastest of all"] >= found["ratio"]["fastest mtl_backward"] > 0
+
+
+def test_every_way_to_torchjds_gradients_gives_ours(net):
+    torchjd = script("bench_torchjd")
+    assert set(torchjd.check(net)) == set(torchjd.WAYS)
+
+
+@pytest.mark.parametrize("place", ["lower", "upper", "head"])
+def test_a_broken_gradient_of_torchjds_side_is_noticed(net, place):
+    torchjd = script("bench_torchjd")
+
+    def broken(net, chunk):
+        torchjd.task_by_task(net, chunk)
+        if place == "head":
+            next(iter(net.heads["task3"].values())).grad *= 1.01
+        else:
+            next(iter(getattr(net, place).values())).jac[-1] *= 1.01
+
+    with pytest.raises(script("bench_parts").Mismatch, match="is off by"):
+        torchjd.check(net, {"broken": (broken, None)})
+    for p in net.parameters:
+        p.grad = None
+        if hasattr(p, "jac"):
+            del p.jac
+
+
+def test_a_level_1_task_that_trains_the_upper_layers_is_noticed(net):
+    torchjd = script("bench_torchjd")
+
+    def leaking(net, chunk):
+        torchjd.by_backward(net, chunk)
+        next(iter(net.upper.values())).jac[0] += 1.0
+
+    with pytest.raises(script("bench_parts").Mismatch, match="a level-1 task has a gradient"):
+        torchjd.check(net, {"leaking": (leaking, None)})
+    for p in net.parameters:
+        p.grad = None
+        if hasattr(p, "jac"):
+            del p.jac
+
+
+# Against the Trainer
+
+
+def trainer_flags(folder: Path, data: Path, task: str) -> list[str]:  # noqa: F811
+    flags = ["--data-dir", str(data), "--cache-dir", str(folder), "--micro-batch-tokens", "64", "--steps", "1"]
+    return [*flags, "--rounds", "1", "--task", task]
+
+
+@pytest.mark.parametrize("task", ["bc5cdr_disease", "ddi"])
+def test_the_trainer_in_one_round(tmp_path, data, task):  # noqa: F811
+    several = "bc5cdr_disease,ddi" if task == "ddi" else "none"
+    found = figures("bench_trainer", tmp_path, *trainer_flags(tmp_path, data, task), "--multi-tasks", several)
+    found = found["figures"]
+    assert found["error"] < 1e-3
+    assert positive(found["tokens/s"])
+    assert positive(found["ratio"])
+    assert ("s3b, pcgrad / s3b, sum" in found["ratio"]) == (task == "ddi")
+    assert all(0 < share <= 1 for share in found["filled"].values())
+
+
+def test_a_broken_gradient_of_the_trainers_model_is_noticed(tmp_path, data, monkeypatch):  # noqa: F811
+    trainer = script("bench_trainer")
+    forward = trainer.Network.forward
+    # Padding that is attended to: the one thing that a wrong collator would get wrong without an error.
+    monkeypatch.setattr(
+        trainer.Network,
+        "forward",
+        lambda self, attention_mask, **others: forward(self, attention_mask=torch.ones_like(attention_mask), **others),
+    )
+    with pytest.raises(script("bench_parts").Mismatch, match="gradient of the Trainer's model"):
+        trainer.main([*trainer_flags(tmp_path, data, "bc5cdr_disease"), "--multi-tasks", "none"])
+
+
+# Against the bare products
+
+
+def test_the_floor_in_one_round(tmp_path):
+    found = figures("bench_floor", tmp_path, *SMALL)["figures"]["2x8"]
+    assert found["products"] > 100
+    assert found["step (s)"] > 0
+    assert found["products (s)"] > 0
+    assert "aten::gelu_backward" in found["rest (ms)"]
+    assert "aten::mm" not in found["rest (ms)"]
+
+
+def test_the_recorder_sees_every_product_forward_and_backward():
+    floor = script("bench_floor")
+    weight = torch.randn(3, 4, requires_grad=True)
+
+    def step():
+        (torch.randn(5, 4, requires_grad=True) @ weight.T).sum().backward()
+
+    products = floor.record(step)
+    assert [(p.left.shape, p.right.shape) for p in products] == [((5, 4), (4, 3)), ((3, 5), (5, 4)), ((5, 3), (3, 4))]
+    assert products[0].right.strides == (1, 4)  # a transposed view stays one
+    assert [p.flops for p in products] == [120, 120, 120]
+
+
+def test_a_product_that_was_not_recorded_is_noticed():
+    floor = script("bench_floor")
+    first, second = torch.randn(5, 4), torch.randn(4, 3)
+    products = floor.record(lambda: first @ second)
+    with pytest.raises(script("bench_parts").Mismatch, match="torch counts 240"):
+        floor.check(products, lambda: (first @ second, first @ second))
+
+
+def test_attention_is_two_products_forward_and_four_backward():
+    floor = script("bench_floor")
+    query = torch.randn(2, 3, 5, 4, requires_grad=True)
+    attend = torch.nn.functional.scaled_dot_product_attention
+    products = floor.record(lambda: attend(query, query, query).sum().backward())
+    assert [p.attention for p in products] == [True] * 6
+    assert [p.flops for p in products] == [2 * 6 * 5 * 5 * 4] * 6
+    floor.bare(products)()  # their shapes fit
