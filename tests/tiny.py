@@ -23,6 +23,7 @@ from mtlfn.data import store
 from mtlfn.data.collate import collate
 from mtlfn.data.task import Dataset, Example, Task, label_counts, standardised
 from mtlfn.models import backbone, lora, model
+from mtlfn.models.layout import Rectangle
 from mtlfn.models.strategy import S3B, Strategy
 
 LAYERS, WIDTH, POSITIONS = 4, 32, 256
@@ -310,6 +311,11 @@ def generators() -> tuple:
     """What the global generators stand at, in a form that compares."""
     name, state, *rest = np.random.get_state()
     return random.getstate(), (name, state.tolist(), *rest), torch.get_rng_state().tolist()
+
+
+def slots_of(r: Rectangle, hidden: torch.Tensor) -> torch.Tensor:
+    """A rectangle's slots of [1, N, ...] as [rows, width, ...]."""
+    return hidden[0, r.start : r.stop].unflatten(0, (r.rows, r.width))
 
 
 def loss_of(built: model.Model) -> partial:

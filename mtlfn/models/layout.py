@@ -38,9 +38,6 @@ class Rectangle:
     def stop(self) -> int:
         return self.start + self.rows * self.width
 
-    def of(self, hidden: Tensor) -> Tensor:
-        """Its slots of [1, N, ...] as [rows, width, ...]."""
-        return hidden[0, self.start : self.stop].unflatten(0, (self.rows, self.width))
 
 
 @frozen(eq=False)
@@ -103,6 +100,12 @@ def padded(hidden: Tensor, places: Tensor, slots: int) -> Tensor:
     return hidden.new_zeros(1, slots, hidden.shape[-1]).index_copy(1, places, hidden)
 
 
+def taken_apart(hidden: Tensor, rectangles: Sequence[Rectangle]) -> list[Tensor]:
+    """[1, N, ...] as [rows, width, ...] for each of the rectangles that it consists of."""
+    parts = hidden[0].split([r.rows * r.width for r in rectangles])
+    return [part.unflatten(0, (r.rows, r.width)) for part, r in zip(parts, rectangles, strict=True)]
+
+
 def join(rectangles: Sequence[Rectangle]) -> tuple[Rectangle, ...]:
     """Neighbours of equal width as one: the same attention in fewer calls."""
     out: list[Rectangle] = []
@@ -136,10 +139,11 @@ def attention(
         raise ValueError(f"attention {ATTENTION!r} needs the keyword argument 'layout'")
     grouped = query.shape[1] != key.shape[1]
     out = []
-    for r in layout.attended:
-        q, k, v = (
-            t[0, :, r.start : r.stop].unflatten(1, (r.rows, r.width)).transpose(0, 1) for t in (query, key, value)
-        )
+    # Split, not sliced: the gradients of slices would each be as large as the whole, filled up with zeros, and added.
+    sizes = [r.rows * r.width for r in layout.attended]
+    parts = zip(*(t[0].split(sizes, 1) for t in (query, key, value)), strict=True)
+    for r, part in zip(layout.attended, parts, strict=True):
+        q, k, v = (t.unflatten(1, (r.rows, r.width)).transpose(0, 1) for t in part)
         # Rows are padded on the right: a causal row never sees its padding, so it needs no mask.
         mask = None if r.mask is None or layout.causal else r.mask[:, None, None, :].to(q.device)
         o = F.scaled_dot_product_attention(

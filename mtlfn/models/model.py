@@ -23,7 +23,7 @@ from mtlfn.core.state import Tree
 from mtlfn.data.task import Task
 from mtlfn.models import cross_attention, heads, lora
 from mtlfn.models.backbone import Backbone, BackboneError, first_position
-from mtlfn.models.layout import Layout, Rectangle, install_read_out, lay_out, padded, unpadded
+from mtlfn.models.layout import Layout, Rectangle, install_read_out, lay_out, padded, taken_apart, unpadded
 from mtlfn.models.recompute import install_recomputation
 from mtlfn.models.strategy import Strategy, block_name, tasks_through
 
@@ -223,17 +223,15 @@ def forward(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key
         dimensions = {name: len(shape) for name, shape in model.shapes[cross_attention.SLOT].items()}
         sets = cross_attention.by_task(params[cross_attention.SLOT], dimensions, len(crossing))
         crossed = dict(zip(crossing, sets, strict=True))
+    staying = [r for r in rectangles if r.start >= leaving]
+    above = iter(taken_apart(top, staying) if staying else ())
+    below = taken_apart(top if features is None else features, rectangles)
     out = []
-    for m, r in zip(micro_batches, rectangles, strict=True):
+    for m, r, read in zip(micro_batches, rectangles, map(_normalised, below), strict=True):
         task = _task(model, m.task)
-        if not model.strategy.hierarchical:
-            read = _normalised(r.of(top))
-        elif task.level == 1:
-            read = _normalised(r.of(features))
-        else:
-            above = Rectangle(r.start - leaving, r.rows, r.width, r.mask)
+        if model.strategy.hierarchical and task.level == 2:
             mask = None if r.mask is None else r.mask.to(model.device)
-            read = cross_attention.attend(crossed[m.task], above.of(top), _normalised(r.of(features)), mask)
+            read = cross_attention.attend(crossed[m.task], next(above), read, mask)
         out.append(heads.logits(task, params[f"head/{m.task}"], read, m.inputs, model.backbone.causal))
     return out
 

@@ -104,9 +104,12 @@ def loss_sum(task: Task, logits: Tensor, inputs: Inputs) -> Tensor:
     scores = logits[..., : columns(task)]
     gold = torch.zeros(scores.shape, dtype=torch.bool)
     mentions = _mentions(inputs.labels)
-    for pieces in mentions:
-        for row, _, label, word, width in pieces:
-            gold[row, word, width, label + (len(task.labels) if len(pieces) > 1 else 0)] = True
+    places = [
+        (row, word, width, label + (len(task.labels) if len(pieces) > 1 else 0))
+        for pieces in mentions
+        for row, _, label, word, width in pieces
+    ]
+    gold[tuple(torch.tensor(places, dtype=torch.int64).view(-1, 4).T)] = True
     flat, gold = scores.flatten(1, 2), gold.flatten(1, 2).to(scores.device)
     total = _contrast(flat, gold, dim=1).mean(1).sum()
     if task.discontiguous:
@@ -139,20 +142,19 @@ def _link_loss(task: Task, logits: Tensor, mentions: Sequence[Sequence[Sequence[
             spans.setdefault((row, label), {}).setdefault((word, width), set()).add(number)
     for (row, _), held in spans.items():
         places = list(held)
-        pairs = [(i, j) for i in range(len(places)) for j in range(i)]
-        if not pairs:
+        if len(places) < 2:
             continue
-        scores = _links(task, logits[row], places)
-        chosen = torch.stack([scores[i, j] for i, j in pairs])
-        gold = torch.tensor([bool(held[places[i]] & held[places[j]]) for i, j in pairs], device=chosen.device)
-        total = total + _contrast(chosen, gold, dim=0)
+        pairs = torch.tril_indices(len(places), len(places), -1)
+        gold = torch.tensor([bool(held[places[i]] & held[places[j]]) for i, j in pairs.T.tolist()])
+        chosen = _links(task, logits[row], places)[tuple(pairs.to(logits.device))]
+        total = total + _contrast(chosen, gold.to(logits.device), dim=0)
     return total
 
 
 def _links(task: Task, row: Tensor, places: Sequence[Span]) -> Tensor:
     """Scores of belonging together, symmetric, [spans, spans]; ``row``: the logits of one row."""
     at = columns(task)
-    held = torch.stack([row[word, width] for word, width in places])
+    held = row[tuple(torch.tensor(places, device=row.device).T)]
     left, right = held[:, at : at + LINK], held[:, at + LINK :]
     scores = left @ right.T
     return scores + scores.T

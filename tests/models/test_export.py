@@ -82,7 +82,7 @@ def test_stock_peft_gives_our_hidden_states_to_the_bit(exported, task, monkeypat
         theirs = adapted(input_ids=m.inputs.input_ids, attention_mask=inside.long(), output_hidden_states=True, **types)
     layer = json.loads((exported.out / task / "head.json").read_text())["reads_layer"]
     assert layer == (built.read_out if task == "bc5cdr_disease" else len(built.backbone.layers))
-    ours = placed.rectangles[0].of(features if task == "bc5cdr_disease" else top)
+    ours = tiny.slots_of(placed.rectangles[0], features if task == "bc5cdr_disease" else top)
     found = theirs.last_hidden_state if layer == len(built.backbone.layers) else theirs.hidden_states[layer]
     if built.backbone.causal and mask is not None:
         torch.testing.assert_close(ours[inside], found[inside], rtol=0, atol=1e-5)

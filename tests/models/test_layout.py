@@ -60,7 +60,7 @@ def through_rectangles(bare: backbone.Backbone, micro_batches: list[MicroBatch])
         layout=layout.lay_out(placed, bare.causal),
         **extra(bare, torch.cat([m.inputs.token_types.flatten() for m in micro_batches])[None]),
     ).last_hidden_state
-    return [r.of(hidden) for r in placed]
+    return [tiny.slots_of(r, hidden) for r in placed]
 
 
 @torch.no_grad()
@@ -132,10 +132,11 @@ def test_a_level_1_row_that_leaves_early_changes_no_feature_and_no_top(world):
     assert top.shape[1] == whole.shape[1] - leaving
     assert features.shape == kept.shape == whole.shape
     for r, m in zip(placed, parts, strict=True):
-        torch.testing.assert_close(tokens(r.of(features), m), tokens(r.of(kept), m), rtol=0, atol=1e-6)
+        of = tiny.slots_of
+        torch.testing.assert_close(tokens(of(r, features), m), tokens(of(r, kept), m), rtol=0, atol=1e-6)
         if r.start >= leaving:
             above = layout.Rectangle(r.start - leaving, r.rows, r.width, r.mask)
-            torch.testing.assert_close(tokens(above.of(top), m), tokens(r.of(whole), m), rtol=0, atol=1e-5)
+            torch.testing.assert_close(tokens(of(above, top), m), tokens(of(r, whole), m), rtol=0, atol=1e-5)
 
 
 def test_a_micro_batch_counts_the_same_alone_and_among_others(world):

@@ -81,5 +81,5 @@ def test_the_layout_of_tokens_and_back():
     values = torch.arange(12.0).view(1, 12, 1) + 1
     slots = padded(values, layout.places, 13).flatten().tolist()
     assert slots == [1, 2, 0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
-    rows = attrs.evolve(layout, places=None).rectangles[1].of(values).squeeze(-1)
+    rows = tiny.slots_of(attrs.evolve(layout, places=None).rectangles[1], values).squeeze(-1)
     assert rows.tolist() == [[3, 4, 5], [6, 7, 8]]
