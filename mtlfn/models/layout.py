@@ -39,7 +39,6 @@ class Rectangle:
         return self.start + self.rows * self.width
 
 
-
 @frozen(eq=False)
 class Layout:
     """Rectangles of one forward pass, in slot order.

@@ -260,7 +260,8 @@ def hidden_states(
     if model.backbone.causal:
         arguments["use_cache"] = False
     with _computing(model):
-        top = functional_call(model.backbone.model, tensors, (), arguments).last_hidden_state
+        # tie_weights looks for tensors with several names in the whole module, at every call; ours have one each.
+        top = functional_call(model.backbone.model, tensors, (), arguments, tie_weights=False).last_hidden_state
     features = layout.features[0] if layout.features else None
     if model.precision == torch.float32:
         return top, features

@@ -39,7 +39,9 @@ def _recomputed(call: _Call, names: list[str]) -> Callable[..., Any]:
         held = dict(_adapters(call.layer))
 
         def run(*args: Any) -> Any:
-            return functional_call(call, {f"layer.{name}": held[name] for name in names}, args, kwargs)
+            return functional_call(
+                call, {f"layer.{name}": held[name] for name in names}, args, kwargs, tie_weights=False
+            )
 
         return checkpoint(run, *args, use_reentrant=False, preserve_rng_state=False)
 

@@ -109,7 +109,8 @@ def loss_sum(task: Task, logits: Tensor, inputs: Inputs) -> Tensor:
         for pieces in mentions
         for row, _, label, word, width in pieces
     ]
-    gold[tuple(torch.tensor(places, dtype=torch.int64).view(-1, 4).T)] = True
+    if places:
+        gold[tuple(map(list, zip(*places, strict=True)))] = True
     flat, gold = scores.flatten(1, 2), gold.flatten(1, 2).to(scores.device)
     total = _contrast(flat, gold, dim=1).mean(1).sum()
     if task.discontiguous:
@@ -144,17 +145,18 @@ def _link_loss(task: Task, logits: Tensor, mentions: Sequence[Sequence[Sequence[
         places = list(held)
         if len(places) < 2:
             continue
-        pairs = torch.tril_indices(len(places), len(places), -1)
-        gold = torch.tensor([bool(held[places[i]] & held[places[j]]) for i, j in pairs.T.tolist()])
-        chosen = _links(task, logits[row], places)[tuple(pairs.to(logits.device))]
-        total = total + _contrast(chosen, gold.to(logits.device), dim=0)
+        ones, others = zip(*((i, j) for i in range(len(places)) for j in range(i)), strict=True)
+        gold = [bool(held[places[i]] & held[places[j]]) for i, j in zip(ones, others, strict=True)]
+        chosen = _links(task, logits[row], places)[list(ones), list(others)]
+        total = total + _contrast(chosen, torch.tensor(gold, device=chosen.device), dim=0)
     return total
 
 
 def _links(task: Task, row: Tensor, places: Sequence[Span]) -> Tensor:
     """Scores of belonging together, symmetric, [spans, spans]; ``row``: the logits of one row."""
     at = columns(task)
-    held = row[tuple(torch.tensor(places, device=row.device).T)]
+    words, widths = zip(*places, strict=True)
+    held = row[list(words), list(widths)]
     left, right = held[:, at : at + LINK], held[:, at + LINK :]
     scores = left @ right.T
     return scores + scores.T
