@@ -31,10 +31,10 @@ def began() -> float:
 
 
 class Deadline:
-    """When to stop. Fed with what things take; asked before each of them."""
+    """When to stop, ``hours`` after ``start``. Fed with what things take; asked before each of them."""
 
-    def __init__(self, ends: float, clock: Clock = time.time) -> None:
-        self._ends, self._clock = ends, clock
+    def __init__(self, start: float, hours: float, clock: Clock = time.time) -> None:
+        self._start, self._ends, self._clock = start, start + 3600 * hours, clock
         self._expected: dict[str, float] = {}
         self._longest: dict[str, float] = {}
 
@@ -54,6 +54,13 @@ class Deadline:
     def left(self) -> float:
         """Seconds until the end."""
         return self._ends - self._clock()
+
+    def told(self) -> str:
+        """How much time is left, in words that follow the limit."""
+        if (left := self.left()) >= 0:
+            return f"is near ({left / 60:.1f} min left)"
+        what = "notebook" if kaggle.here() else "process"
+        return f"are over since the {what} began, {(self._clock() - self._start) / 3600:.1f} h ago"
 
     def needed(self, *, evaluates: bool) -> float:
         """Seconds to keep for one more step, the evaluation after it, and a save."""

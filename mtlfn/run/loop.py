@@ -99,7 +99,7 @@ def train(walk: Walk, state: State, hooks: Hooks) -> Ended:
 
 def run(strategy: str, config: Config, command: Sequence[str]) -> int:
     """Trains to the end or to the next stop; returns the exit code. ``command``: what the user gave, to give again."""
-    limit = deadline.Deadline(deadline.began() + 3600 * config.max_hours)
+    limit = deadline.Deadline(deadline.began(), config.max_hours)
     folder = resolve_directory(config, strategy)
     directory.check_settings(folder, config, strategy)
     prepared = load(strategy, directory.with_recorded_size(folder, config))
@@ -300,7 +300,7 @@ def _surround(
         if deadline.asked(folder, "STOP"):
             return "asked to stop by the file STOP"
         if limit.too_late(evaluates=evaluates):
-            return f"--max-hours {config.max_hours:g} is near ({limit.left() / 60:.1f} min left)"
+            return f"--max-hours {config.max_hours:g} {limit.told()}"
         return None
 
     def observe(state: State, batch: Batch) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
+import psutil
 import pytest
 from safetensors.torch import load, save
 
@@ -150,7 +154,7 @@ class Clock:
 
 def test_the_deadline_keeps_time_for_what_was_seen():
     clock = Clock()
-    limit = deadline.Deadline(2000.0, clock)
+    limit = deadline.Deadline(-1600.0, 1.0, clock)
     assert not limit.too_late(evaluates=True)
     for what, seconds in (("step", 10), ("save", 20), ("evaluation", 300), ("step", 4)):
         with limit.timing(what):
@@ -166,7 +170,7 @@ def test_the_deadline_keeps_time_for_what_was_seen():
 
 def test_what_was_expected_counts_until_it_was_seen():
     clock = Clock()
-    limit = deadline.Deadline(2000.0, clock)
+    limit = deadline.Deadline(-1600.0, 1.0, clock)
     limit.expect("evaluation", 1000.0)
     assert limit.too_late(evaluates=True)
     with limit.timing("evaluation"):
@@ -179,13 +183,13 @@ def test_a_deadline_ends_in_75_and_a_resume_in_the_same_digest(go, tmp_path, mon
     folder, made = tmp_path / "run", deadline.Deadline
     reached = []
     with monkeypatch.context() as patch:
-        patch.setattr(deadline, "Deadline", lambda ends: made(1000.0 + 700, Clock(60.0)))
+        patch.setattr(deadline, "Deadline", lambda start, hours: made(-1900.0, 1.0, Clock(60.0)))
         while not (folder / "result.json").exists() and len(reached) < 20:
             ended = go(output_dir=folder)
             if ended.code == 0:
                 break
             assert ended.code == 75, ended.err
-            assert "--max-hours 11.5 is near" in ended.out
+            assert "--max-hours 11.5 " in ended.out
             assert "to go on: python -m mtlfn.experiments.s3b" in ended.out
             reached.append(checkpoint.step_of(checkpoint.steps(folder / "checkpoints")[-1]))
     assert reached == sorted(set(reached))
@@ -220,10 +224,24 @@ def test_a_second_writer_is_refused(go, tmp_path):
     assert "another process" in ended.message
 
 
-def test_a_kaggle_notebook_writes_where_it_lasts_and_goes_on_from_its_input(go, tmp_path, monkeypatch, whole, out):
+@pytest.fixture
+def notebook(tmp_path, monkeypatch) -> Callable[[float], None]:
+    """A Kaggle notebook whose folders are in ``tmp_path``; called with it, its container gets so many hours old."""
+    process = psutil.Process
+
+    def aged(hours: float) -> None:
+        began = SimpleNamespace(create_time=lambda: time.time() - 3600 * hours)
+        monkeypatch.setattr(deadline.psutil, "Process", lambda pid=None: began if pid == 1 else process(pid))
+
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
     monkeypatch.setenv("MTLFN_KAGGLE_ROOT", str(tmp_path))
     (tmp_path / "input").mkdir()
+    aged(1)
+    return aged
+
+
+@pytest.mark.usefixtures("notebook")
+def test_a_kaggle_notebook_writes_where_it_lasts_and_goes_on_from_its_input(go, tmp_path, whole, out):
     assert go(output_dir=None, max_steps=3, save_every_steps=1).code == 75
     (folder,) = (tmp_path / "working" / "results").iterdir()
     # The next version of the notebook finds the output of this one among its inputs, and an older one too.
@@ -241,9 +259,8 @@ def test_a_kaggle_notebook_writes_where_it_lasts_and_goes_on_from_its_input(go, 
     assert lines(folder)
 
 
-def test_a_damaged_input_on_kaggle_is_passed_over(go, tmp_path, monkeypatch, whole):
-    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
-    monkeypatch.setenv("MTLFN_KAGGLE_ROOT", str(tmp_path))
+@pytest.mark.usefixtures("notebook")
+def test_a_damaged_input_on_kaggle_is_passed_over(go, tmp_path, whole):
     assert go(output_dir=tmp_path / "input" / "a" / "run", max_steps=3, save_every_steps=1).code == 75
     (tmp_path / "input" / "a" / "run" / "checkpoints" / "step-00000003" / "state.safetensors").write_bytes(b"x")
     ended = go(output_dir=None)
@@ -252,6 +269,19 @@ def test_a_damaged_input_on_kaggle_is_passed_over(go, tmp_path, monkeypatch, who
     assert "brought back step 2" in ended.out
     (folder,) = (tmp_path / "working" / "results").iterdir()
     assert result(folder)["digest"] == whole
+
+
+def test_on_kaggle_the_time_counts_from_when_the_notebook_began(go, notebook):
+    assert time.time() - deadline.began() == pytest.approx(3600, abs=60)
+    notebook(13)
+    ended = go(output_dir=None)
+    assert ended.code == 75
+    assert "stopped: --max-hours 11.5 are over since the notebook began, 13.0 h ago · step 0" in ended.out
+    assert go(output_dir=None, max_hours=20).code == 0
+
+
+def test_elsewhere_it_counts_from_when_the_process_began():
+    assert deadline.began() == psutil.Process().create_time()
 
 
 # Completeness
