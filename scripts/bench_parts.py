@@ -34,6 +34,8 @@ from mtlfn.data.store import Corpus
 from mtlfn.data.task import Task
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.strategy import S3B, Strategy
+from mtlfn.run.config import Config
+from mtlfn.run.loop import fix_numerics
 
 KINDS = (
     {"kind": "tagging", "level": 1, "labels": ("Disorder",)},
@@ -260,10 +262,7 @@ def begin(threads: int | None, *packages: str) -> dict[str, Any]:
     """Numerics as a run has them; prints and returns the machine and the versions that are compared."""
     from importlib.metadata import version
 
-    torch.set_deterministic_debug_mode("error")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # as a run has it: nothing here reads such memory
-    if threads is not None:
-        torch.set_num_threads(threads)
+    fix_numerics(Config(threads=threads))
     machine = {
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),

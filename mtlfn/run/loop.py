@@ -134,7 +134,8 @@ def load(strategy: str, config: Config) -> Prepared:
 
 
 def fix_numerics(config: Config) -> None:
-    """Deterministic operations, set before any device is touched."""
+    """Deterministic operations, set before any device is touched; and memory that is kept."""
+    memory.keep_freed()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import sys
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any
 import psutil
 import torch
 from attrs import frozen
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of glibc's mallopt (malloc.h)
 
 
 @frozen
@@ -57,6 +60,18 @@ def peak(device: torch.device) -> dict[str, int]:
 def peak_resident() -> int:
     """The largest resident set of this process so far; macOS counts it in bytes, Linux in KiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def keep_freed() -> None:
+    """Lets this process keep the memory that it frees, to use it again; on other systems than Linux nothing happens.
+
+    glibc gives a large block back to the system as soon as it is freed, and the system fills the next one with zeros,
+    page by page: a step of 10,000 tokens took 1.2 to 1.5 times as long. The peak is as high, the resident set stays.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_MMAP_MAX, 0)
+        mallopt(_TRIM_THRESHOLD, -1)
 
 
 def driver_version() -> str | None:

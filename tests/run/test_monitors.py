@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import platform
+import subprocess
+import sys
 
 import attrs
 import pytest
 
 from mtlfn.core.state import Last, NonFinite
-from mtlfn.run import monitors
+from mtlfn.run import memory, monitors
 from mtlfn.run.memory import Reading, probe
 from tests.core import tiny
 
@@ -99,3 +102,28 @@ def test_the_probe_of_a_cpu_reads_this_process():
 
     found = probe(torch.device("cpu"))()
     assert 10 * MB < found.used == found.resident < found.total
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep what is freed")
+def test_freed_memory_is_kept():
+    """200 MB, filled and freed, are still resident, as they are not without having asked."""
+    code = """
+import numpy, psutil
+from mtlfn.run import memory
+def kept():
+    before = psutil.Process().memory_info().rss
+    block = numpy.ones(25_000_000)
+    del block
+    return (psutil.Process().memory_info().rss - before) // 2**20
+print(kept()); memory.keep_freed(); print(kept())
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    without, kept = map(int, ended.stdout.split())
+    assert without < 20
+    assert 170 < kept < 210
+
+
+def test_elsewhere_nothing_is_asked_of_the_allocator(monkeypatch):
+    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    monkeypatch.setattr(memory.ctypes, "CDLL", None)
+    memory.keep_freed()
