@@ -265,7 +265,8 @@ def batch_size(prepared: Prepared) -> int:
     """The mean micro-batch of our stream, in examples."""
     (task,), config = prepared.tasks, prepared.config
     sizes = stream.example_sizes(prepared.train[task.name])
-    planned = stream.plan(*sizes, prepared.start().key, task.name, 0, 256, config.micro_batch_tokens)
+    window = stream.StreamConfig(budget_tokens=ENDLESS, micro_batch_tokens=config.micro_batch_tokens).window
+    planned = stream.plan(*sizes, prepared.start().key, task.name, 0, window, config.micro_batch_tokens)
     return max(1, round(len(sizes[0]) / len(planned)))
 
 

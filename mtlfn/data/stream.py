@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import Factory, evolve, field, frozen
 
 from mtlfn.core import tokens
 from mtlfn.core.batch import Batch, Cursor, MicroBatch
@@ -32,7 +32,8 @@ class StreamConfig:
         micro_batch_tokens: padded slots a micro-batch may have (one longer example still makes one of its own).
         sampling, temperature: which tasks a step draws.
         micro_batches: micro-batches a step for random sampling; 0: as many as tasks.
-        window: examples of the shuffled order that are grouped by length together.
+        window: examples of the shuffled order that are grouped by length together; more where micro-batches are
+            larger, so that a window makes enough of them to choose neighbours of equal length.
         unpad: the model computes no padding, so none is counted.
     """
 
@@ -41,7 +42,7 @@ class StreamConfig:
     sampling: Sampling = "uniform"
     temperature: float = 2.0
     micro_batches: int = 0
-    window: int = 256
+    window: int = field(default=Factory(lambda self: max(256, 2 * self.micro_batch_tokens), takes_self=True))
     unpad: bool = False
 
 

@@ -101,8 +101,17 @@ def padded(hidden: Tensor, places: Tensor, slots: int) -> Tensor:
 
 def taken_apart(hidden: Tensor, rectangles: Sequence[Rectangle]) -> list[Tensor]:
     """[1, N, ...] as [rows, width, ...] for each of the rectangles that it consists of."""
-    parts = hidden[0].split([r.rows * r.width for r in rectangles])
+    parts = _split(hidden.squeeze(0), rectangles, 0)
     return [part.unflatten(0, (r.rows, r.width)) for part, r in zip(parts, rectangles, strict=True)]
+
+
+def _split(value: Tensor, rectangles: Sequence[Rectangle], dim: int) -> Sequence[Tensor]:
+    """The slots of each rectangle along ``dim``.
+
+    Split, not sliced: the gradients of slices would each be as large as the whole, filled up with zeros, and added.
+    That of a single part would be a copy.
+    """
+    return (value,) if len(rectangles) == 1 else value.split([r.rows * r.width for r in rectangles], dim)
 
 
 def join(rectangles: Sequence[Rectangle]) -> tuple[Rectangle, ...]:
@@ -138,9 +147,7 @@ def attention(
         raise ValueError(f"attention {ATTENTION!r} needs the keyword argument 'layout'")
     grouped = query.shape[1] != key.shape[1]
     out = []
-    # Split, not sliced: the gradients of slices would each be as large as the whole, filled up with zeros, and added.
-    sizes = [r.rows * r.width for r in layout.attended]
-    parts = zip(*(t[0].split(sizes, 1) for t in (query, key, value)), strict=True)
+    parts = zip(*(_split(t.squeeze(0), layout.attended, 1) for t in (query, key, value)), strict=True)
     for r, part in zip(layout.attended, parts, strict=True):
         q, k, v = (t.unflatten(1, (r.rows, r.width)).transpose(0, 1) for t in part)
         # Rows are padded on the right: a causal row never sees its padding, so it needs no mask.
