@@ -52,7 +52,10 @@ def keep_mask(key: Key, shape: tuple[int, ...], rate: float, device: torch.devic
 
 def mask(bits: Tensor, dropped: int, dtype: torch.dtype) -> Tensor:
     """Dropout mask from uniform 16-bit integers: 0 for ``dropped`` in 65536 of them, else what keeps the mean at 1."""
-    return (bits >= dropped - 32768).to(dtype).mul_(65536 / (65536 - dropped))
+    scale = 65536 / (65536 - dropped)
+    if bits.device.type == "cpu" and dtype == torch.float32:  # in half of the time
+        return torch.from_numpy(np.multiply(bits.numpy() >= dropped - 32768, np.float32(scale)))
+    return (bits >= dropped - 32768).to(dtype).mul_(scale)
 
 
 def normal(key: Key, shape: tuple[int, ...], std: float) -> Tensor:

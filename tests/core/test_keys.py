@@ -125,6 +125,7 @@ def test_a_mask_drops_at_its_rate_and_keeps_the_mean(rate, dtype):
     mask = keys.keep_mask(key, shape, rate, CPU, dtype)
     assert (mask.shape, mask.dtype) == (shape, dtype)
     assert set(mask.unique().tolist()) <= {0.0, torch.tensor(scale, dtype=dtype).item()}
+    assert torch.equal(mask == 0, keys.keep_mask(key, shape, rate, CPU, torch.float64) == 0)
     dropped, deviation = (mask == 0).double().mean().item(), math.sqrt(rate * (1 - rate) / mask.numel())
     assert abs(dropped - rate) <= 4 * deviation + 1 / 65536
     slack = 2**-8 if dtype == torch.bfloat16 else 1e-6  # the scale itself is rounded
