@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -147,7 +148,7 @@ def table(asked: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="llama-1b")
     parser.add_argument("--layers", default="2,4", help="two numbers of layers")
@@ -163,7 +164,7 @@ def main() -> None:
         "--recompute": {"action": "store_true"},
     }.items():
         parser.add_argument(name, help=argparse.SUPPRESS, **options)
-    asked = parser.parse_args()
+    asked = parser.parse_args(argv)
     if asked.one:
         print(json.dumps(one(asked)))
         return

@@ -7,12 +7,12 @@ import json
 import sys
 import warnings
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 
-from tests.tiny import data, tiny_folder  # noqa: F401 - fixtures
+from tests.tiny import bert, cache, data, tiny_folder  # noqa: F401 - fixtures
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 SMALL = ("--rounds", "1", "--shapes", "2x8")
@@ -235,3 +235,65 @@ def test_attention_is_two_products_forward_and_four_backward():
     assert [p.attention for p in products] == [True] * 6
     assert [p.flops for p in products] == [2 * 6 * 5 * 5 * 4] * 6
     floor.bare(products)()  # their shapes fit
+
+
+# Memory and start-up
+
+
+def test_the_memory_of_every_variant_in_one_table(tmp_path, monkeypatch, capsys):
+    """In this process, where a peak says nothing about one variant; the real script gives each its own."""
+    memory, ran = script("bench_memory"), []
+    tiny = {"hidden_size": 32, "intermediate_size": 64, "heads": 4, "keys": 2}
+    monkeypatch.setattr(memory, "SHAPES", {"llama-1b": (tiny, 10)})
+
+    def variant(asked, layers, engine, recompute, precision):
+        asked.one, asked.engine, asked.recompute, asked.precision = layers, engine, recompute, precision
+        ran.append((layers, engine, recompute, precision))
+        return memory.one(asked) | {"megabytes": 100.0 * layers}
+
+    monkeypatch.setattr(memory, "variant", variant)
+    flags = "--layers", "2,4", "--size", "2x8", "--tasks", "5", "--threads", "1", "--precisions", "fp32,bf16"
+    found = figures("bench_memory", tmp_path, *flags)["figures"]
+    assert len(set(ran)) == len(ran) == 2 * 2 * 2 * 2
+    assert len(found) == 8
+    for cells in found.values():
+        assert cells["2"]["tokens"] > 0
+        assert cells["2"]["seconds"] > 0
+        assert cells["all"]["megabytes"] == 1000.0
+    assert "fp32, loop, recomputed" in capsys.readouterr().out
+
+
+def test_a_variant_is_measured_in_a_process_of_its_own(monkeypatch):
+    memory, ran = script("bench_memory"), []
+
+    def run(command, **_):
+        ran.append(command)
+        return SimpleNamespace(stdout='a word\n{"megabytes": 1.0}\n')
+
+    monkeypatch.setattr(memory.subprocess, "run", run)
+    asked = SimpleNamespace(shape="llama-1b", size="4x128", tasks=5, threads=2)
+    assert memory.variant(asked, 2, "loop", True, "bf16") == {"megabytes": 1.0}
+    assert " ".join(ran[0][2:]) == (
+        "--one 2 --engine loop --precision bf16 --recompute --shape llama-1b --size 4x128 --tasks 5 --threads 2"
+    )
+
+
+def test_the_start_in_one_round(tmp_path, bert, data, cache, monkeypatch):  # noqa: F811
+    startup = script("bench_startup")
+    monkeypatch.setattr(startup, "COMMANDS", ("mtlfn.verdict",))
+    run = {"--backbone": bert, "--data-dir": data, "--cache-dir": cache, "--tasks": "ddi", "--budget-tokens": 2000}
+    flags = [str(part) for option in run.items() for part in option]
+    written = tmp_path / "figures.json"
+    startup.main(["--rounds", "1", "--json", str(written), "--", *flags, "--skip-smoke-test", "--threads", "1"])
+    found = json.loads(written.read_text())
+    assert positive(found)
+    loaded, resumed, step = (
+        found[f"second start, {n}"] for n in ("loaded", "checked and resumed", "first step done")
+    )
+    assert loaded <= resumed <= step
+
+
+def test_a_start_that_fails_ends_the_script(tmp_path):
+    startup = script("bench_startup")
+    with pytest.raises(SystemExit, match="the run ended with 2"):
+        startup.started(tmp_path / "run", ["--tasks", "nothing"], 1)

@@ -4,6 +4,9 @@ PEFT's ``lora_A`` and ``lora_B`` linears get a swapped class. What they need to 
 through ``functional_call``, like the weights, so nothing is kept between calls.
 
 Under autocast, products are in its dtype and gradients of weights come out in that of the weights (float32).
+
+The functions have no ``setup_context``, which torch.func would ask for: torch then inspects their signatures at every
+call, 4 ms of a step of 5 tasks.
 """
 
 from __future__ import annotations
@@ -25,13 +28,10 @@ class SplitGradient(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, bounds: Sequence[int]) -> Tensor:
-        return F.linear(x, weight[0].to(x.dtype))
-
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
-        x, weight, ctx.bounds = inputs
+    def forward(ctx, x: Tensor, weight: Tensor, bounds: Sequence[int]) -> Tensor:
         ctx.save_for_backward(x, weight)
+        ctx.bounds = bounds
+        return F.linear(x, weight[0].to(x.dtype))
 
     @staticmethod
     def backward(ctx, grad: Tensor):
@@ -47,17 +47,14 @@ class SeparateWeights(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(x: Tensor, weights: Tensor, bounds: Sequence[int]) -> Tensor:
+    def forward(ctx, x: Tensor, weights: Tensor, bounds: Sequence[int]) -> Tensor:
+        ctx.save_for_backward(x, weights)
+        ctx.bounds = bounds
         rows = x.flatten(0, -2)
         out = torch.empty(*x.shape[:-1], weights.shape[1], dtype=x.dtype, device=x.device)
         for weight, part, a, b in _by_task(weights.to(x.dtype), out, bounds):
             torch.mm(rows[a:b], weight.T, out=part)
         return out
-
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
-        x, weights, ctx.bounds = inputs
-        ctx.save_for_backward(x, weights)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
@@ -96,14 +93,10 @@ class Blocks(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(tasks: int, dim: int, members: Sequence[Sequence[int]], *blocks: Tensor) -> Tensor:
+    def forward(ctx, tasks: int, dim: int, members: Sequence[Sequence[int]], *blocks: Tensor) -> Tensor:
+        ctx.dim, ctx.members, ctx.shapes = dim, members, [b.shape for b in blocks]
         whole = torch.cat([b if b.ndim == 2 else b[0] for b in blocks], dim)
         return whole.expand(tasks, *whole.shape)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
-        _, ctx.dim, ctx.members, *blocks = inputs
-        ctx.shapes = [b.shape for b in blocks]
 
     @staticmethod
     def backward(ctx, grad: Tensor):
