@@ -48,6 +48,7 @@ from mtlfn.data.collate import IGNORED, Inputs, collate
 from mtlfn.data.store import Corpus
 from mtlfn.data.task import Task
 from mtlfn.models import backbone, heads, lora, model
+from mtlfn.run import memory
 from mtlfn.run.config import Config
 from mtlfn.run.prepare import Prepared, prepare
 
@@ -198,8 +199,9 @@ def our_loop(prepared: Prepared, start: State, steps: int) -> Callable[[int], St
     def run(_: int) -> Stretch:
         nonlocal current
         before, began = current, time.perf_counter()
-        for _ in range(steps):
-            current = prepared.step(current, prepared.stream(current))
+        with memory.uncollected():  # as in a run
+            for _ in range(steps):
+                current = prepared.step(current, prepared.stream(current))
         seconds = time.perf_counter() - began
         tokens, slots = (
             sum(getattr(count, unit) for count in current.tokens.values())

@@ -182,7 +182,7 @@ def _run(
         if resumed is None
         else f"resume    step {state.step}, {state.input_tokens:,} tokens, from a verified checkpoint"
     )
-    with _signals() as signalled:
+    with memory.uncollected(), _signals() as signalled:
         timed, hooks = _surround(prepared, folder, kept, report, limit, probe, signalled)
         ended = train(timed, state, hooks)
     report.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import platform
 import subprocess
@@ -121,6 +122,16 @@ print(kept()); memory.keep_freed(); print(kept())
     without, kept = map(int, ended.stdout.split())
     assert without < 20
     assert 170 < kept < 210
+
+
+def test_what_lives_is_not_collected_until_the_end():
+    gc.unfreeze()
+    with memory.uncollected():
+        assert gc.get_freeze_count() > 1000
+    assert gc.get_freeze_count() == 0
+    with pytest.raises(KeyboardInterrupt), memory.uncollected():
+        raise KeyboardInterrupt
+    assert gc.get_freeze_count() == 0
 
 
 def test_elsewhere_nothing_is_asked_of_the_allocator(monkeypatch):
