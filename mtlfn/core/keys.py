@@ -8,6 +8,7 @@ make hashed seeds collide within one long run; on the CPU, numpy's Philox takes 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -39,23 +40,31 @@ def numpy_generator(key: Key) -> np.random.Generator:
 def bits16(key: Key, count: int, device: torch.device) -> Tensor:
     """``count`` uniform 16-bit integers, int16 [count] on the device; the draws of CPU and GPU differ."""
     if device.type == "cpu":
-        raw = np.random.Philox(key=int(key[:32], 16)).random_raw((count + 3) // 4)
-        return torch.from_numpy(raw.view(np.int16)[:count])
+        return torch.from_numpy(_bits16(key, count))
     generator = torch.Generator(device).manual_seed(int(key[:16], 16) & (2**63 - 1))
     return torch.empty(count, dtype=torch.int16, device=device).random_(-(2**15), 2**15, generator=generator)
 
 
+def _bits16(key: Key, count: int) -> np.ndarray:
+    return np.random.Philox(key=int(key[:32], 16)).random_raw((count + 3) // 4).view(np.int16)[:count]
+
+
 def keep_mask(key: Key, shape: tuple[int, ...], rate: float, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Dropout mask: 0 with probability ``rate`` (rounded to 1/65536), else 1 / (1 - rate). Shape and dtype as asked."""
-    return mask(bits16(key, int(np.prod(shape)), device), round(rate * 65536), dtype).view(shape)
+    return keep_masks([(key, int(np.prod(shape)))], rate, device, dtype).view(shape)
 
 
-def mask(bits: Tensor, dropped: int, dtype: torch.dtype) -> Tensor:
-    """Dropout mask from uniform 16-bit integers: 0 for ``dropped`` in 65536 of them, else what keeps the mean at 1."""
+def keep_masks(draws: Sequence[tuple[Key, int]], rate: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Dropout masks end to end: so many entries from each key."""
+    dropped = round(rate * 65536)
     scale = 65536 / (65536 - dropped)
-    if bits.device.type == "cpu" and dtype == torch.float32:  # in half of the time
-        return torch.from_numpy(np.multiply(bits.numpy() >= dropped - 32768, np.float32(scale)))
-    return (bits >= dropped - 32768).to(dtype).mul_(scale)
+    if device.type != "cpu":
+        return (torch.cat([bits16(*draw, device) for draw in draws]) >= dropped - 32768).to(dtype).mul_(scale)
+    # In numpy, which takes half of the time of torch here.
+    kept = np.concatenate([_bits16(*draw) for draw in draws]) >= dropped - 32768
+    if dtype == torch.float32:
+        return torch.from_numpy(np.multiply(kept, np.float32(scale)))
+    return torch.from_numpy(kept).to(dtype).mul_(scale)
 
 
 def normal(key: Key, shape: tuple[int, ...], std: float) -> Tensor:

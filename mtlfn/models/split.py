@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtlfn.core.keys import bits16, fold, mask
+from mtlfn.core.keys import fold, keep_masks
 
 
 class SplitGradient(torch.autograd.Function):
@@ -179,17 +179,16 @@ class KeyedDropout(nn.Module):
 
     def __init__(self, site: str, rate: float) -> None:
         super().__init__()
-        self.site, self.dropped = site, round(rate * 65536)
+        self.site, self.rate = site, rate
         self.register_buffer("keys", torch.empty(0, 32, dtype=torch.uint8), persistent=False)
         self.register_buffer("bounds", torch.zeros(1, dtype=torch.int64), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.dropped or not len(self.keys):
+        if not self.rate or not len(self.keys):
             return x
-        bounds, keys = self.bounds.tolist(), self.keys.tolist()
-        size = x.shape[-1]
-        bits = [
-            bits16(fold(bytes(key).hex(), self.site), (b - a) * size, x.device)
-            for key, a, b in zip(keys, bounds, bounds[1:], strict=False)
+        bounds, size = self.bounds.tolist(), x.shape[-1]
+        draws = [
+            (fold(bytes(key).hex(), self.site), (b - a) * size)
+            for key, a, b in zip(self.keys.tolist(), bounds, bounds[1:], strict=False)
         ]
-        return x * mask(torch.cat(bits) if len(bits) > 1 else bits[0], self.dropped, x.dtype).view(x.shape)
+        return x * keep_masks(draws, self.rate, x.device, x.dtype).view(x.shape)

@@ -169,7 +169,7 @@ def test_the_loss_of_a_task_is_the_mean_over_all_its_micro_batches(plain):
     quiet = copy.deepcopy(plain.built)
     for module in quiet.backbone.model.modules():
         if isinstance(module, KeyedDropout):
-            module.dropped = 0
+            module.rate = 0.0
     one, two = (model.losses(quiet, plain.params, b, KEY) for b in (split, joined))
     for task in ("spans", "ddi"):
         torch.testing.assert_close(one[task], two[task], rtol=1e-5, atol=1e-6)
