@@ -1,6 +1,6 @@
 """What a step of a large decoder holds and takes: engines, recomputed activations and precision, layer by layer.
 
-    python scripts/bench_memory.py [--shape llama-1b] [--layers 2,4] [--size 4x128] [--tasks 5] [--json FILE]
+    python scripts/bench_memory.py [--shape llama-1b] [--layers 4,8] [--size 4x128] [--tasks 5] [--json FILE]
 
 The backbone is a Llama of random weights with the widths of a model of 1 B parameters (hidden size 2048, 32 heads with
 8 of keys and values, 8192 in the middle) and a few of its 16 layers: what one layer adds, the rest would add too. Every
@@ -151,7 +151,7 @@ def table(asked: argparse.Namespace) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="llama-1b")
-    parser.add_argument("--layers", default="2,4", help="two numbers of layers")
+    parser.add_argument("--layers", default="4,8", help="two numbers of layers")
     parser.add_argument("--size", default="4x128", help="rows x tokens of each task")
     parser.add_argument("--tasks", type=int, default=5)
     parser.add_argument("--precisions", default="fp32", help="fp32, bf16, fp16, separated by commas")
