@@ -54,23 +54,23 @@ def test_the_folder_of_the_embedded_corpus_is_that_of_today():
 
 
 def test_every_flag_and_file_exists():
-    shown = subprocess.run(
-        [sys.executable, "-m", "mtlfn.experiments.s3b", "--help"], check=True, capture_output=True, text=True, cwd=ROOT
-    ).stdout
-    flags = set(re.findall(r"`[^`\n]*?(--[a-z][a-z0-9-]+)", README)) - {"--help"}
-    flags -= {"--shapes", "--rounds", "--all", "--strict", "--folder"}
-    assert flags >= {"--output-dir", "--max-steps", "--engine"}
-    known = shown
+    code = re.findall(r"```[a-z]+\n.*?```|`[^`\n]+`", README, re.DOTALL)
+    flags = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", "\n".join(code)))
+    assert flags >= {"--output-dir", "--max-steps", "--engine", "--strict", "--json", "--config"}
+    known = "\n".join(path.read_text() for path in sorted((ROOT / "scripts").glob("*.py")))
     for arguments in (
+        ["mtlfn.experiments.s3b"],
+        ["mtlfn.experiments.s3a"],
         ["mtlfn.experiments.study"],
         ["mtlfn.experiments.token_controlled"],
         ["mtlfn.experiments.mimic_exclusion"],
         ["mtlfn.verdict"],
         ["mtlfn.replay"],
+        ["mtlfn.data", "check"],
     ):
         command = [sys.executable, "-m", *arguments, "--help"]
         known += subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
-    assert not [flag for flag in sorted(flags) if flag not in known]
+    assert not [flag for flag in sorted(flags) if not re.search(rf"{flag}(?![\w-])", known)]
     for path in re.findall(r"scripts/[a-z0-9_]+\.(?:sh|py)", README):
         assert (ROOT / path).is_file(), path
 
