@@ -142,12 +142,13 @@ def vocabulary(run: Record) -> tuple[dict[str, frozenset[str]], str]:
     """
     from mtlfn.data import sources
     from mtlfn.data.tokenise import training_examples
-    from mtlfn.run.config import default_cache, from_settings
+    from mtlfn.run.config import default_cache, from_settings, listed
 
     try:
         config = from_settings(dict(run.config["settings"]))
         # As the run read them: embedded tasks come from its cache, which is filled anew where it is empty.
-        found = sources.resolve(run.tasks, config.data_dir, config.task, cache=config.cache_dir or default_cache())
+        cache, beside = config.cache_dir or default_cache(), listed(config.held_out_tasks)
+        found = sources.resolve(run.tasks, config.data_dir, config.task, cache=cache, beside=beside)
     except (KeyError, DataError, CacheError, OSError, UsageError) as error:
         return {}, f"the training texts cannot be read: {error}"
     out, odd = {}, []

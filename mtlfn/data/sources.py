@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 
 from mtlfn.data import hub, jsonl, public, splits
+from mtlfn.data.apart import kept_apart
 from mtlfn.data.hub import Mapping
 from mtlfn.data.task import DataError, Dataset, check
 
@@ -23,8 +24,9 @@ def resolve(
     *,
     base: Path | None = None,
     cache: Path | None = None,
+    beside: Sequence[str] = (),
 ) -> tuple[Dataset, ...]:
-    """The checked data sets of the tasks, in the order of their names.
+    """The checked data sets of the tasks, in the order of their names; none trains on what another one holds out.
 
     Args:
         data_dir: holds ``<name>/{train,dev,test}.jsonl[.gz]``, or for SemEval tasks ``<name>/`` with the official
@@ -32,6 +34,7 @@ def resolve(
         mappings: task name -> mapping; comes before both.
         base: folder that relative sources of mappings start from; default: the working directory.
         cache: folder that keeps the files of the embedded tasks; they cannot be read without.
+        beside: further tasks, whose dev and test texts the named ones do not train on either.
 
     Raises:
         DataError: no name, a name that is malformed, repeated or unknown, or data that ``check`` refuses.
@@ -44,8 +47,9 @@ def resolve(
             raise DataError(f"the task name {name!r} is not allowed: small letters, digits, '_', '.' and '-' only")
         if name in names[:position]:
             raise DataError(f"the task {name!r} is named twice; name every task once")
-    found = (check(_resolve(name, data_dir, mappings, base or Path(), cache)) for name in names)
-    return tuple(map(splits.with_test, found))
+    wanted = (*names, *(name for name in beside if name not in names))
+    found = (check(_resolve(name, data_dir, mappings, base or Path(), cache)) for name in wanted)
+    return kept_apart([splits.with_test(dataset) for dataset in found])[: len(names)]
 
 
 def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], base: Path, cache: Path | None) -> Dataset:

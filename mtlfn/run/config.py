@@ -191,6 +191,9 @@ class Config:
     frozen_slots: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
     """Slots that are taken from the parent and not trained."""
 
+    held_out_tasks: Annotated[str, tyro.conf.Suppress] = ""
+    """Further tasks whose dev and test texts are not trained on: a control gets its parent's data."""
+
     task: Annotated[dict[str, Mapping], tyro.conf.Suppress] = field(factory=dict)
     """Only in a TOML file: [task.<name>] tables that map the columns of any `datasets` folder or Hub id."""
 
@@ -201,7 +204,7 @@ LATER = {"gradient_checkpointing": False, "precision": "fp32", "unpad": False}
 # What cannot change a bit of the run, or is covered by a hash of what it leads to: not part of its identity.
 NOT_IDENTITY = frozenset(
     {"output_dir", "cache_dir", "data_dir", "seeds", "max_steps", "max_hours", "save_every_steps", "device", "threads"}
-    | {"quick_eval_examples", "accept_environment", "skip_smoke_test"}
+    | {"quick_eval_examples", "accept_environment", "skip_smoke_test", "held_out_tasks"}
 )
 
 
@@ -227,7 +230,7 @@ def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
     from mtlfn.data import hub
 
     table = dict(table)
-    if given := {"parent", "frozen_slots"} & table.keys():
+    if given := {"parent", "frozen_slots", "held_out_tasks"} & table.keys():
         raise UsageError(f"{place}: {', '.join(sorted(given))} cannot be set; mtlfn's experiments do")
     tasks = table.pop("task", {})
     if not isinstance(tasks, dict):

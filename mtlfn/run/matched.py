@@ -22,7 +22,7 @@ from torch import Tensor
 from mtlfn.core.state import Tree
 from mtlfn.data import sampler
 from mtlfn.run import checkpoint
-from mtlfn.run.config import Config, Parent, Role, UsageError, from_settings
+from mtlfn.run.config import Config, Parent, Role, UsageError, from_settings, listed
 
 Control = Literal["total", "per-task"]
 FACTS = {
@@ -124,7 +124,9 @@ def _like(run: Finished, tasks: Sequence[str], tokens: int, **changes: Any) -> C
     fresh = {"max_steps": None, "accept_environment": False, "seeds": 1, "max_epochs": None}
     budget = {"budget_tokens": tokens, "schedule_tokens": max(horizon, 1)}
     settings = from_settings(dict(run.config["settings"]))
-    return attrs.evolve(settings, tasks=",".join(tasks), **{**fresh, **budget, **changes})
+    beside = [t for t in (*run.tokens, *listed(settings.held_out_tasks)) if t not in tasks]
+    named = {"tasks": ",".join(tasks), "held_out_tasks": ",".join(beside)}
+    return attrs.evolve(settings, **{**named, **fresh, **budget, **changes})
 
 
 def check(parent: Parent, facts: Mapping[str, Any]) -> None:

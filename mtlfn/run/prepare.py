@@ -19,7 +19,7 @@ from mtlfn.data.task import SPLITS, CacheError, Dataset, Task, label_counts
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.strategy import STRATEGIES, Strategy
 from mtlfn.run import batch_size, evaluate, kaggle, matched
-from mtlfn.run.config import Config, UsageError, default_cache, digest, identity, micro_batch_slots, task_names
+from mtlfn.run.config import Config, UsageError, default_cache, digest, identity, listed, micro_batch_slots, task_names
 from mtlfn.run.walk import Evaluation, Scores, Walk
 
 
@@ -116,7 +116,8 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     precision = _precision(config.precision, device)
     cache = config.cache_dir or default_cache()
     try:
-        found = sources.resolve(task_names(config), config.data_dir, config.task, cache=cache)
+        beside = listed(config.held_out_tasks)
+        found = sources.resolve(task_names(config), config.data_dir, config.task, cache=cache, beside=beside)
     except CacheError as error:
         raise _unusable(cache, error) from None
     tasks = model.canonical([dataset.task for dataset in found])

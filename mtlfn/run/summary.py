@@ -13,7 +13,7 @@ import attrs
 from mtlfn.core import keys
 from mtlfn.core.state import State, digest
 from mtlfn.core.tokens import total
-from mtlfn.data import official
+from mtlfn.data import apart, official
 from mtlfn.models.model import active_adapter_parameters
 from mtlfn.run import memory, observers
 from mtlfn.run.prepare import Prepared, trainable_parameters
@@ -42,6 +42,8 @@ def banner(strategy: str, prepared: Prepared, folder: Path) -> list[str]:
             f"task      {task.name}: level {task.level} {task.kind}, {len(train):,} training examples "
             f"({train.tokens:,} tokens), {len(dev):,} dev examples, metric {task.metric}"
         )
+        for other, count in prepared.datasets[task.name].notes.get(apart.NOTE, {}).items():
+            said.append(f"apart     {task.name}: {count:,} training examples left out: {other} is evaluated on them")
     schedule = prepared.schedule
     return [
         *said,

@@ -53,8 +53,10 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def corpus(tmp_path: Path) -> Path:
     import datasets
 
-    rows = {"sentence": ["one", "two"], "class": ["a", "b"]}
-    tables = {split: datasets.Dataset.from_dict(rows) for split in ("train", "validation")}
+    tables = {
+        split: datasets.Dataset.from_dict({"sentence": texts, "class": ["a", "b"]})
+        for split, texts in (("train", ["one", "two"]), ("validation", ["three", "four"]))
+    }
     datasets.DatasetDict(tables).save_to_disk(str(tmp_path / "corpus"))
     return tmp_path
 

@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from mtlfn.core import state
+from mtlfn.data import apart
 from mtlfn.run import checkpoint, matched, plan
 from mtlfn.run.command import main
 from mtlfn.run.config import Config, UsageError
@@ -78,7 +79,7 @@ def test_a_control_trains_on_exactly_as_many_tokens_with_the_same_settings(multi
         theirs = json.loads((multi / "config.json").read_text())["settings"]
         changed = {name for name in theirs if recorded[name] != theirs[name]}
         allowed = {"tasks", "budget_tokens", "schedule_tokens", "sampling", "micro_batches", "gradients", "output_dir"}
-        assert changed <= allowed | {"parent"}
+        assert changed <= allowed | {"parent", "held_out_tasks"}
         # The same architecture with one task in it: as many adapter parameters, and the same layer read.
         assert child["parameters"]["active_adapter"][task] == parent["parameters"]["active_adapter"][task]
         exported = json.loads((run / "export" / task / "head.json").read_text())
@@ -113,6 +114,28 @@ def test_a_control_can_be_killed_between_and_within_its_runs_and_ends_in_the_sam
     for task in TASKS:
         one, two = (result(tmp_path / name / "total" / task) for name in ("straight", "broken"))
         assert one["digest"] == two["digest"]
+
+
+def test_no_task_trains_on_a_text_that_another_one_is_evaluated_on_and_neither_do_the_controls(
+    flags, data, tmp_path, capsys
+):
+    shared = tmp_path / "data"
+    shutil.copytree(data, shared)
+    (held, *_) = map(json.loads, (shared / "ddi" / "dev.jsonl").read_text().splitlines())
+    path = shared / "hoc" / "train.jsonl"
+    first, *rest = map(json.loads, path.read_text().splitlines())
+    path.write_text("".join(json.dumps(row) + "\n" for row in ({**first, "text": held["text"].upper()}, *rest)))
+    out = tmp_path / "out"
+    small = flags(output_dir=out, data_dir=shared, budget_tokens=900)
+    assert mimic_exclusion("A test.", ["--keep", "bc5cdr_disease,ddi", *small]) == 0
+    assert "hoc: 1 training examples left out: ddi is evaluated on them" in capsys.readouterr().out
+    run = out / "full" / "seed-0"
+    assert control(run, tmp_path / "alone", "--tasks", "hoc") == 0  # a match: its data have the parent's hashes
+    found = json.loads((run / "data.json").read_text())
+    assert found["hoc"]["notes"] == {apart.NOTE: {"ddi": 1}}
+    assert found["hoc"]["train"]["examples"] == len(rest)
+    for child in (tmp_path / "alone" / "total" / "hoc", out / "exclusion" / "seed-0" / "excluded"):
+        assert json.loads((child / "data.json").read_text())["hoc"] == found["hoc"]
 
 
 def test_what_cannot_be_matched_is_refused_by_name(multi, tmp_path, capsys, data):
