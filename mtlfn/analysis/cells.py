@@ -271,7 +271,9 @@ def _studies(runs: Sequence[Run]) -> tuple[tuple[Study, ...], tuple[tuple[Run, s
     unused = []
     for run in runs:
         if run.match is None and len(run.tasks) > 1:
-            group = groups.setdefault((run.experiment, run.tasks, run.tokens["total"], run.settings), {})
+            # With early stopping every seed has a total of its own; the budget is among the settings.
+            settings = run.settings or run.tokens["total"]
+            group = groups.setdefault((run.experiment, run.tasks, settings), {})
             _add(group, run.seed, run)
         elif run.match is None:
             unused.append((run, "one task, and matched with no multi-task run"))

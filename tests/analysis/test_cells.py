@@ -127,6 +127,27 @@ def test_experiments_and_settings_are_studies_of_their_own(tmp_path: Path) -> No
     assert found.unused == ()
 
 
+def test_seeds_that_stopped_early_at_totals_of_their_own_are_one_study(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "runs")
+    for seed in range(3):
+        more = 100 * seed
+        for path in folder.glob(f"*-{seed}/result.json"):
+            found = json.loads(path.read_text())
+            single = len(found["tokens"]["per_task"]) == 1
+            plain = single and found["match"]["control"] == "per-task"
+            each = more if single and not plain else more // 2
+            per_task = {task: tokens + each for task, tokens in found["tokens"]["per_task"].items()}
+            total = sum(per_task.values())
+            edit(path, tokens__per_task=per_task, tokens__total=total)
+            if single:
+                edit(path, match__tokens=total)
+    (study,) = cells.find([folder]).studies
+    assert sorted(study.multi) == [0, 1, 2]
+    assert len({run.tokens["total"] for run in study.multi.values()}) == 3
+    assert study.missing == ()
+    assert cells.sides(study, "answers", "total")[1].seeds == (0, 1, 2)
+
+
 def test_without_any_control_everything_is_missing(tmp_path: Path) -> None:
     write_multi(tmp_path / "multi-0", 0, {"answers": 0.1, "mentions": 0.1})
     (study,) = cells.find([tmp_path / "multi-0"]).studies
