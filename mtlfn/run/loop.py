@@ -166,7 +166,7 @@ def _run(
     if kaggle.here():
         kaggle.bring_back(place, start, report.say)
     kept, resumed = archive.restore(place, start, report.say)
-    state = start if resumed is None else resumed
+    state = archive.with_breaks(start, kept.entries) if resumed is None else resumed
     check_params(prepared.model, state.params)
     probe = memory.probe(prepared.model.device)
     state = _same_environment(prepared, folder, kept, state)

@@ -85,6 +85,21 @@ def test_a_run_that_falls_back_behind_an_accepted_change_carries_it(go, tmp_path
     assert list(ledger.breaks(ledger.read(folder / "ledger.jsonl", identity))) == [1]
 
 
+def test_a_change_accepted_before_the_first_checkpoint_is_in_the_lineage_of_what_follows(go, tmp_path):
+    """Accepted at step 0, then stopped before anything was saved: no state has it, the ledger does."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        assert go(output_dir=folder, max_steps=0).code == 75
+        elsewhere(folder)
+    assert go("--accept-environment", output_dir=whole).code == 0
+    assert go("--accept-environment", output_dir=parts, max_steps=0).code == 75
+    assert not (parts / "checkpoints").exists()
+    ended = go(output_dir=parts)
+    assert ended.code == 0, ended.err
+    assert len(result(parts)["environment_breaks"]) == 1
+    assert result(parts)["digest"] == result(whole)["digest"]
+
+
 def test_an_ordinary_resume_changes_nothing(go, tmp_path, whole):
     for stop in (1, 2, 3):
         assert go(output_dir=tmp_path / "run", max_steps=stop).code == 75
