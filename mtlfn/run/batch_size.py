@@ -72,6 +72,7 @@ def heaviest(corpora: Mapping[str, Corpus], slots: int, cursors: Mapping) -> Bat
 
 def attempt(step: Step, start: State, corpora: Mapping[str, Corpus], device: torch.device) -> Try:
     """Runs one step of the heaviest batch on the device and measures what it took at its peak."""
+    process = psutil.Process()
 
     def run(slots: int) -> float:
         batch = heaviest(corpora, slots, start.cursors)
@@ -80,10 +81,13 @@ def attempt(step: Step, start: State, corpora: Mapping[str, Corpus], device: tor
             step(start, batch)
             total = torch.cuda.get_device_properties(device).total_memory
             return 1 - torch.cuda.max_memory_reserved(device) / total
-        before = psutil.virtual_memory()
-        resident = psutil.Process().memory_info().rss
+        memory.give_back()  # what an earlier try took and freed
+        before, resident, peak = psutil.virtual_memory(), process.memory_info().rss, memory.peak_resident()
         step(start, batch)
-        return (before.available - max(memory.peak_resident() - resident, 0)) / before.total
+        # The peak of the process, where it was in this step; otherwise what is kept of it now.
+        now = memory.peak_resident()
+        grown = (now if now > peak else process.memory_info().rss) - resident
+        return (before.available - grown) / before.total
 
     return run
 

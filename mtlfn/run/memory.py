@@ -76,6 +76,13 @@ def keep_freed() -> None:
         mallopt(_TRIM_THRESHOLD, -1)
 
 
+def give_back() -> None:
+    """Gives the system what this process has freed and kept; on other systems than Linux nothing happens."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 @contextmanager
 def uncollected() -> Iterator[None]:
     """What lives at the start is not looked at by the garbage collector until the end.

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
+import numpy as np
 import pytest
 import torch
 
 from mtlfn.core import schedule, step
-from mtlfn.run import batch_size, doctor, smoke
+from mtlfn.run import batch_size, doctor, memory, smoke
 from mtlfn.run.command import doctor as examine
 from mtlfn.run.config import UsageError
 from mtlfn.run.memory import Reading
@@ -123,6 +125,27 @@ def test_a_batch_that_leaves_no_margin_does_not_fit():
     assert batch_size.search(lambda slots: 0.05 if slots > 128 else 0.5, 512) == 128
     with pytest.raises(UsageError, match="--engine loop"):
         batch_size.search(lambda slots: 0.01, 512)
+
+
+def test_every_try_is_measured_by_what_it_takes_itself(monkeypatch):
+    """A smaller try after a larger one, in a process that keeps what it frees, and had a higher peak before."""
+    memory.keep_freed()
+    total = 10**10
+    monkeypatch.setattr(batch_size, "heaviest", lambda corpora, slots, cursors: slots)
+    monkeypatch.setattr(
+        batch_size.psutil, "virtual_memory", lambda: SimpleNamespace(available=total // 2, total=total)
+    )
+
+    def taken(megabytes: int) -> float:
+        return total / 2 - attempt(megabytes) * total
+
+    def step(start: object, megabytes: int) -> None:
+        for size in (0.5, 1.0):
+            np.ones(int(megabytes * size * 1e6), dtype=np.uint8)
+
+    attempt = batch_size.attempt(step, SimpleNamespace(cursors={}), {}, torch.device("cpu"))
+    for megabytes in (600, 100, 300, 200, 800, 50):
+        assert megabytes * 0.9e6 <= taken(megabytes) <= megabytes * 1.1e6 + 60e6
 
 
 def test_another_error_is_not_taken_for_memory():
