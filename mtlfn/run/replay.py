@@ -109,6 +109,11 @@ def replay(folder: Path, start: int | None, end: int | None, every: bool, say: S
     return MISMATCH if wrong else OK
 
 
+def _differ(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> bool:
+    """Whether two lines do not say the same; what is not a number equals itself."""
+    return json.dumps(one[name]) != json.dumps(other.get(name))
+
+
 def segments(
     lines: Mapping[int, ledger.Entry], states: list[int], start: int | None, end: int | None, every: bool
 ) -> list[Segment]:
@@ -117,6 +122,8 @@ def segments(
     UsageError where there are no such steps in the ledger.
     """
     steps = [step for step in lines if step > 0]
+    if not steps:
+        raise UsageError("the ledger has no step after 0, so there is nothing to replay; train first")
     if every:
         start, end = 0, steps[-1]
     end = steps[-1] if end is None else end
@@ -146,7 +153,7 @@ def _again(
     walk, first, begin = prepared.walk, None, archive.with_breaks(state, entries)
     for state, line in _steps(walk, prepared, begin, segment.end.step):
         if first is None and (there := recorded.get(state.step)) is not None:
-            first = next((f"step {state.step} ({name})" for name in REPEATS if line[name] != there.get(name)), None)
+            first = next((f"step {state.step} ({name})" for name in REPEATS if _differ(line, there, name)), None)
     leaf = ledger.first_difference(segment.end, leaf_digests(archive.with_breaks(state, entries)))
     where = f"steps {segment.start} to {segment.end.step}"
     if leaf is None and first is None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
 import pytest
 
+from mtlfn.core import scaling
 from mtlfn.core import state as states
 from mtlfn.run import checkpoint, ledger
 from mtlfn.run.command import replay
+from tests.run.test_environment import elsewhere
 
 HARD = {"weighting": "uncertainty", "lora_dropout": 0.2, "learning_rate": 0.01, "save_every_steps": 2}
 
@@ -58,6 +61,28 @@ def test_every_segment_of_an_honest_run_is_equal(finished, again):
         "mismatches": [],
         "environment": [],
     }
+
+
+def test_a_step_that_was_skipped_is_equal_too(go, tmp_path, again, monkeypatch):
+    """Its norm is not a number, which is unequal to itself."""
+    monkeypatch.setattr(scaling, "START", 2.0**40)
+    folder = tmp_path / "run"
+    assert go(**HARD, precision="fp16", output_dir=folder).code == 0
+    steps = [line for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) if "step" in line]
+    assert any(math.isnan(line.get("grad_norm", 0.0)) for line in steps)
+    code, said = again(folder, "--all")
+    assert code == 0, said
+    assert "MISMATCH" not in said
+
+
+def test_a_ledger_without_a_step_says_so(go, tmp_path, again):
+    folder = tmp_path / "run"
+    assert go(output_dir=folder, max_steps=0).code == 75
+    elsewhere(folder)
+    assert go("--accept-environment", output_dir=folder, max_steps=0).code == 75
+    code, said = again(folder)
+    assert code == 2
+    assert "nothing to replay; train first" in said
 
 
 def test_a_folder_that_cannot_be_written_can_be_replayed(finished, again, monkeypatch):
