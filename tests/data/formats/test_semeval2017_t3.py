@@ -170,6 +170,17 @@ def test_reformatted_files_of_2015_train_subtask_a_alone(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("subtask", ["A", "B", "C"])
+def test_the_test_file_of_2016_is_training_data_beside_that_of_2017(tmp_path: Path, subtask: t3.Subtask) -> None:
+    save(tmp_path, f"train/{STEM}-train-part1.xml", org("Q1", thread("Q1_R1", order="1")))
+    save(tmp_path, f"{STEM}-test.xml", org("Q2", thread("Q2_R1", order="1")))
+    assert [name[:2] for name in ids(read(tmp_path, subtask, "test"))] == ["Q2"]
+    save(tmp_path, "SemEval2017-task3-English-test.xml", org("Q3", thread("Q3_R1", order="1")))
+    splits = t3.read(tmp_path, subtask, Log(strict=True))
+    found = {split: [query.id[:2] for query in queries] for split, queries in splits.items()}
+    assert found == {"train": ["Q2", "Q1"], "dev": [], "test": ["Q3"]}
+
+
+@pytest.mark.parametrize("subtask", ["A", "B", "C"])
 def test_input_without_labels_yields_to_the_file_with_labels(tmp_path: Path, subtask: t3.Subtask) -> None:
     name = "SemEval2017-task3-English-test"
     blank = thread("Q5_R1", comment("Q5_R1_C1", org="?", rel="?"), order="1", label="?")
