@@ -19,7 +19,7 @@ from attrs import frozen
 from mtlfn.data.task import Dataset, Example, Task
 from mtlfn.data.tokenise import Tokenised, tokenise, training_examples
 
-VERSION = 3  # of the tokenisation; raised whenever its result changes
+VERSION = 4  # of the tokenisation; raised whenever its result changes
 COLUMNS = ("ids", "types", "marks", "starts", "examples", "labels", "label_starts")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mtlfn.data.task import SPLITS, Dataset, Example, label_counts
+from mtlfn.data.tokenise import encodings
 from mtlfn.data.windows import words
 
 LENGTHS = (128, 256, 384, 512)  # what the longest sequence is rounded up to
@@ -23,12 +24,7 @@ def lengths(examples: Sequence[Example], tokenizer: Any, most: int | None = None
     texts = [text for e in examples for text in e.texts]
     if most is not None and len(texts) > most:
         texts = [texts[i * len(texts) // most] for i in range(most)]
-    if not texts:
-        return np.zeros(0, dtype=np.int64)
-    paired = any(second is not None for _, second in texts)
-    first, second = [a for a, _ in texts], [b or "" for _, b in texts]
-    encoded = tokenizer(first, second if paired else None, truncation=False, padding=False, verbose=False)
-    return np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int64)
+    return np.array([len(encoding) for encoding in encodings(texts, tokenizer)], dtype=np.int64)
 
 
 def fitting_length(datasets: Iterable[Dataset], tokenizer: Any, longest: int | None) -> int:

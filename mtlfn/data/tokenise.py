@@ -88,20 +88,35 @@ def tokenise(task: Task, examples: Sequence[Example], tokenizer: Any, max_length
 Row = tuple[list[int], list[int], list[Span | None], bool]
 
 
+def encodings(texts: Sequence[tuple[str, str | None]], tokenizer: Any, max_length: int | None = None) -> list[Any]:
+    """The tokenizer's encoding of every sequence, in order, cut at ``max_length`` tokens if there is one.
+
+    A text alone and one with a second text are different to a tokenizer, whatever else is in the list.
+    """
+    out: list[Any] = [None] * len(texts)
+    for paired in (False, True):
+        chosen = [i for i, (_, second) in enumerate(texts) if (second is not None) == paired]
+        if not chosen:
+            continue
+        encoded = tokenizer(
+            [texts[i][0] for i in chosen],
+            [texts[i][1] for i in chosen] if paired else None,
+            truncation=max_length is not None and ("longest_first" if paired else True),
+            max_length=max_length,
+            padding=False,
+            return_offsets_mapping=True,
+            return_token_type_ids=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        for i, encoding in zip(chosen, encoded.encodings, strict=True):
+            out[i] = encoding
+    return out
+
+
 def _encode(texts: Sequence[tuple[str, str | None]], tokenizer: Any, max_length: int) -> Iterator[Row]:
     """(ids, token types, character offsets in the first text, cut) of every sequence."""
-    paired = any(second is not None for _, second in texts)
-    encoded = tokenizer(
-        [first for first, _ in texts],
-        [second or "" for _, second in texts] if paired else None,
-        truncation="longest_first" if paired else True,
-        max_length=max_length,
-        return_offsets_mapping=True,
-        return_token_type_ids=True,
-        return_attention_mask=False,
-    )
-    for i in range(len(texts)):
-        encoding = encoded.encodings[i]
+    for encoding in encodings(texts, tokenizer, max_length):
         inside = [
             offset if sequence == 0 and offset[0] < offset[1] else None
             for offset, sequence in zip(encoding.offsets, encoding.sequence_ids, strict=True)

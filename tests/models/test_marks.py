@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from mtlfn.data import survey
 from mtlfn.data.task import Example, Task
 from mtlfn.data.tokenise import HEAD, HEAD_SIGN, TAIL, TAIL_SIGN, tokenise
 from mtlfn.models import backbone
@@ -202,3 +203,18 @@ def test_words_that_are_cut_off_have_no_number(tokenizer):
     assert row.truncated
     assert numbers == list(range(len(numbers)))
     assert 0 < len(numbers) < len(words)
+
+
+def test_a_text_is_tokenised_the_same_whatever_stands_beside_it(tokenizer):
+    """Texts alone, with a second one and with an empty second one, in one list."""
+    task = Task(name="t", kind="classification", level=2, labels=("a",))
+    examples = [
+        Example(id=str(i), unit=str(i), texts=((f"the patient had {'fever ' * i}", second),), labels=("a",))
+        for i, second in enumerate((None, "does it help", "", None, "never"))
+    ]
+    alone = [row for e in examples for row in tokenise(task, [e], tokenizer, 200)]
+    assert list(tokenise(task, examples, tokenizer, 200)) == alone
+    assert survey.lengths(examples, tokenizer).tolist() == [len(row.ids[0]) for row in alone]
+    short = [row for e in examples for row in tokenise(task, [e], tokenizer, 8)]
+    assert list(tokenise(task, examples, tokenizer, 8)) == short
+    assert max(len(row.ids[0]) for row in short) <= 8
