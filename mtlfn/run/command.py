@@ -35,7 +35,7 @@ def main(strategy: str, description: str, argv: Sequence[str] | None = None) -> 
             from mtlfn.run import plan
 
             nodes = plan.seeds(strategy, config)
-            return plan.execute(plan.folder(strategy, config), nodes, command)
+            return plan.execute(plan.folder(f"{strategy}-seeds", config), nodes, command)
         from mtlfn.run import loop
 
         return loop.run(strategy, config, command)

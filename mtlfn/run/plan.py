@@ -175,6 +175,8 @@ def _rate(root: Path, nodes: Sequence[Node]) -> float:
 def execute(root: Path, nodes: Sequence[Node], command: Sequence[str], say: Callable[[str], None] = print) -> int:
     """Runs what is not finished, in order; the exit code of the first run that did not end in a result, else 0."""
     check_needs(nodes)
+    if (root / "config.json").is_file():
+        raise UsageError(f"--output-dir {root}: is the folder of one run, and this makes several; name another folder")
     for number, node in enumerate(nodes, 1):
         where = f"[{number}/{len(nodes)}] {node.name}"
         if finished(root, node):

@@ -234,6 +234,19 @@ def test_several_seeds_are_several_runs(flags, tmp_path):
     assert runs[0]["digest"] != runs[1]["digest"]
 
 
+def test_one_run_and_several_seeds_never_share_a_folder(flags, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for seeds in (1, 2):
+        assert main("s2", "A test.", flags(seeds=seeds, budget_tokens=300)) == 0
+    one, several = sorted((tmp_path / "results").iterdir())
+    assert (one / "result.json").exists()
+    assert sorted(path.name for path in several.iterdir()) == ["seed-0", "seed-1"]
+    before = sorted(one.rglob("*"))
+    assert main("s2", "A test.", flags(seeds=2, budget_tokens=300, output_dir=one)) == 2
+    assert "is the folder of one run, and this makes several" in " ".join(capsys.readouterr().err.split())
+    assert sorted(one.rglob("*")) == before
+
+
 def test_a_plan_can_be_printed_before_anything_runs(tmp_path):
     full = plan.multi("s3b", Config(budget_tokens=3000), "full")
     nodes = (full, *plan.exclusion("s3b", full, TASKS, ("ddi",), "exclusion"))
