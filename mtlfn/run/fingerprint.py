@@ -26,7 +26,8 @@ OTHERS = ("mtlfn", "datasets", "accelerate", "scikit-learn", "seqeval")
 # Variables that change numerics where no figure above shows it.
 SWITCHES = ("CUBLAS_WORKSPACE_CONFIG", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 THREADING = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_PROC_BIND", "ATEN_CPU_CAPABILITY", "PYTHONHASHSEED")
-SOURCES = ("core", "models", "data")  # the rooms that decide bits
+# The rooms that decide bits, and the modules of another one that decide what is evaluated when, and with what.
+SOURCES = ("core/**/*.py", "models/**/*.py", "data/**/*.py", "run/prepare.py", "run/walk.py", "run/evaluate.py")
 
 
 def environment(prepared: Prepared) -> dict[str, dict[str, Any]]:
@@ -133,10 +134,10 @@ def _gpu(device: torch.device) -> dict[str, Any] | None:
 
 
 def _code() -> str:
-    """SHA-256 over the source of the rooms that decide bits."""
+    """SHA-256 over the source that decides bits."""
     root = Path(mtlfn.__file__).parent
     h = hashlib.sha256()
-    for path in sorted(p for room in SOURCES for p in (root / room).glob("*.py")):
+    for path in sorted(p for pattern in SOURCES for p in root.glob(pattern)):
         h.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes() + b"\0")
     return h.hexdigest()
 

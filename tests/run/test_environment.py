@@ -123,6 +123,27 @@ def test_differences_name_what_is_new_and_what_is_gone():
     assert fingerprint.differences(one, two) == ["a.c: 2 before, None now", "a.d: None before, 3 now"]
 
 
+def test_the_code_that_decides_bits_is_what_is_compared(tmp_path, monkeypatch):
+    import mtlfn
+
+    root = Path(shutil.copytree(Path(mtlfn.__file__).parent, tmp_path / "mtlfn"))
+    monkeypatch.setattr(mtlfn, "__file__", str(root / "__init__.py"))
+    before = fingerprint._code()
+    for name, told in (
+        ("core/step.py", True),
+        ("data/formats/semeval2017_t3.py", True),
+        ("data/scoring/temporal.py", True),
+        ("run/walk.py", True),
+        ("run/evaluate.py", True),
+        ("run/export.py", False),
+        ("analysis/report.py", False),
+    ):
+        text = (root / name).read_text()
+        (root / name).write_text(text + "# more\n")
+        assert (fingerprint._code() != before) == told, name
+        (root / name).write_text(text)
+
+
 def test_an_altered_ledger_stops_the_run(go, tmp_path):
     assert go(output_dir=tmp_path / "run", max_steps=2, save_every_steps=1).code == 75
     path = tmp_path / "run" / "ledger.jsonl"
