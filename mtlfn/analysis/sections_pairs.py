@@ -86,16 +86,18 @@ def conflicts(anchor: str, study: cells.Study, runs: Runs) -> Section:
     multi, tasks = list(runs.multi.values()), list(study.tasks)
     met = {pair: m for pair, m in transfer.conflicts(multi).items() if m.met and set(pair) <= set(tasks)}
     if not met:
-        why = "the multi-task runs did not compare gradients (only PCGrad does), or no two tasks met in a step"
+        why = "no two tasks that train the same tensors met in a step of the multi-task runs"
         return Section(anchor, title, (Missing("conflicts", why),))
     total = Met(sum(m.met for m in met.values()), sum(m.negative for m in met.values()))
     worst = max(met, key=lambda pair: met[pair].frequency or 0.0)
     frequency = {(tasks.index(i), tasks.index(j)): m.frequency for (i, j), m in met.items() if m.frequency is not None}
     cosine = {(tasks.index(i), tasks.index(j)): m.mean_cosine for (i, j), m in met.items() if m.mean_cosine is not None}
     text = Text(
-        "Two tasks conflict in a step where their gradients point against each other (negative inner product, on "
-        f"the tensors that both train). That was so in {total.frequency:.0%} of the meetings; most often "
-        f"{worst[0]} and {worst[1]}: {met[worst].frequency:.0%}, mean cosine {signed(met[worst].mean_cosine or 0.0)}."
+        "Two tasks conflict in a step where, on some group of tensors that both train, the gradient of the first has a "
+        "negative inner product with the second's: under PCGrad what is left of it after the tasks it met before, "
+        "otherwise all of it. Cosines are those of the whole gradients. The first conflicted with the second in "
+        f"{total.frequency:.0%} of the meetings; most often {worst[0]} with {worst[1]}: "
+        f"{met[worst].frequency:.0%}, mean cosine {signed(met[worst].mean_cosine or 0.0)}."
     )
     said = "; ".join(f"{i} against {j} {m.frequency:.0%}" for (i, j), m in met.items())
     angles = "; ".join(f"{i} with {j} {signed(m.mean_cosine or 0.0)}" for (i, j), m in met.items())

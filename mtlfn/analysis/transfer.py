@@ -2,8 +2,10 @@
 
     transfer      source -> target: the target's test score in a run on the two tasks less that of plain S1, which saw
                   as many tokens of the target; mean over seeds
-    conflicts     of the multi-task runs: the share of the steps in which two tasks met and their gradients had a
-                  negative inner product, and the mean cosine, in all and in every tenth of the training
+    conflicts     of the multi-task runs: the share of the steps in which two tasks met and the first one's gradient
+                  (under PCGrad: what the tasks before left of it) had a negative inner product with the second's on
+                  some group of tensors; and the mean cosine of the whole gradients; in all and in every tenth of the
+                  training
     overlap       Jaccard index of two tasks' label names and of the word types of their training texts
     correlation   Spearman's rank correlation of each of these with transfer, over ordered pairs
 

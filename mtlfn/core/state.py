@@ -64,7 +64,7 @@ class Scaler:
 
 @frozen
 class Conflict:
-    """How task i's gradient met task j's: steps met, steps with a negative inner product, sum of cosines."""
+    """How task i's gradient met task j's: steps met, steps in conflict, sum of cosines; see ``combine.conflicts``."""
 
     met: int = 0
     negative: int = 0

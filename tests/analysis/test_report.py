@@ -282,7 +282,7 @@ def test_a_bare_study_says_what_it_lacks(tmp_path):
     lacking = {
         "Learning curves": "**Missing: learning curve of mentions** – no run has evaluations",
         "Exclusion control": "**Missing: exclusion control** – the study has no finished exclusion control",
-        "Conflicts between tasks": "**Missing: conflicts** – the multi-task runs did not compare gradients",
+        "Conflicts between tasks": "**Missing: conflicts** – no two tasks that train the same tensors met in a step",
         "Transfer between pairs of tasks": "**Missing: transfer matrix** – the study trained no pairs of tasks",
         "Learnt task weights (sigma)": "**Missing: sigma over time** – the multi-task runs use equal weights",
         "Parameter parity": "**Missing: parameters** – no result.json counts them",
@@ -310,7 +310,7 @@ def test_the_exclusion_control_says_whether_the_slot_stayed_the_same(study, copy
 def test_conflicts_and_transfer_are_told(study):
     text = (study / "report" / "report.md").read_text()
     said = part(text, "Conflicts between tasks")
-    assert "That was so in 50% of the meetings" in said
+    assert "The first conflicted with the second in 50% of the meetings" in said
     assert "both directions of a pair are alike" in said
     assert "mentions and answers from 100 to 0" in said
     assert "mentions and answers from -50 to 25" in said
