@@ -49,13 +49,10 @@ def _bits16(key: Key, count: int) -> np.ndarray:
     return np.random.Philox(key=int(key[:32], 16)).random_raw((count + 3) // 4).view(np.int16)[:count]
 
 
-def keep_mask(key: Key, shape: tuple[int, ...], rate: float, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Dropout mask: 0 with probability ``rate`` (rounded to 1/65536), else 1 / (1 - rate). Shape and dtype as asked."""
-    return keep_masks([(key, int(np.prod(shape)))], rate, device, dtype).view(shape)
-
-
 def keep_masks(draws: Sequence[tuple[Key, int]], rate: float, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Dropout masks end to end: so many entries from each key."""
+    """Dropout masks end to end, so many entries from each key: 0 with probability ``rate`` (rounded to 1/65536), else
+    1 / (1 - rate). [entries], of ``dtype``.
+    """
     dropped = round(rate * 65536)
     scale = 65536 / (65536 - dropped)
     if device.type != "cpu":

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -221,17 +222,15 @@ def _list(column: Any) -> tuple[np.ndarray, Any]:
     return offsets - first, column.values.slice(first, last - first)
 
 
-class _without_progress:
+@contextmanager
+def _without_progress() -> Iterator[None]:
     """No progress bars of ``datasets`` while the store is written."""
+    import datasets
 
-    def __enter__(self) -> None:
-        import datasets
-
-        self._shown = datasets.are_progress_bars_disabled()
-        datasets.disable_progress_bars()
-
-    def __exit__(self, *error: object) -> None:
-        import datasets
-
-        if not self._shown:
+    hidden = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not hidden:
             datasets.enable_progress_bars()

@@ -4,7 +4,7 @@ So a bootstrap over documents, queries or sentences weighs rows and never scores
 
     F1 of any kind            hits, predicted, found, gold: precision is hits / predicted, recall is found / gold
     F1 averaged over classes  for each class: hits, predicted, gold
-    means (MAP, accuracy)     sum, number
+    means (MAP)               sum, number
     Pearson's correlation     n, Σx, Σy, Σx², Σy², Σxy of gold x and predicted y, both centred and scaled
 """
 
@@ -82,7 +82,7 @@ def value(task: Task, sums: Array) -> Array:
 
     A unit may be left out, or weigh as much as several. What is 0/0 is what the task's scorer makes of it.
     """
-    if task.metric in ("map", "accuracy"):
+    if task.metric == "map":
         return _ratio(sums[..., 0], sums[..., 1])
     if task.metric == "macro_f1":
         hits, predicted, gold = np.moveaxis(sums.reshape(*sums.shape[:-1], -1, 3), -1, 0)
@@ -151,7 +151,7 @@ def from_json(text: str, where: str) -> tuple[Task, UnitStatistics]:
 
 def _width(task: Task) -> int:
     """K."""
-    widths = {"map": 2, "accuracy": 2, "macro_f1": 3 * len(task.labels), "pearson": 6}
+    widths = {"map": 2, "macro_f1": 3 * len(task.labels), "pearson": 6}
     return widths.get(task.metric, 4)
 
 

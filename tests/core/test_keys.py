@@ -72,10 +72,14 @@ def test_the_generators_read_all_128_bits(digit):
         assert keys.numpy_generator(key).integers(2**63) != keys.numpy_generator(other).integers(2**63)
 
 
+def mask(key: keys.Key, shape: tuple[int, ...], rate: float, dtype: torch.dtype) -> torch.Tensor:
+    return keys.keep_masks([(key, math.prod(shape))], rate, CPU, dtype).view(shape)
+
+
 shapes = st.lists(st.integers(0, 5), min_size=1, max_size=3).map(tuple)
 draws = {
     "bits16": lambda key, shape: keys.bits16(key, math.prod(shape), CPU),
-    "keep_mask": lambda key, shape: keys.keep_mask(key, shape, 0.3, CPU, torch.float32),
+    "mask": lambda key, shape: mask(key, shape, 0.3, torch.float32),
     "normal": lambda key, shape: keys.normal(key, shape, 2.0),
     "uniform": lambda key, shape: keys.uniform(key, shape, 2.0),
     "numpy_generator": lambda key, shape: torch.from_numpy(keys.numpy_generator(key).random(shape)),
@@ -122,20 +126,20 @@ def test_bits_are_uniform_over_16_bits():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 def test_a_mask_drops_at_its_rate_and_keeps_the_mean(rate, dtype):
     shape, key, scale = (300, 400), root(11), 1 / (1 - round(rate * 65536) / 65536)
-    mask = keys.keep_mask(key, shape, rate, CPU, dtype)
-    assert (mask.shape, mask.dtype) == (shape, dtype)
-    assert set(mask.unique().tolist()) <= {0.0, torch.tensor(scale, dtype=dtype).item()}
-    assert torch.equal(mask == 0, keys.keep_mask(key, shape, rate, CPU, torch.float64) == 0)
-    dropped, deviation = (mask == 0).double().mean().item(), math.sqrt(rate * (1 - rate) / mask.numel())
+    found = mask(key, shape, rate, dtype)
+    assert (found.shape, found.dtype) == (shape, dtype)
+    assert set(found.unique().tolist()) <= {0.0, torch.tensor(scale, dtype=dtype).item()}
+    assert torch.equal(found == 0, mask(key, shape, rate, torch.float64) == 0)
+    dropped, deviation = (found == 0).double().mean().item(), math.sqrt(rate * (1 - rate) / found.numel())
     assert abs(dropped - rate) <= 4 * deviation + 1 / 65536
     slack = 2**-8 if dtype == torch.bfloat16 else 1e-6  # the scale itself is rounded
-    assert abs(mask.double().mean().item() - 1) <= 4 * deviation / (1 - rate) + slack + 1e-4
+    assert abs(found.double().mean().item() - 1) <= 4 * deviation / (1 - rate) + slack + 1e-4
     if rate == 0:
-        assert bool((mask == 1).all())
+        assert bool((found == 1).all())
 
 
 def test_rows_and_columns_of_a_mask_are_dropped_independently():
-    dropped = (keys.keep_mask(root(3), (400, 400), 0.5, CPU, torch.float32) == 0).double()
+    dropped = (mask(root(3), (400, 400), 0.5, torch.float32) == 0).double()
     for dim in (0, 1):
         assert float(dropped.mean(dim).var()) == pytest.approx(0.25 / 400, rel=0.4)
     assert abs(float((dropped[:, 1:] * dropped[:, :-1]).mean()) - 0.25) < 0.01

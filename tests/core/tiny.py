@@ -15,7 +15,7 @@ from torch import Tensor
 from mtlfn.core import state as states
 from mtlfn.core.batch import Batch, Cursor, MicroBatch
 from mtlfn.core.gradients import Loss, Reach
-from mtlfn.core.keys import Key, fold, keep_mask, root
+from mtlfn.core.keys import Key, fold, keep_masks, root
 from mtlfn.core.state import Moments, State, Tree
 from mtlfn.core.tokens import TokenCount
 
@@ -61,7 +61,8 @@ def loss(rate: float = 0.3) -> Loss:
             for i, m in enumerate(m for m in batch.micro_batches if m.task == task):
                 rows: Rows = m.inputs
                 h = torch.tanh(rows.x @ tensor("shared", "w", task) + tensor("shared", "bias", task))
-                h = h * keep_mask(fold(key, "dropout", task, i), tuple(h.shape), rate, h.device, h.dtype)
+                draws = [(fold(key, "dropout", task, i), h.numel())]
+                h = h * keep_masks(draws, rate, h.device, h.dtype).view(h.shape)
                 if task in LEVEL2:
                     h = h + tensor("level2", "gate", task) * (h @ tensor("level2", "w", task))
                 h = h + torch.tanh(h @ tensor(f"private/{task}", "v", task))

@@ -1,4 +1,4 @@
-"""Labels and numbers of whole texts: the labels of SemEval-2021 task 6, subtask 1, classes, and graded similarity."""
+"""Labels and numbers of whole texts: the labels of SemEval-2021 task 6, subtask 1, and graded similarity."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from mtlfn.data.scoring.spans import ratio
 from mtlfn.data.task import DataError
 
 
@@ -38,12 +37,6 @@ def labels_f1(
         f"{average}_f1": float(f1_score(*matrices, average=average, labels=columns, zero_division=1))
         for average in ("micro", "macro")
     }
-
-
-def accuracy(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
-    """accuracy: the share of right classes; 0 of none. DataError if the lengths differ."""
-    _same_length(gold, predicted)
-    return {"accuracy": ratio(sum(g == p for g, p in zip(gold, predicted, strict=True)), len(gold))}
 
 
 def correlations(gold: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtlfn.data.scoring.classes import accuracy, correlations, labels_f1
+from mtlfn.data.scoring.classes import correlations, labels_f1
 from mtlfn.data.task import DataError
 
 LABELS = ("Doubt", "Name calling/Labeling", "Reductio ad hitlerum", "Slogans")
@@ -57,13 +57,6 @@ def test_a_label_that_nobody_names_is_right() -> None:
 def test_what_does_not_fit_is_named(gold: dict, predicted: dict, labels: tuple, message: str) -> None:
     with pytest.raises(DataError, match=message):
         labels_f1(gold, predicted, labels)
-
-
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), max_size=8))
-def test_accuracy_is_a_share(pairs: list[tuple[str, str]]) -> None:
-    gold, predicted = [g for g, _ in pairs], [p for _, p in pairs]
-    expected = Fraction(sum(g == p for g, p in pairs), len(pairs)) if pairs else 0
-    assert accuracy(gold, predicted) == {"accuracy": pytest.approx(expected)}
 
 
 @given(st.lists(st.tuples(whole, whole), min_size=2, max_size=9))
@@ -124,8 +117,6 @@ def test_values_that_hardly_differ_give_no_warning() -> None:
 def test_values_that_cannot_be_compared_are_named() -> None:
     with pytest.raises(DataError, match="2 predictions for 1 gold values, expected one each"):
         correlations([1.0], [1.0, 2.0])
-    with pytest.raises(DataError, match="1 predictions for 2 gold values, expected one each"):
-        accuracy(["a", "b"], ["a"])
     with pytest.raises(DataError, match="predicted value 1 is nan, expected a finite number"):
         correlations([1.0, 2.0], [1.0, math.nan])
     with pytest.raises(DataError, match="gold value 0 is inf, expected a finite number"):
