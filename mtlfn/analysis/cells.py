@@ -176,9 +176,13 @@ def read_run(folder: Path) -> Run:
             match=match or None,
             settings=_settings(folder),
         )
+    except UsageError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise UsageError(f"RUN {folder}: result.json or config.json cannot be read ({what})") from None
+        raise UsageError(
+            f"RUN {folder}: result.json cannot be read ({type(error).__name__}: {error}); give the command of that run "
+            "again, which writes it anew"
+        ) from None
     if match and match.control in CONTROLS:
         if len(match.tasks) != 1 or run.tasks != match.tasks:
             raise UsageError(
@@ -260,9 +264,12 @@ def _run_folders(path: Path) -> Iterable[Path]:
 
 def _settings(folder: Path) -> str:
     try:
-        identity = json.loads((folder / "config.json").read_text())["identity"]
+        identity = dict(json.loads((folder / "config.json").read_text())["identity"])
     except OSError:
         return ""
+    except (ValueError, KeyError, TypeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UsageError(f"RUN {folder}: config.json cannot be read ({what}); mend it, or leave the run out") from None
     return json.dumps({key: value for key, value in identity.items() if key != "seed"}, sort_keys=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ def judge(found: cells.Found, margin: float, alpha: float, draws: int) -> dict[s
     Raises:
         UsageError: a setting out of range; runs that cannot be compared (``cells``).
     """
-    if not margin > 0:
-        raise UsageError(f"--margin {margin:g}: expected more than 0, in the unit of the metrics")
+    if not 0 < margin < math.inf:
+        raise UsageError(f"--margin {margin:g}: expected a finite number above 0, in the unit of the metrics")
     if not 0 < alpha < 0.5:
         raise UsageError(f"--alpha {alpha:g}: expected a level between 0 and 0.5")
     tasks = max(len(study.tasks) for study in found.studies)

@@ -20,7 +20,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, lt
 
 from mtlfn.run import plan
-from mtlfn.run.config import Config, UsageError, from_table, read_toml, task_names, typed
+from mtlfn.run.config import Config, UsageError, finite, from_table, read_toml, task_names, typed
 
 REPORT = "report"
 
@@ -44,7 +44,7 @@ class Study:
     controls: tuple[Literal["total", "per-task"], ...] = ("per-task", "total")
     keep: tuple[str, ...] = ()
     pairwise: bool = False
-    margin: float = field(default=0.01, validator=gt(0))
+    margin: float = field(default=0.01, validator=[gt(0), finite])
     alpha: float = field(default=0.05, validator=[gt(0), lt(0.5)])
     draws: int = field(default=10_000, validator=ge(1))
     run: Config = field(factory=Config)

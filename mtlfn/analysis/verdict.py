@@ -115,8 +115,11 @@ def seeds_needed(pair: Pair, margin: float, alpha: float) -> tuple[int | None, s
     controlled, plain = pair.controlled, pair.plain
     if controlled is None:
         return None, "run the token-controlled S1"
-    if any(found is not None and _idle(found) for found in (controlled, plain)):
-        return None, "both sides score alike on every unit, as models do that learnt nothing: train on more tokens"
+    one = "at least 2 seeds are needed: with one, the variance between seeds is unknown"
+    for found, name in ((controlled, "the token-controlled S1"), (plain, "the plain S1")):
+        if found is not None and _idle(found):
+            alike = f"multi-task and {name} score alike on every unit, as models do that learnt nothing"
+            return None, f"{alike}: train on more tokens" + (f"; {one}" if found.seeds == 1 else "")
     c = controlled.estimate
     if c < -margin:
         parts = [(controlled, -margin - c)]
@@ -130,7 +133,7 @@ def seeds_needed(pair: Pair, margin: float, alpha: float) -> tuple[int | None, s
         beside = margin - plain.estimate if plain.estimate <= margin else plain.estimate - margin
         parts = [(controlled, margin - abs(c)), (plain, min(beside, plain.estimate + margin))]
     if any(found.seeds == 1 for found, _ in parts):
-        return None, "at least 2 seeds are needed: with one, the variance between seeds is unknown"
+        return None, one
     seeds = np.arange(min(found.seeds for found, _ in parts) + 1, MOST_SEEDS + 1)
     enough = np.logical_and.reduce([_shows(found, distance, seeds, alpha) for found, distance in parts])
     if not enough.any():

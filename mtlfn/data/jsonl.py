@@ -144,7 +144,9 @@ def _wanted(split: str) -> str:
 
 def _split_file(folder: Path, split: str) -> Path | None:
     candidates = [folder / (stem + suffix) for stem in STEMS[split] for suffix in SUFFIXES]
-    found = [path for path in candidates if path.is_file()]
+    found = [path for path in candidates if path.exists()]
+    if odd := [path for path in found if not path.is_file()]:
+        raise DataError(f"{odd[0]} is not a file, expected one with a JSON object a line")
     if len(found) > 1:
         # Taking one of the two would train on a file the user may not mean.
         raise DataError(f"{folder} has both {found[0].name} and {found[1].name} for the {split} split; keep one")
@@ -194,6 +196,8 @@ def _row(line: bytes) -> Row:
         raise DataError(
             f"found {_short(text)}, expected one JSON object ({error.msg} at character {error.pos + 1})"
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise DataError(f"found {_short(text)}, expected one JSON object that can be read ({error})") from error
     if not isinstance(row, dict):
         raise DataError(f"found {_short(row)}, expected one JSON object")
     return row

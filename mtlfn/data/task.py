@@ -142,6 +142,9 @@ class Dataset:
 
 def problems(task: Task, example: Example) -> str | None:
     """What is wrong with an example of this task, or None."""
+    for written in (example.id, example.unit, *(part for pair in example.texts for part in pair if part)):
+        if half := _half_character(written):
+            return half
     if task.kind != "ranking" and len(example.texts) != 1:
         return f"has {len(example.texts)} sequences, expected 1"
     text = example.texts[0][0] if example.texts else ""
@@ -167,6 +170,15 @@ def problems(task: Task, example: Example) -> str | None:
         for name, pieces in (("head", example.head), ("tail", example.tail)):
             if not pieces or any(not 0 <= a < b <= len(text) for a, b in pieces):
                 return f"has {name} spans {list(pieces)} in a text of {len(text)} characters"
+    return None
+
+
+def _half_character(text: str) -> str | None:
+    """JSON can hold half of a surrogate pair, which is no character and cannot be written."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"holds {text[error.start]!a} at character {error.start + 1}, half of a character (a surrogate)"
     return None
 
 

@@ -14,6 +14,7 @@ import tyro
 from attrs import frozen
 
 from mtlfn.data.task import DataError
+from mtlfn.run import terminal
 from mtlfn.run.config import Config, UsageError, from_toml
 
 T = TypeVar("T")
@@ -153,15 +154,22 @@ def again(experiment: str, argv: Sequence[str]) -> list[str]:
 
 def guarded(command: Callable[[], int]) -> int:
     """Runs a command; what the user did wrong becomes one message and an exit code."""
-    try:
-        return command()
-    except (UsageError, DataError) as error:
-        return _complain(error, USAGE)
-    except Exception as error:
-        code = getattr(error, "exit_code", None)
-        if code is None:
-            raise
-        return _complain(error, code)
+    with terminal.lasting(), terminal.interruptible():
+        try:
+            return command()
+        except (UsageError, DataError) as error:
+            return _complain(error, USAGE)
+        except KeyboardInterrupt:
+            return _complain("stopped; what was saved stands, and the same command goes on from it", RESUMABLE)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            return _complain(f"{error.filename}: {error.strerror}; mend it, or move it away", USAGE)
+        except Exception as error:
+            code = getattr(error, "exit_code", None)
+            if code is None:
+                raise
+            return _complain(error, code)
 
 
 def parse(module: str, description: str, argv: Sequence[str]) -> Config | int:
@@ -197,6 +205,6 @@ def cli(kind: type[T], argv: Sequence[str], default: T | None, module: str, desc
         return int(end.code or 0)
 
 
-def _complain(error: Exception, code: int) -> int:
+def _complain(error: Exception | str, code: int) -> int:
     print(f"mtlfn: {error}", file=sys.stderr)
     return code

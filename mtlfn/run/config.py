@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import attrs
 import tyro
@@ -16,6 +18,12 @@ from attrs.validators import ge, gt, instance_of, le, lt, optional
 from mtlfn.data.hub import Mapping
 
 T = TypeVar("T")
+
+
+def finite(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    """A validator: neither infinite nor not a number."""
+    if not math.isfinite(value):
+        raise ValueError(f"'{attribute.name}' must be a finite number: {value}")
 
 
 class UsageError(ValueError):
@@ -95,7 +103,7 @@ class Config:
     sampling: Literal["uniform", "proportional", "temperature"] = "uniform"
     """Every task once a step, or micro-batches drawn by corpus size (in tokens)."""
 
-    temperature: float = field(default=2.0, validator=gt(0))
+    temperature: float = field(default=2.0, validator=[gt(0), finite])
     """With --sampling temperature: P(task) is proportional to size^(1/temperature)."""
 
     micro_batches: int = field(default=0, validator=ge(0))
@@ -140,13 +148,13 @@ class Config:
     lora_dropout: float = field(default=0.05, validator=[ge(0), lt(1)])
     """Dropout on the input of the adapter products. The frozen backbone's own dropout is off."""
 
-    lora_alpha_ratio: float = field(default=2.0, validator=gt(0))
+    lora_alpha_ratio: float = field(default=2.0, validator=[gt(0), finite])
     """lora_alpha / rank: the factor of every adapter product."""
 
-    learning_rate: float = field(default=1e-3, validator=gt(0))
+    learning_rate: float = field(default=1e-3, validator=[gt(0), finite])
     """Peak learning rate of adapters and heads."""
 
-    sigma_learning_rate: float = field(default=1e-2, validator=gt(0))
+    sigma_learning_rate: float = field(default=1e-2, validator=[gt(0), finite])
     """With --weighting uncertainty: peak learning rate of log sigma^2."""
 
     warmup_ratio: float = field(default=0.1, validator=[ge(0), le(1)])
@@ -155,10 +163,10 @@ class Config:
     decay: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls after the warm-up."""
 
-    weight_decay: float = field(default=0.01, validator=ge(0))
+    weight_decay: float = field(default=0.01, validator=[ge(0), finite])
     """AdamW's decay of adapter and head matrices; never of biases, gains, gates or sigma."""
 
-    clip_norm: float = field(default=0.0, validator=ge(0))
+    clip_norm: float = field(default=0.0, validator=[ge(0), finite])
     """Largest norm of the update's gradient. 0: no clipping, which where a label is rare would silence it."""
 
     max_hours: float = field(default=11.5, validator=gt(0))
@@ -176,8 +184,8 @@ class Config:
     device: str = "auto"
     """"auto", "cpu", "cuda" or "cuda:N"."""
 
-    threads: int | None = field(default=None, validator=optional(ge(1)))
-    """CPU threads. Default: torch's choice. Another number gives other bits."""
+    threads: int | None = field(default=None, validator=optional([ge(1), le(512)]))
+    """CPU threads, at most 512. Default: torch's choice. Another number gives other bits."""
 
     accept_environment: bool = False
     """Go on although the environment differs from the one the run was in; its state says so from then on."""
@@ -283,8 +291,16 @@ def from_settings(document: dict[str, Any], **changes: Any) -> Config:
 
 def _explain(error: BaseException, kind: type | None) -> str:
     """What the check of a value says (it names the field); cattrs' own words otherwise."""
+    import cattrs
     from cattrs.v import format_exception
 
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        allowed = [a.name for a in attrs.fields(error.cl)]
+        close = [name for key in sorted(error.extra_fields) for name in difflib.get_close_matches(key, allowed, 1)]
+        hint = f"did you mean {', '.join(close)}" if close else f"expected some of {', '.join(allowed)}"
+        return f"unknown key {', '.join(sorted(error.extra_fields))}: {hint}"
+    if allowed := get_args(kind) if get_origin(kind) is Literal else ():
+        return f"expected one of {', '.join(map(str, allowed))}"
     return str(error.args[0]) if isinstance(error, ValueError) and error.args else format_exception(error, kind)
 
 

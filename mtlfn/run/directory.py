@@ -38,6 +38,11 @@ def check_settings(folder: Path, config: Config, strategy: str) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--output-dir {folder}: is a file; name a folder")
     if not (folder / "config.json").exists():
+        if (folder / "checkpoints").exists() or (folder / "ledger.jsonl").exists():
+            raise Mismatch(
+                f"--output-dir {folder}: holds a run, and its config.json is missing, which says of what; put it back, "
+                "or name another folder"
+            )
         if folder.exists() and any(p.name not in BEGUN and TEMPORARY not in p.name for p in folder.iterdir()):
             raise Mismatch(f"--output-dir {folder}: not empty and not a run of mtlfn; name another folder")
         return
@@ -60,7 +65,7 @@ def with_recorded_size(folder: Path, config: Config) -> Config:
     """The configuration with the micro-batch size that was found when the run began, if it began and none is given."""
     if config.micro_batch_tokens is not None or not (folder / "config.json").exists():
         return config
-    return attrs.evolve(config, micro_batch_tokens=recorded(folder)["identity"]["micro_batch_tokens"])
+    return attrs.evolve(config, micro_batch_tokens=recorded(folder)["identity"].get("micro_batch_tokens"))
 
 
 def make(folder: Path) -> None:

@@ -205,8 +205,8 @@ def _same_environment(prepared: Prepared, folder: Path, kept: archive.Archive, s
 
     path, now = folder / "env.json", environment(prepared)
     try:
-        before = json.loads(path.read_text()) if path.exists() else now
-    except ValueError:
+        before = dict(json.loads(path.read_text())) if path.exists() else now
+    except (ValueError, TypeError):
         before = {}
     changed = differences(before, now)
     if changed and not prepared.config.accept_environment:

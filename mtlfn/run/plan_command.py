@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import attrs
 import tyro
@@ -39,12 +39,12 @@ class Machine:
     max_hours: float | None = None
     """Stop, resumable, before so many hours have passed since the process began. Default: as in the matched run."""
 
-    skip_smoke_test: bool | None = None
-    """Begin without the smoke test. Default: as in the matched run."""
+    skip_smoke_test: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Begin without the smoke test, also where the matched run began with it."""
 
     def changes(self) -> dict[str, Any]:
         """What was asked for."""
-        return {name: value for name, value in attrs.asdict(self).items() if value is not None}
+        return {name: value for name, value in attrs.asdict(self).items() if value not in (None, False)}
 
 
 @frozen(kw_only=True)

@@ -131,7 +131,7 @@ def segments(
         start = max((step for step in states if step < end), default=0)
     for name, step in (("--from", start), ("--to", end)):
         if step not in lines and step != 0:
-            raise UsageError(f"{name} {step}: the ledger has no such step; it has {', '.join(map(str, steps))}")
+            raise UsageError(f"{name} {step}: the ledger has no such step; it has 0, {', '.join(map(str, steps))}")
     if start >= end:
         raise UsageError(f"--from {start} --to {end}: expected a step before another")
     # Where no state is left at the start, the walk begins at the newest one before it.
@@ -204,8 +204,8 @@ def _checkpoints(
 def _environment(folder: Path, prepared: Prepared, say: Say) -> list[str]:
     """What is not as it was when the run was made, said and returned."""
     try:
-        before = json.loads((folder / "env.json").read_text())
-    except (OSError, ValueError):
+        before = dict(json.loads((folder / "env.json").read_text()))
+    except (OSError, ValueError, TypeError):
         say("environment: env.json cannot be read")
         return ["env.json cannot be read"]
     changes = differences(before, environment(prepared))

@@ -67,12 +67,21 @@ def without(column: str):
         ("bc5cdr_disease", "dev", 1, lambda row: row | {"tags": ["I-Disease"] * len(row["tags"])}, ["I-Disease"]),
         ("bc5cdr_disease", "train", 24, '{"id": "x", "tokens": [', ["JSON"]),
         ("bc5cdr_disease", "train", 2, "[1, 2]", ["[1, 2]", "JSON object"]),
+        ("ddi", "train", 2, lambda row: row | {"text": "\ud800" + row["text"]}, ["'\\ud800' at character 1", "half"]),
+        ("ddi", "dev", 2, lambda row: row | {"id": "a\udc80"}, ["'\\udc80' at character 2", "half"]),
+        ("ddi", "train", 2, "9" * 5000, ["999", "JSON object"]),
+        ("ddi", "train", 2, "[" * 100_000, ["[[[", "JSON object"]),
     ],
 )
 def test_a_damaged_line_is_named_by_file_and_number(go, copied, folder, task, split, line, change, wanted):
     path = damage(copied, task, split, line, change)
     refused(go(data_dir=copied, output_dir=folder), 2, f"{path}, line {line}", *wanted)
     assert not folder.exists()
+
+
+def test_a_split_that_is_no_file_is_not_passed_over(go, copied, folder):
+    os.mkfifo(copied / "ddi" / "test.jsonl")
+    refused(go(data_dir=copied, output_dir=folder), 2, str(copied / "ddi" / "test.jsonl"), "is not a file")
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])
@@ -108,10 +117,16 @@ def test_an_empty_or_missing_split(go, copied, folder, split):
         ({"engine": "steam"}, ["--engine", "steam", "merged"]),
         ({"budjet_tokens": 5}, ["--budjet-tokens", "--budget-tokens"]),
         ({"device": "meta"}, ["--device meta"]),
+        ({"threads": 1000000}, ["threads", "<= 512", "1000000"]),
+        ({"learning_rate": "inf"}, ["learning_rate", "finite", "inf"]),
+        ({"lora_alpha_ratio": "inf"}, ["lora_alpha_ratio", "finite", "inf"]),
+        ({"weight_decay": "nan"}, ["weight_decay", "nan"]),
+        ({"micro_batches": 7}, ["--micro-batches 7", "uniform", "--sampling"]),
+        ({"output_dir": "x" * 300}, ["x" * 300, "File name too long"]),
     ],
 )
 def test_a_flag_that_cannot_be_is_named(go, folder, named, wanted):
-    refused(go(output_dir=folder, **named), 2, *wanted)
+    refused(go(**{"output_dir": folder, **named}), 2, *wanted)
     assert not folder.exists()
 
 
@@ -233,6 +248,35 @@ def test_a_damaged_config_is_left_alone(go, begun, text):
     before = contents(begun)
     refused(go(output_dir=begun), 4, f"--output-dir {begun}", "config.json", "another folder")
     assert contents(begun) == before
+
+
+def test_a_missing_config_is_told_from_a_folder_of_something_else(go, begun):
+    (begun / "config.json").unlink()
+    before = contents(begun)
+    refused(go(output_dir=begun), 4, f"--output-dir {begun}", "config.json is missing", "put it back")
+    assert contents(begun) == before
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "metrics.jsonl"])
+def test_a_file_for_a_folder_and_the_other_way_round(go, begun, name):
+    path = begun / name
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.write_text("")
+    else:
+        path.unlink()
+        path.mkdir()
+    ended = go(output_dir=begun)
+    assert ended.code == 2
+    assert str(path) in ended.message
+    assert "a directory" in ended.message or "Not a directory" in ended.message
+
+
+def test_a_damaged_environment_counts_as_another_one(go, begun):
+    (begun / "env.json").write_text("[1, 2]")
+    ended = go(output_dir=begun)
+    assert ended.code == 4
+    assert "--accept-environment" in ended.message
 
 
 def test_a_damaged_result_is_no_stack_trace(go, begun):

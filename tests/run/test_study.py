@@ -132,9 +132,10 @@ def test_a_control_that_lacks_is_listed_as_missing(file, tmp_path):
     ("text", "wanted"),
     [
         ("seeds = 0", "seeds"),
-        ("strategy = 's1'", "strategy"),
+        ("strategy = 's1'", "expected one of s2, s3a, s3b @ $.strategy"),
+        ("margin = inf", "'margin' must be a finite number: inf"),
         ("colour = 3", "colour"),
-        ("[run]\nbudget = 3", "[run]: extra fields found (budget)"),
+        ("[run]\nbudget = 3", "[run]: unknown key budget: did you mean budget_tokens"),
         ("[run]\nseeds = 3", "seeds stands above [run], not in it"),
         ("run = 3", "run is 3, expected a table [run]"),
         ("[run]\ntasks = 'ddi'", "name two tasks or more"),

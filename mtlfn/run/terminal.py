@@ -1,0 +1,80 @@
+"""Standard output that nobody reads any more, and Ctrl-C: neither ends in a stack trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+
+class Lasting:
+    """A stream whose writes never fail: once its reader is gone, or its disk is full, what is written is dropped.
+
+    A training then goes on with its log alone.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes, or drops."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._end()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flushes, or drops."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._end()
+
+    def _end(self) -> None:
+        # What is still buffered goes nowhere too, also when the interpreter flushes for the last time.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def lasting() -> Iterator[None]:
+    """Output and errors last; a standard stream that was closed leads nowhere, so that no file takes its number."""
+    before = sys.stdout, sys.stderr
+    if None in (sys.stdin, *before):
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(number)
+    output, errors = (Lasting(stream or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")) for stream in before)
+    sys.stdout, sys.stderr = output, errors  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        output.flush()
+        errors.flush()
+        sys.stdout, sys.stderr = before
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM is what Ctrl-C is: a KeyboardInterrupt, where nothing better was arranged."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
