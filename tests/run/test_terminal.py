@@ -42,10 +42,9 @@ def test_a_training_without_an_output_goes_on_in_its_log(command, tmp_path, redi
 
 
 @pytest.mark.parametrize("buffered", [True, False])
-def test_help_may_be_read_in_part(command, buffered):
+def test_help_need_not_be_read(command, buffered):
     given = [command[0], *([] if buffered else ["-u"]), *command[1:3], "--help"]
-    ended = shell('"$@" | head -1', given)
-    assert ended.stdout.startswith("usage: ")
+    ended = shell('"$@" | true', given)
     assert ended.stderr == ""
 
 
