@@ -98,7 +98,7 @@ def test_what_is_missing_is_shown(runs: Path, tmp_path: Path, capsys: pytest.Cap
     [
         ([], "RUN: name at least one run directory"),
         (["nowhere"], "RUN nowhere: is not a folder"),
-        (["RUNS", "--margin", "0"], "--margin 0: expected more than 0"),
+        (["RUNS", "--margin", "0"], "--margin 0: expected a finite number above 0"),
         (["RUNS", "--alpha", "0.5"], "--alpha 0.5: expected a level between 0 and 0.5"),
         (["RUNS", "--draws", "999"], "--draws 999: expected at least 1000 for 2 tasks at level 0.05"),
         (["RUNS", "--draws", "1000", "--alpha", "0.01"], "--draws 1000: expected at least 2000"),

@@ -17,6 +17,11 @@ from mtlfn.data.task import DataError, Dataset
 TEXT = "Chest pain, no fever.\nThe left atrium is mildly dilated. Pain in chest again on 1 May."
 
 
+def text_of(name: str) -> str:
+    """Every document has a text of its own: what one task is evaluated on, no other one trains on."""
+    return f"{TEXT} {name[:5]}"
+
+
 def mention(number: int, label: str, *pieces: tuple[int, int], **attributes: str) -> Mention:
     return Mention(id=str(number), label=label, pieces=pieces, attributes=tuple(attributes.items()))
 
@@ -31,7 +36,7 @@ def disorders(name: str) -> Document:
         mention(1, official.DISORDER, span("Chest pain"), cui="C0000001"),
         mention(2, official.DISORDER, span("left atrium"), span("dilated"), cui="CUI-less"),
     ]
-    return Document(id=name, text=TEXT, mentions=tuple(held))
+    return Document(id=name, text=text_of(name), mentions=tuple(held))
 
 
 SLOTS = {
@@ -60,11 +65,12 @@ def timeline(name: str) -> Document:
     ]
     links = (Link(id="9", label="TLINK:CONTAINS", source="4", target="3"),)
     far = (Link(id="10", label="TLINK:CONTAINS", source="4", target="1"),)
-    return Document(id=f"ID{name}_clinic_1", text=TEXT, mentions=tuple(held), links=links + far)
+    return Document(id=f"ID{name}_clinic_1", text=text_of(name), mentions=tuple(held), links=links + far)
 
 
 def memes(name: str) -> Document:
-    return Document(id=name, text=TEXT, mentions=(mention(0, "Doubt", span("no fever")), mention(1, "Smears", (0, 21))))
+    held = (mention(0, "Doubt", span("no fever")), mention(1, "Smears", (0, 21)))
+    return Document(id=name, text=text_of(name), mentions=held)
 
 
 def thread(name: str) -> Query:
@@ -84,7 +90,7 @@ def write_all(folder: Path) -> Path:
         semeval2017_t3.write(folder / "semeval2017_t3", split, "A", [thread(f"Q{n[4]}") for n in names])
         semeval2021_t6.write(folder / "semeval2021_t6", split, [memes(n[4]) for n in names])
         semeval2021_t6.write_labels(
-            folder / "semeval2021_t6", split, [(n[4], TEXT, ("Doubt", "Smears")) for n in names]
+            folder / "semeval2021_t6", split, [(n[4], text_of(n[4]), ("Doubt", "Smears")) for n in names]
         )
     return folder
 
@@ -196,10 +202,10 @@ def test_subtasks_of_a_folder_hold_out_the_same_documents(tmp_path):
     names = [f"{i:02}" for i in range(60)]
     semeval2016_t12.write(tmp_path / "semeval2016_t12", "train", [timeline(name) for name in names])
     semeval2021_t6.write(tmp_path / "semeval2021_t6", "train", [memes(name) for name in names])
-    semeval2021_t6.write_labels(tmp_path / "semeval2021_t6", "train", [(name, TEXT, ("Doubt",)) for name in names])
+    labelled = [(name, text_of(name), ("Doubt",)) for name in names]
+    semeval2021_t6.write_labels(tmp_path / "semeval2021_t6", "train", labelled)
     for pair in (["semeval2016_t12", "semeval2016_t12_spans"], ["semeval2021_t6", "semeval2021_t6_labels"]):
-        # One after the other: all have the same text, of which together none would be left to train on.
-        one, other = ({e.unit for e in sources.resolve([name], tmp_path, {})[0].dev} for name in pair)
+        one, other = ({e.unit for e in dataset.dev} for dataset in sources.resolve(pair, tmp_path, {}))
         assert one == other
 
 

@@ -63,8 +63,10 @@ def test_a_run_can_be_stopped_before_it_trains(command, number):
 
 # The experiment, with reading that takes long.
 SLOW = """
-import sys, time
+import signal, sys, time
 from mtlfn.data import sources
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
 
 def slow(*_, **__):
     print("reading", flush=True)
