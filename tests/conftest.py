@@ -12,6 +12,14 @@ import torch
 
 torch.set_num_threads(1)
 
+LONGEST = ("test_kill_matrix.py", "test_backbone.py", "test_resume.py", "test_study.py")  # half a minute or more each
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: two processes then end at about the same time."""
+    rank = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))
+
 
 @pytest.fixture(autouse=True)
 def _fixed_numerics():
