@@ -104,8 +104,7 @@ def encodings(texts: Sequence[tuple[str, str | None]], tokenizer: Any, max_lengt
             truncation=max_length is not None and ("longest_first" if paired else True),
             max_length=max_length,
             padding=False,
-            return_offsets_mapping=True,
-            return_token_type_ids=True,
+            return_token_type_ids=False,  # the encodings have types and offsets all the same
             return_attention_mask=False,
             verbose=False,
         )
