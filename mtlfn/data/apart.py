@@ -18,14 +18,14 @@ from mtlfn.data.task import DataError, Dataset, Example, standardised
 NOTE = "training examples held out by other tasks"  # name of the note: other task -> number
 
 
-def kept_apart(datasets: Sequence[Dataset]) -> tuple[Dataset, ...]:
+def kept_apart(datasets: Sequence[Dataset], beside: Sequence[Dataset] = ()) -> tuple[Dataset, ...]:
     """The data sets without the training examples that another one holds out; the notes count them, by task.
 
-    DataError where a task would have no training example left.
+    ``beside``: further ones that only hold out. DataError where a task would have no training example left.
     """
-    if len(datasets) == 1:
+    if len(datasets) + len(beside) == 1:
         return tuple(datasets)
-    held = {d.task.name: _held_out(d) for d in datasets}
+    held = {d.task.name: _held_out(d) for d in (*datasets, *beside)}
     return tuple(_without(d, {name: texts for name, texts in held.items() if name != d.task.name}) for d in datasets)
 
 

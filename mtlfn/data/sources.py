@@ -49,7 +49,8 @@ def resolve(
             raise DataError(f"the task {name!r} is named twice; name every task once")
     wanted = (*names, *(name for name in beside if name not in names))
     found = (check(_resolve(name, data_dir, mappings, base or Path(), cache)) for name in wanted)
-    return kept_apart([splits.with_test(dataset) for dataset in found])[: len(names)]
+    datasets = tuple(map(splits.with_test, found))
+    return kept_apart(datasets[: len(names)], datasets[len(names) :])
 
 
 def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], base: Path, cache: Path | None) -> Dataset:
