@@ -9,9 +9,11 @@ from typing import Annotated
 
 import attrs
 import tyro
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import optional
 
 from mtlfn.run.command import OK, again, cli, guarded
+from mtlfn.run.config import Config
 
 
 @frozen
@@ -47,13 +49,13 @@ class Study:
     plan: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only print what there is to run, how long it should take and how far it is."""
 
-    seeds: int | None = None
+    seeds: int | None = field(default=None, validator=optional(attrs.fields(Config).seeds.validator))
     """Another number of seeds than the file's. A larger one adds to what is there."""
 
-    threads: int | None = None
+    threads: int | None = field(default=None, validator=attrs.fields(Config).threads.validator)
     """CPU threads of the runs. Another number gives other bits."""
 
-    max_hours: float | None = None
+    max_hours: float | None = field(default=None, validator=optional(attrs.fields(Config).max_hours.validator))
     """Stop, resumable, before so many hours have passed since the process began."""
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import attrs
 import tyro
 from attrs import field, frozen
+from attrs.validators import optional
 
 from mtlfn.run.command import HINT, again, cli, guarded, with_preset
 from mtlfn.run.config import Config, UsageError, listed, task_names
@@ -33,10 +34,10 @@ class Machine:
     device: str | None = None
     """"auto", "cpu", "cuda" or "cuda:N". Default: as in the matched run."""
 
-    threads: int | None = None
+    threads: int | None = field(default=None, validator=attrs.fields(Config).threads.validator)
     """CPU threads. Default: as in the matched run."""
 
-    max_hours: float | None = None
+    max_hours: float | None = field(default=None, validator=optional(attrs.fields(Config).max_hours.validator))
     """Stop, resumable, before so many hours have passed since the process began. Default: as in the matched run."""
 
     skip_smoke_test: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -44,7 +45,7 @@ class Machine:
 
     def changes(self) -> dict[str, Any]:
         """What was asked for."""
-        return {name: value for name, value in attrs.asdict(self).items() if value not in (None, False)}
+        return {name: value for name, value in attrs.asdict(self).items() if value is not None and value is not False}
 
 
 @frozen(kw_only=True)

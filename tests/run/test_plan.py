@@ -158,6 +158,13 @@ def test_what_cannot_be_matched_is_refused_by_name(multi, tmp_path, capsys, data
     assert "the run is not finished" in refused()
 
 
+@pytest.mark.parametrize(("flag", "value"), [("--threads", "0"), ("--max-hours", "0"), ("--max-hours", "0.0")])
+def test_a_nought_is_refused_and_not_taken_for_nothing(multi, tmp_path, capsys, flag, value):
+    assert control(multi, tmp_path / "out", flag, value) == 2
+    assert flag.removeprefix("--").replace("-", "_") in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_single_task_run_is_nothing_to_match(flags, tmp_path, capsys):
     run = tmp_path / "single"
     assert main("s1", "A test.", flags(output_dir=run, tasks="ddi")) == 0

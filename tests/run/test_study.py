@@ -151,6 +151,12 @@ def test_a_wrong_file_is_told_by_key(tmp_path, text, wanted, capsys):
     assert wanted in said
 
 
+@pytest.mark.parametrize("flag", ["--seeds", "--threads", "--max-hours"])
+def test_a_flag_of_nought_is_refused(flag, capsys):
+    assert command("A test.", [str(ROOT / "experiments/study-cpu.toml"), "--plan", flag, "0"]) == 2
+    assert flag.removeprefix("--").replace("-", "_") in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
         study.read(tmp_path / "none.toml")
