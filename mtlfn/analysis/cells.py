@@ -152,8 +152,8 @@ def find(paths: Sequence[Path]) -> Found:
 
 
 def read_run(folder: Path) -> Run:
-    """The run of a folder, from its result.json; UsageError where that is damaged."""
-    path = folder / "result.json"
+    """The run of a folder, from its result.json and config.json; UsageError where one of them is damaged."""
+    path, settings = folder / "result.json", _settings(folder)
     try:
         document = json.loads(path.read_text())
         tokens = document["tokens"]
@@ -174,10 +174,8 @@ def read_run(folder: Path) -> Run:
             digest=str(document["digest"]),
             tokens=tokens,
             match=match or None,
-            settings=_settings(folder),
+            settings=settings,
         )
-    except UsageError:
-        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"RUN {folder}: result.json cannot be read ({type(error).__name__}: {error}); give the command of that run "

@@ -114,6 +114,11 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     strategy = _strategy(strategy_name, config)
     device = _device(config.device)
     precision = _precision(config.precision, device)
+    if config.micro_batches and config.sampling == "uniform":
+        raise UsageError(
+            f"--micro-batches {config.micro_batches}: uniform sampling draws one of every task; use --sampling "
+            "proportional or temperature"
+        )
     cache = config.cache_dir or default_cache()
     try:
         beside = listed(config.held_out_tasks)
@@ -123,11 +128,6 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     tasks = model.canonical([dataset.task for dataset in found])
     if len(tasks) > 1 and strategy.single:
         raise UsageError(f"--tasks {','.join(t.name for t in tasks)}: {strategy_name} trains one task; name one")
-    if config.micro_batches and config.sampling == "uniform":
-        raise UsageError(
-            f"--micro-batches {config.micro_batches}: uniform sampling draws one of every task; use --sampling "
-            "proportional or temperature"
-        )
     datasets = {task.name: next(d for d in found if d.task.name == task.name) for task in tasks}
     base = backbone.load(config.backbone, config.revision)
     config = attrs.evolve(config, max_length=_max_length(config, base, datasets))
