@@ -153,7 +153,7 @@ def repeat(anchor: str, runs: Runs) -> Section:
     packages = get(first and first.environment, "must_match", "packages") or {}
     others = get(first and first.environment, "informational", "packages") or {}
     items = {
-        "backbone": _all(values(everything, "backbone")),
+        "backbone": _all({_place(str(get(run.config, "settings", "backbone"))): None for run in everything}),
         "backbone SHA-256": _all(values(everything, "backbone_digest")),
         "tokenizer SHA-256": _all(values(everything, "tokenizer_digest")),
         "code": f"mtlfn {others.get('mtlfn', 'unknown')}, commit "

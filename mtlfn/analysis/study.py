@@ -1,12 +1,12 @@
 """A study: from one TOML file to the multi-task runs, their controls, the verdict and the report.
 
-    strategy = "s3b"
-    seeds = 5
-    margin = 0.01
-    keep = ["semeval2017_t3", "semeval2021_t6"]
+strategy = "s3b"
+seeds = 5
+margin = 0.01
+keep = ["semeval2017_t3", "semeval2021_t6"]
 
-    [run]
-    budget_tokens = 150000
+[run]
+budget_tokens = 150000
 """
 
 from __future__ import annotations
@@ -68,16 +68,18 @@ def nodes(study: Study) -> tuple[plan.Node, ...]:
     if len(tasks) < 2:
         raise UsageError(f"tasks {', '.join(tasks)}: a study compares multi-task runs; name two tasks or more")
     out: list[plan.Node] = []
+    # Where things lie now: controls inherit their settings from a run that may have been trained elsewhere.
+    places = {name: getattr(study.run, name) for name in ("backbone", "revision", "data_dir", "cache_dir")}
     for i in range(study.seeds):
         seed = study.run.seed + i
         full = plan.multi(study.strategy, attrs.evolve(study.run, seed=seed), f"seed-{seed}/multi")
         out.append(full)
         for kind in study.controls:
-            out += plan.controls(_path(full), full.tokens, tasks, kind, f"seed-{seed}/{kind}", (full.name,))
+            out += plan.controls(_path(full), full.tokens, tasks, kind, f"seed-{seed}/{kind}", (full.name,), **places)
         if study.keep:
-            out += plan.exclusion(study.strategy, full, tasks, study.keep, f"seed-{seed}/exclusion")
+            out += plan.exclusion(study.strategy, full, tasks, study.keep, f"seed-{seed}/exclusion", **places)
         if study.pairwise:
-            out += plan.pairs(study.strategy, full, tasks, f"seed-{seed}/pairs")
+            out += plan.pairs(study.strategy, full, tasks, f"seed-{seed}/pairs", **places)
     return tuple(out)
 
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import frozen
+from torch import nn
 
-if TYPE_CHECKING:
-    from torch import nn
+from mtlfn.models import attention, families, placement
+from mtlfn.models.attention import ATTENTION
+from mtlfn.models.families import BackboneError, first_position
+from mtlfn.models.placement import Reading, Way
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MINILM_ID = "sentence-transformers/all-MiniLM-L6-v2"
-
-
-class BackboneError(ValueError):
-    """A backbone that cannot be used; the message says which, why, and what to do."""
 
 
 @frozen(eq=False)
@@ -26,29 +27,42 @@ class Backbone:
     """A pretrained model without head.
 
     Attributes:
-        model: the transformers model, in eval mode, no parameter trainable.
+        model: the transformers model, in eval mode, no parameter trainable; it takes ``layout`` (models/placement.py).
         tokenizer: a fast tokenizer with a padding token.
-        name: as given by the user.
-        hub_id: what exported adapters name as their base.
-        digest: SHA-256 over the names, dtypes, shapes and bytes of its weights.
+        name: as given by the user: a label.
+        hub_id, revision: where the Hub has it; None for what lies in a local folder or file.
+        digest: SHA-256 over the names, dtypes, shapes and bytes of its weights: what identifies it.
+        settings: SHA-256 over its configuration.
         layers: the stack of transformer layers, lowest first.
         layer_prefix: module name of the stack, such as "encoder.layer".
-        causal: decoder-only.
+        causal: decoder-only: a token sees what lies before it.
     """
 
     model: Any
     tokenizer: Any
     name: str
-    hub_id: str
+    hub_id: str | None
+    revision: str | None
     digest: str
+    settings: str
     layers: nn.ModuleList
     layer_prefix: str
     causal: bool
 
     @property
     def width(self) -> int:
-        """Size of a hidden state."""
+        """Size of the hidden state that it puts out."""
+        return getattr(self.model.config, "word_embed_proj_dim", self.model.config.hidden_size)
+
+    @property
+    def stream_width(self) -> int:
+        """Size of the hidden state between its layers."""
         return self.model.config.hidden_size
+
+    @property
+    def way(self) -> Way:
+        """How it reads micro-batches."""
+        return self.model.reading.way
 
 
 def load(name: str, revision: str | None = None) -> Backbone:
@@ -64,32 +78,51 @@ def load(name: str, revision: str | None = None) -> Backbone:
         model, tokenizer = _load(name, source, options)
     if not getattr(tokenizer, "is_fast", False):
         raise BackboneError(f"--backbone {name}: it has no fast tokenizer, which word and mention offsets need")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token_id is None:  # padding is masked, so any token serves
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     model.eval().requires_grad_(False)
-    model.name_or_path = model.config._name_or_path = hub_id  # exported adapters name it as their base
     prefix, layers = _stack(name, model)
+    causal = families.is_causal(model.config)
+    settings = _settings_digest(model.config)
+    _make_readable(model, tokenizer, prefix, layers, causal)
     return Backbone(
         model=model,
         tokenizer=tokenizer,
         name=name,
         hub_id=hub_id,
+        revision=(getattr(model.config, "_commit_hash", None) or revision) if hub_id else None,
         digest=weights_digest(model),
+        settings=settings,
         layers=layers,
         layer_prefix=prefix,
-        causal=_is_causal(model.config),
+        causal=causal,
     )
 
 
-def _locate(name: str, revision: str | None) -> tuple[str, str, dict[str, Any]]:
-    """Where transformers finds the model, the id for exports, and further arguments."""
+def _make_readable(model: Any, tokenizer: Any, prefix: str, layers: nn.ModuleList, causal: bool) -> None:
+    """Makes the model take layouts: ragged where it calls our attention function and takes positions, else padded."""
+    accepted = set(inspect.signature(type(model).forward).parameters)
+    takes = {"position_ids"} & accepted
+    takes |= {"token_type_ids"} & accepted & set(tokenizer.model_input_names)
+    takes |= {"use_cache"} & accepted if causal else set()
+    way: Way = "padded"
+    if "position_ids" in takes:
+        with _quiet_loading():  # what does not take the function says so in a warning, and stays as it is
+            model.set_attn_implementation(ATTENTION)
+        way = "ragged" if model.config._attn_implementation == ATTENTION else "padded"
+    first = families.first_position(model.config)
+    placement.install(model, layers, Reading(way, prefix, first, frozenset(takes)))
+
+
+def _locate(name: str, revision: str | None) -> tuple[str, str | None, dict[str, Any]]:
+    """Where transformers finds the model, its id on the Hub if it has one, and further arguments."""
     if name == "minilm":
         return str(_minilm_folder()), MINILM_ID, {}
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
             raise BackboneError(f"--backbone {name}: no such GGUF file")
-        return str(path.parent), path.stem, {"gguf_file": path.name}
+        return str(path.parent), None, {"gguf_file": path.name}
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise BackboneError(f"--backbone {name}: the folder holds no config.json; expected a transformers model")
@@ -98,8 +131,23 @@ def _locate(name: str, revision: str | None) -> tuple[str, str, dict[str, Any]]:
                 f"--backbone {name}: the folder holds no tokenizer; expected tokenizer.json or a vocabulary beside "
                 "config.json"
             )
-        return str(path), path.name, {}
+        _refuse_code(name, path)
+        return str(path), None, {}
     return name, name, {"revision": revision} if revision else {}
+
+
+def _refuse_code(name: str, folder: Path) -> None:
+    """BackboneError where a folder asks for code of its own to be run."""
+    for file in ("config.json", "tokenizer_config.json"):
+        try:
+            found = json.loads((folder / file).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            continue  # what is damaged is found when it is loaded
+        if isinstance(found, dict) and found.get("auto_map"):
+            raise BackboneError(
+                f"--backbone {name}: {file} has an auto_map, which asks for the folder's own code to be run; mtlfn "
+                "runs nobody's code. If transformers has the architecture itself, take auto_map out of the file"
+            )
 
 
 _TOKENIZERS = (
@@ -132,38 +180,35 @@ def _minilm_folder() -> Path:
 
 
 def _load(name: str, source: str, options: dict[str, Any]) -> tuple[Any, Any]:
+    """The model, with the attention it has in transformers, and the tokenizer."""
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoTokenizer
 
-    from mtlfn.models.layout import ATTENTION, register_attention
-
-    register_attention()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    attention.register()
+    # Code that lies with a model is never run, and weights are read from safetensors (or GGUF) alone.
+    options = {**options, "trust_remote_code": False}
+    with _explained(name, "its configuration"):
         config = AutoConfig.from_pretrained(source, **options)
+    if reason := families.refusal(config):
+        raise BackboneError(f"--backbone {name}: {config.model_type} cannot be used: {reason}; {families.USABLE}")
+    with _explained(name, "its tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    with _explained(name, "its weights"):
+        kind = MODEL_MAPPING[type(config)]
+        kind = kind[0] if isinstance(kind, tuple) else kind
         # A pooler would be dead weight: heads read hidden states.
-        extra = {"add_pooling_layer": False} if config.model_type in _WITH_POOLER else {}
+        poolers = {"add_pooling_layer": False} if "add_pooling_layer" in _accepted(kind) else {}
+        formats = {} if "gguf_file" in options else {"use_safetensors": True}
         model, loaded = AutoModel.from_pretrained(
             source,
             config=config,
             dtype=torch.float32,
-            attn_implementation=ATTENTION,
+            attn_implementation="eager",
             output_loading_info=True,
-            **extra,
+            **poolers,
+            **formats,
             **options,
         )
-    except ImportError as error:
-        raise BackboneError(f"--backbone {name}: {_first_line(error)}") from None
-    except (OSError, ValueError, KeyError) as error:
-        raise BackboneError(
-            f"--backbone {name}: not a folder, a .gguf file, 'minilm' or a model that can be loaded from the "
-            f"Hugging Face Hub ({_first_line(error)})"
-        ) from None
-    except (SafetensorError, RuntimeError) as error:
-        raise BackboneError(
-            f"--backbone {name}: its weights are damaged or of another model ({_first_line(error)}); get it again"
-        ) from None
     # transformers fills what is missing with random numbers; only a pooler would not be missed.
     if missing := sorted(key for key in loaded["missing_keys"] if "pooler" not in key):
         raise BackboneError(
@@ -172,39 +217,48 @@ def _load(name: str, source: str, options: dict[str, Any]) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-_WITH_POOLER = {"bert", "roberta", "xlm-roberta", "camembert", "ernie", "data2vec-text", "xlm-roberta-xl"}
+def _accepted(kind: Any) -> set[str]:
+    """The names that making a model of this class takes."""
+    return set(inspect.signature(kind.__init__).parameters)
+
+
+@contextmanager
+def _explained(name: str, what: str) -> Iterator[None]:
+    """Whatever a library raises over files that somebody gave us, as one message: damaged files raise anything."""
+    try:
+        yield
+    except ImportError as error:
+        raise BackboneError(f"--backbone {name}: {_first_line(error)}") from None
+    except Exception as error:
+        known = isinstance(error, OSError | ValueError | KeyError)
+        why = _first_line(error) if known else f"{type(error).__name__}: {_first_line(error)}"
+        raise BackboneError(
+            f"--backbone {name}: {what} cannot be loaded ({why}); expected a folder or a .gguf file, 'minilm', or a "
+            "model on the Hugging Face Hub, with its weights as safetensors"
+        ) from None
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The beginning of what an error says, without what a terminal would obey."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return "".join(c if c.isprintable() else "?" for c in text)[:300]
 
 
 def _stack(name: str, model: Any) -> tuple[str, nn.ModuleList]:
-    from torch import nn
+    """The module name of the layers, and the layers."""
+    from transformers.pytorch_utils import Conv1D
 
-    depth = model.config.num_hidden_layers
+    depth, kind = model.config.num_hidden_layers, model.config.model_type
     for prefix, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == depth:
+            if any(isinstance(part, Conv1D) for part in module.modules()):
+                why = "its projections are of the class Conv1D, whose weights LoRA here cannot adapt"
+                raise BackboneError(f"--backbone {name}: {kind} cannot be used: {why}; {families.USABLE}")
             return prefix, module
     raise BackboneError(
-        f"--backbone {name}: no stack of {depth} layers found in {type(model).__name__}; "
-        "encoders such as BERT and decoders such as Llama are supported"
+        f"--backbone {name}: {kind} cannot be used: no stack of {depth} layers found in {type(model).__name__}; "
+        f"{families.USABLE}"
     )
-
-
-def _is_causal(config: Any) -> bool:
-    """A decoder: an architecture known for causal and not for masked language modelling, or one configured so.
-
-    ``config.architectures`` would be simpler, but a GGUF file leaves it empty.
-    """
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-    )
-
-    kind = config.model_type
-    only_causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    return only_causal or bool(getattr(config, "is_decoder", False))
 
 
 def weights_digest(model: Any) -> str:
@@ -212,6 +266,16 @@ def weights_digest(model: Any) -> str:
     from mtlfn.core.state import digest
 
     return digest({name: value for name, value in model.state_dict().items()})
+
+
+# What a configuration says beside what decides the numbers.
+_LABELS = frozenset({"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache"})
+
+
+def _settings_digest(config: Any) -> str:
+    """SHA-256 over what a configuration says that is not a default of its family."""
+    said = {name: value for name, value in config.to_diff_dict().items() if name not in _LABELS}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @contextmanager
@@ -227,12 +291,6 @@ def _quiet_loading() -> Iterator[None]:
     finally:
         logging.set_verbosity(verbosity)
         logging.enable_progress_bar()
-
-
-def first_position(config: Any) -> int:
-    """The position of a row's first token: RoBERTa and its kin count from the padding index + 1."""
-    kin = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text")
-    return config.pad_token_id + 1 if config.model_type in kin else 0
 
 
 def longest(base: Backbone) -> int | None:

@@ -41,15 +41,3 @@ def attend(params: Mapping[str, Tensor], top: Tensor, features: Tensor, mask: Te
         scores = scores.masked_fill(~mask[:, None, :], -math.inf)
     mixed = top + torch.tanh(params["gate"]) * (scores.softmax(-1) @ features)
     return F.layer_norm(mixed, mixed.shape[-1:], params["norm.weight"], params["norm.bias"])
-
-
-def by_task(params: Mapping[str, Tensor], specification: Mapping[str, int], tasks: int) -> list[dict[str, Tensor]]:
-    """One set of tensors for each of ``tasks`` tasks; ``specification`` gives each tensor's own number of dimensions.
-
-    Tensors that come expanded over the tasks are taken apart, so that each task's gradient stays its own.
-    """
-    parts = {
-        name: value.unbind(0) if value.ndim > specification[name] else (value,) * tasks
-        for name, value in params.items()
-    }
-    return [{name: values[i] for name, values in parts.items()} for i in range(tasks)]

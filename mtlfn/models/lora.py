@@ -19,7 +19,8 @@ from mtlfn.core.gradients import Reach
 from mtlfn.core.keys import Key, fold, uniform
 from mtlfn.core.state import Tree
 from mtlfn.data.task import Task
-from mtlfn.models.backbone import Backbone, BackboneError
+from mtlfn.models.backbone import Backbone
+from mtlfn.models.families import BackboneError, default_targets
 from mtlfn.models.split import AttentionLinear, Blocks, GatedLinear, KeyedDropout, SeparateLinear, TaskLinear
 from mtlfn.models.strategy import Slot, Strategy, block_name, slots_at, tasks_reaching, tasks_through
 
@@ -68,7 +69,6 @@ def attach(backbone: Backbone, strategy: Strategy, settings: LoraSettings) -> tu
         lora_alpha=settings.alpha_ratio * rank_of(strategy),
         target_modules=_targets(backbone, settings.targets),
         lora_dropout=settings.dropout,
-        base_model_name_or_path=backbone.hub_id,
     )
     # PEFT draws initial weights, which are not used, from the global generator; and it asks transformers by a name
     # that transformers is about to drop.
@@ -127,20 +127,22 @@ def fusion_shapes(strategy: Strategy) -> dict[str, tuple[int, ...]]:
     }[strategy.fusion]
 
 
-def _targets(backbone: Backbone, targets: str) -> str | list[str]:
+def _targets(backbone: Backbone, targets: str) -> list[str]:
+    """Names or ends of names of the linears to adapt."""
+    modules = backbone.layers.named_modules()
+    inside = [f"{backbone.layer_prefix}.{name}" for name, module in modules if isinstance(module, nn.Linear)]
     if targets == "all-linear":
-        return targets
+        return inside
     if targets != "default":
         return [name.strip() for name in targets.split(",")]
-    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as known
-
     kind = backbone.model.config.model_type
-    if kind not in known:
+    if (found := default_targets(kind, inside)) is None:
+        ends = sorted({name.rpartition(".")[2] for name in inside})
         raise BackboneError(
-            f"--lora-targets default: PEFT has no default for the architecture {kind!r}; "
-            "name the linears, or use all-linear"
+            f"--lora-targets default: there is no default for the architecture {kind!r}; name some of its linears "
+            f"({', '.join(ends)}), or use all-linear"
         )
-    return list(known[kind])
+    return found
 
 
 def blocks(strategy: Strategy, tasks: Sequence[Task], layer: int, read_out: int) -> list[tuple[Slot, str]]:
@@ -241,3 +243,16 @@ def export_weights(
     """One task's adapter under PEFT's own state-dict names."""
     whole = assembled(linears, strategy, [task], read_out, {}, params, [task.name])
     return {f"base_model.model.{name}": value.detach().cpu().contiguous() for name, value in whole.items()}
+
+
+def export_config(adapted: Any, backbone: Backbone) -> dict[str, Any]:
+    """PEFT's ``adapter_config.json``: the base is named by its Hub id and revision or else by its weights' digest."""
+    config = adapted.peft_config[ADAPTER].to_dict()
+    config |= {
+        "base_model_name_or_path": backbone.hub_id or f"sha256:{backbone.digest}",
+        "revision": backbone.revision,
+        "task_type": "FEATURE_EXTRACTION",  # so that PEFT refuses to load it for another class of model
+        "inference_mode": True,
+    }
+    # Sets have no order that two runs share.
+    return {name: sorted(value) if isinstance(value, set) else value for name, value in sorted(config.items())}

@@ -22,8 +22,10 @@ from mtlfn.core.keys import Key, fold
 from mtlfn.core.state import Tree
 from mtlfn.data.task import Task
 from mtlfn.models import cross_attention, heads, lora
-from mtlfn.models.backbone import Backbone, BackboneError, first_position
-from mtlfn.models.layout import Layout, Rectangle, install_read_out, lay_out, padded, taken_apart, unpadded
+from mtlfn.models.backbone import Backbone
+from mtlfn.models.families import BackboneError
+from mtlfn.models.layout import Layout, Rectangle, lay_out, spread, taken_apart, unpadded
+from mtlfn.models.placement import Hidden, install_read_out, joined
 from mtlfn.models.recompute import install_recomputation
 from mtlfn.models.strategy import Strategy, block_name, tasks_through
 
@@ -98,9 +100,13 @@ def build(
         raise BackboneError(f"--read-out-layer {read_out}: the backbone has {depth} layers; expected 1 to {depth - 1}")
     if strategy.single and len(tasks) > 1:
         raise ValueError(f"strategy {strategy.name} trains one task, found {', '.join(t.name for t in tasks)}")
-    adapted, linears = lora.attach(backbone, strategy, settings)
+    if unpad and backbone.way == "padded":
+        raise BackboneError(
+            f"--unpad: {backbone.model.config.model_type} reads padded rectangles, with its own attention; leave it out"
+        )
     if strategy.hierarchical:
-        install_read_out(backbone.layers, read_out)
+        _split_at(backbone, read_out)
+    adapted, linears = lora.attach(backbone, strategy, settings)
     if recompute:
         install_recomputation(backbone.layers)
     if precision != torch.float32:
@@ -137,6 +143,22 @@ def build(
         if set(names) != set(shapes[slot]):
             raise AssertionError(f"reach and tensors of {slot} differ: {set(names) ^ set(shapes[slot])}")
     return evolve(model, shapes=shapes)
+
+
+def _split_at(backbone: Backbone, read_out: int) -> None:
+    """Makes the backbone read out at a layer; BackboneError where it cannot."""
+    kind = backbone.model.config.model_type
+    if backbone.width != backbone.stream_width:
+        raise BackboneError(
+            f"--backbone {backbone.name}: {kind} puts out {backbone.width} numbers a token, and its layers "
+            f"{backbone.stream_width}, so level-2 heads cannot look at level-1 features; use s1, s2 or s3a"
+        )
+    try:
+        install_read_out(backbone.model, read_out)
+    except BackboneError as error:
+        raise BackboneError(
+            f"--backbone {backbone.name}: {kind} cannot be read at a layer inside: {error}; use s1, s2 or s3a"
+        ) from None
 
 
 def active_adapter_parameters(model: Model) -> dict[str, int]:
@@ -212,17 +234,11 @@ def forward(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key
     """
     present = tuple(dict.fromkeys(m.task for m in micro_batches))
     rectangles, leaving = _rectangles(model, micro_batches)
-    layout = (unpadded if model.unpad else lay_out)(rectangles, model.backbone.causal, leaving)
+    layout = (unpadded if model.unpad else lay_out)(rectangles, leaving)
     top, features = hidden_states(model, params, micro_batches, layout, key)
     if layout.places is not None:
         top, features = _in_rectangles(top, features, layout.places, rectangles[-1].stop, leaving)
-    # A tensor of several tasks comes expanded over those that are present and train it: one set of rows a task.
-    crossing = [t for t in present if _task(model, t).level == 2]
-    crossed = {}
-    if cross_attention.SLOT in params and crossing:
-        dimensions = {name: len(shape) for name, shape in model.shapes[cross_attention.SLOT].items()}
-        sets = cross_attention.by_task(params[cross_attention.SLOT], dimensions, len(crossing))
-        crossed = dict(zip(crossing, sets, strict=True))
+    crossed = _by_task(model, {s: params[s] for s in (cross_attention.SLOT,) if s in params}, present)
     staying = [r for r in rectangles if r.start >= leaving]
     above = iter(taken_apart(top, staying) if staying else ())
     below = taken_apart(top if features is None else features, rectangles)
@@ -231,7 +247,7 @@ def forward(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key
         task = _task(model, m.task)
         if model.strategy.hierarchical and task.level == 2:
             mask = None if r.mask is None else r.mask.to(model.device)
-            read = cross_attention.attend(crossed[m.task], next(above), read, mask)
+            read = cross_attention.attend(crossed[m.task][cross_attention.SLOT], next(above), read, mask)
         out.append(heads.logits(task, params[f"head/{m.task}"], read, m.inputs, model.backbone.causal))
     return out
 
@@ -241,31 +257,62 @@ def _normalised(hidden: Tensor) -> Tensor:
     return F.layer_norm(hidden, hidden.shape[-1:])
 
 
+def _by_task(model: Model, params: Tree, present: Sequence[str]) -> dict[str, dict[str, dict[str, Tensor]]]:
+    """For each task that is present, the tensors as its own rows meet them.
+
+    A tensor of several tasks comes expanded over those that are present and train it: each of them gets its row, so
+    that its gradient stays its own; one that does not train it gets the value alone.
+    """
+    out: dict[str, dict[str, dict[str, Tensor]]] = {task: {} for task in present}
+    for slot, tensors in params.items():
+        for name, value in tensors.items():
+            if value.ndim == len(model.shapes[slot][name]):
+                own = dict.fromkeys(present, value)
+            else:
+                own = dict.fromkeys(present, value[0].detach())
+                own |= dict(zip((t for t in present if t in model.reach[slot][name]), value.unbind(0), strict=True))
+            for task in present:
+                out[task].setdefault(slot, {})[name] = own[task]
+    return out
+
+
 def hidden_states(
     model: Model, params: Tree, micro_batches: Sequence[MicroBatch], layout: Layout, key: Key | None
 ) -> tuple[Tensor, Tensor | None]:
     """The top hidden state, [1, N', d] without the rows that left, and that of the read-out layer, [1, N, d]."""
-    tensors = _tensors(model, params, micro_batches, key)
+    if model.backbone.way == "ragged":
+        found = _read(model, params, micro_batches, layout, key)
+        return found.last_hidden_state, found.features
+    # A pass for each micro-batch, with the adapter of its task alone.
+    own, found = _by_task(model, params, tuple(dict.fromkeys(m.task for m in micro_batches))), []
+    turns = dict.fromkeys(own, 0)
+    for m, part in zip(micro_batches, layout.parts(), strict=True):
+        mine = key if key is None or not turns[m.task] else fold(key, "micro-batch", turns[m.task])
+        turns[m.task] += 1
+        found.append((part, _read(model, own[m.task], [m], part, mine)))
+    hidden = joined(found)
+    return hidden.last_hidden_state, hidden.features
+
+
+def _read(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], layout: Layout, key: Key | None) -> Hidden:
+    """What the backbone puts out for micro-batches in a layout, with the adapters in place."""
     seen = slice(None) if layout.places is None else layout.places
-    ids = torch.cat([m.inputs.input_ids.flatten() for m in micro_batches])[seen].unsqueeze(0)
+
+    def flat(name: str) -> Tensor:
+        values = torch.cat([getattr(m.inputs, name).flatten() for m in micro_batches])
+        return values[seen].unsqueeze(0).to(model.device)
+
     positions = torch.cat([torch.arange(r.width).repeat(r.rows) for r in layout.rectangles]).unsqueeze(0)
-    arguments: dict[str, Any] = {
-        "input_ids": ids.to(model.device),
-        "position_ids": (positions + first_position(model.backbone.model.config)).to(model.device),
-        "layout": layout,
-    }
-    if "token_type_ids" in model.backbone.tokenizer.model_input_names:
-        types = torch.cat([m.inputs.token_types.flatten() for m in micro_batches])[seen]
-        arguments["token_type_ids"] = types.unsqueeze(0).to(model.device)
-    if model.backbone.causal:
-        arguments["use_cache"] = False
+    inner = model.backbone.model
+    arguments = inner.reading.arguments(flat("input_ids"), positions.to(model.device), flat("token_types"))
+    tensors = _tensors(model, params, micro_batches, key)
     with _computing(model):
         # tie_weights looks for tensors with several names in the whole module, at every call; ours have one each.
-        top = functional_call(model.backbone.model, tensors, (), arguments, tie_weights=False).last_hidden_state
-    features = layout.features[0] if layout.features else None
+        hidden = functional_call(inner, tensors, (), {**arguments, "layout": layout}, tie_weights=False)
     if model.precision == torch.float32:
-        return top, features
-    return top.float(), None if features is None else features.float()
+        return hidden
+    features = None if hidden.features is None else hidden.features.float()
+    return Hidden(hidden.last_hidden_state.float(), features)
 
 
 def _computing(model: Model) -> AbstractContextManager:
@@ -294,8 +341,8 @@ def _in_rectangles(
 ) -> tuple[Tensor, Tensor | None]:
     """Hidden states of tokens alone as those of all slots."""
     if leaving < slots:  # else nobody reads the top
-        top = padded(top, (places[places >= leaving] - leaving).to(top.device), slots - leaving)
-    return top, None if features is None else padded(features, places.to(features.device), slots)
+        top = spread(top, (places[places >= leaving] - leaving).to(top.device), slots - leaving)
+    return top, None if features is None else spread(features, places.to(features.device), slots)
 
 
 def _tensors(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key: Key | None) -> dict[str, Tensor]:

@@ -49,7 +49,7 @@ def _recomputed(call: _Call, names: list[str]) -> Callable[..., Any]:
 
 
 def _adapters(layer: nn.Module) -> list[tuple[str, Tensor]]:
-    """What comes in with every call: adapter weights, row bounds, dropout keys."""
+    """What comes in with every call: adapter weights, row bounds, dropout keys, and how the rows lie."""
     # Row bounds and keys are one tensor for many linears: each name counts.
     found = (*layer.named_parameters(remove_duplicate=False), *layer.named_buffers(remove_duplicate=False))
-    return [(name, value) for name, value in found if ".lora_" in name]
+    return [(name, value) for name, value in found if ".lora_" in name or name.startswith("placement.")]

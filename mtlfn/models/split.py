@@ -145,7 +145,7 @@ class GatedLinear(SeparateLinear):
     """
 
     def forward(self, u: Tensor) -> Tensor:
-        gates = 2 * _repeated(self.gate[:, None].sigmoid(), self.bounds)
+        gates = 2 * _by_row(self.gate[:, None].sigmoid(), self.bounds)
         return super().forward(torch.cat([u[..., : self.shared], u[..., self.shared :] * gates], -1))
 
 
@@ -156,16 +156,24 @@ class AttentionLinear(SeparateLinear):
     """
 
     def forward(self, u: Tensor) -> Tensor:
-        ends = self.bounds.tolist()
-        rows = zip(self.attention_weight, ends, ends[1:], strict=False)
-        scores = torch.cat([F.linear(u[:, a:b], weight) for weight, a, b in rows], 1)
-        shares = 2 * (scores + _repeated(self.attention_bias, self.bounds)).softmax(-1)
+        if len(self.attention_weight) == 1:
+            scores = F.linear(u, self.attention_weight[0])
+        else:
+            ends = self.bounds.tolist()
+            rows = zip(self.attention_weight, ends, ends[1:], strict=False)
+            scores = torch.cat([F.linear(u[:, a:b], weight) for weight, a, b in rows], 1)
+        shares = 2 * (scores + _by_row(self.attention_bias, self.bounds)).softmax(-1)
         parts = u[..., : self.shared] * shares[..., :1], u[..., self.shared :] * shares[..., 1:]
         return super().forward(torch.cat(parts, -1))
 
 
-def _repeated(values: Tensor, bounds: Tensor) -> Tensor:
-    """[t, k] to [N, k]: each task's values at all of its positions. (The gradient is a plain sum: deterministic.)"""
+def _by_row(values: Tensor, bounds: Tensor) -> Tensor:
+    """[t, k] to [N, k]: each task's values at all of its positions. (The gradient is a plain sum: deterministic.)
+
+    One task has all positions: [1, k] broadcasts over them.
+    """
+    if len(values) == 1:
+        return values
     counts = bounds.diff().tolist()
     return torch.cat([v.expand(n, -1) for v, n in zip(values, counts, strict=True)])
 
@@ -174,7 +182,9 @@ class KeyedDropout(nn.Module):
     """Dropout whose mask is a pure function of keys: one for each task's rows and this call site.
 
     Buffers: ``keys`` uint8 [t, 32] and ``bounds`` int64 [t + 1], both on the CPU; no keys, no dropout. Both engines
-    draw the same masks, and recomputation draws them again. The rate is rounded to 1/65536.
+    draw the same masks, and recomputation draws them again. One key is for all of the input, and where that is not the
+    rows but something beside them (the position embeddings that DeBERTa projects, too), the masks are others. The rate
+    is rounded to 1/65536.
     """
 
     def __init__(self, site: str, rate: float) -> None:
@@ -187,8 +197,10 @@ class KeyedDropout(nn.Module):
         if not self.rate or not len(self.keys):
             return x
         bounds, size = self.bounds.tolist(), x.shape[-1]
+        site = (self.site,) if x.numel() == bounds[-1] * size else (self.site, "beside the rows")
+        ends = [*bounds[:-1], x.numel() // size] if len(self.keys) == 1 else bounds
         draws = [
-            (fold(bytes(key).hex(), self.site), (b - a) * size)
-            for key, a, b in zip(self.keys.tolist(), bounds, bounds[1:], strict=False)
+            (fold(bytes(key).hex(), *site), (b - a) * size)
+            for key, a, b in zip(self.keys.tolist(), ends, ends[1:], strict=False)
         ]
         return x * keep_masks(draws, self.rate, x.device, x.dtype).view(x.shape)

@@ -209,8 +209,11 @@ class Config:
 # Options that came after the first runs, with what those were: left out of the identity there, so that they go on.
 LATER = {"gradient_checkpointing": False, "precision": "fp32", "unpad": False}
 
+# A backbone is identified by the digest of its weights, however it is named. Runs of older versions have the name, too.
+LABELS = frozenset({"backbone", "revision"})
+
 # What cannot change a bit of the run, or is covered by a hash of what it leads to: not part of its identity.
-NOT_IDENTITY = frozenset(
+NOT_IDENTITY = LABELS | frozenset(
     {"output_dir", "cache_dir", "data_dir", "seeds", "max_steps", "max_hours", "save_every_steps", "device", "threads"}
     | {"quick_eval_examples", "accept_environment", "skip_smoke_test", "held_out_tasks"}
 )
@@ -244,11 +247,14 @@ def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
     if not isinstance(tasks, dict):
         raise UsageError(f"{place}: task is {tasks!r}, expected tables [task.<name>]")
     mappings = {name: hub.structure(value, name) for name, value in tasks.items()}
-    # A folder is looked for beside the file that names it; what is not there is a Hub id, or an error later on.
+    # What is named is looked for beside the file that names it; what is not there is a Hub id, or an error later on.
     mappings = {
         name: attrs.evolve(m, source=str(path.parent / m.source)) if (path.parent / m.source).is_dir() else m
         for name, m in mappings.items()
     }
+    backbone = table.get("backbone")
+    if isinstance(backbone, str) and backbone not in ("", "minilm") and (path.parent / backbone).exists():
+        table["backbone"] = str(path.parent / backbone)
     if isinstance(table.get("tasks"), list):
         table["tasks"] = ",".join(map(str, table["tasks"]))
     return attrs.evolve(typed(table, Config, path, place), task=mappings)
@@ -318,12 +324,18 @@ def identity(config: Config, **facts: Any) -> dict[str, Any]:
     settings = attrs.asdict(config, filter=lambda a, _: a.name not in NOT_IDENTITY)
     settings = {name: value for name, value in settings.items() if name not in LATER or value != LATER[name]}
     for mapping in settings["task"].values():
-        del mapping["source"], mapping["revision"]  # and data_dir: the filter reaches into the mappings
+        del mapping["source"]  # and data_dir and revision: the filter reaches into the mappings
     if settings["parent"] is None:
         del settings["parent"], settings["frozen_slots"]
     else:
         del settings["parent"]["path"]
     return {**settings, **facts}
+
+
+def folder_name(name: str, config: Config, **more: Any) -> str:
+    """A name for the folder of what is asked for: it says where data and backbone are looked for, too."""
+    labels = {label: getattr(config, label) for label in LABELS}
+    return f"{name}-{digest(identity(config, data_dir=str(config.data_dir or ''), **labels, **more))[:8]}"
 
 
 def digest(document: Any) -> str:

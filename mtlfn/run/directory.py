@@ -10,9 +10,10 @@ from typing import Any
 
 import attrs
 
+from mtlfn.data.task import SPLITS
 from mtlfn.run import archive, checkpoint, ledger
 from mtlfn.run.command import MISMATCH, RESUMABLE
-from mtlfn.run.config import LATER, Config, UsageError, identity, settings
+from mtlfn.run.config import LABELS, LATER, Config, UsageError, identity, settings
 from mtlfn.run.disk import TEMPORARY, make_folder, write_file
 from mtlfn.run.prepare import Prepared, describe_data
 
@@ -77,12 +78,11 @@ def make(folder: Path) -> None:
         raise _unwritable(folder, error) from None
 
 
-def claim(folder: Path, strategy: str, prepared: Prepared, command: Sequence[str]) -> None:
-    """Writes what the directory belongs to, or checks that it belongs to this run."""
+def claim(folder: Path, strategy: str, prepared: Prepared, command: Sequence[str]) -> Prepared:
+    """Writes what the directory belongs to, or checks that it belongs to this run, which is returned as it is there."""
     path = folder / "config.json"
     if path.exists():
-        check_identity(folder, prepared)
-        return
+        return identified(folder, prepared)
     try:
         write_json(folder / "data.json", describe_data(prepared))
         write_json(
@@ -97,11 +97,17 @@ def claim(folder: Path, strategy: str, prepared: Prepared, command: Sequence[str
         )
     except OSError as error:
         raise _unwritable(folder, error) from None
+    return prepared
 
 
-def check_identity(folder: Path, prepared: Prepared) -> None:
-    """Mismatch where what was prepared is not the run in the directory."""
-    _compare(folder, recorded(folder)["identity"], json.loads(json.dumps(prepared.identity)))
+def identified(folder: Path, prepared: Prepared) -> Prepared:
+    """What was prepared, under the identity that the directory has; Mismatch where that is another run's.
+
+    The identity of a run of an older version holds labels, and its checkpoints and ledger hold the hash of that.
+    """
+    there = recorded(folder)["identity"]
+    _compare(folder, there, json.loads(json.dumps(prepared.identity)))
+    return attrs.evolve(prepared, identity=there)
 
 
 def place(folder: Path, prepared: Prepared) -> archive.Place:
@@ -138,12 +144,27 @@ def _unwritable(folder: Path, error: OSError) -> UsageError:
 
 def _compare(folder: Path, there: dict[str, Any], here: dict[str, Any], subset: bool = False) -> None:
     # Hashes of the data last: another setting explains more.
-    for name in sorted(here if subset else {*there, *here}, key=lambda name: (name == "data", name)):
+    names = (here.keys() if subset else there.keys() | here.keys()) - LABELS
+    for name in sorted(names, key=lambda name: (name == "data", name)):
         if name == "tasks" and subset:
             continue
         before, now = there.get(name, LATER.get(name)), here.get(name, LATER.get(name))
-        if before != now:
+        if before == now:
+            continue
+        if name == "data":
             raise Mismatch(
-                f"--output-dir {folder}: it holds a run of another configuration: {name} is {before!r} there "
-                f"and {now!r} now; name another folder, or give the settings of that run to resume it"
+                f"--output-dir {folder}: it holds a run on other data: {_changed_data(before, now)}; name another "
+                "folder, or give the data of that run to resume it"
             )
+        raise Mismatch(
+            f"--output-dir {folder}: it holds a run of another configuration: {name} is {before!r} there "
+            f"and {now!r} now; name another folder, or give the settings of that run to resume it"
+        )
+
+
+def _changed_data(before: dict[str, dict[str, str]], now: dict[str, dict[str, str]]) -> str:
+    """The first split whose hash is another one."""
+    names = [(task, split) for task in sorted({*before, *now}) for split in SPLITS]
+    task, split = next((t, s) for t, s in names if before.get(t, {}).get(s) != now.get(t, {}).get(s))
+    there, here = (hashes.get(task, {}).get(split, "missing") for hashes in (before, now))
+    return f"{split} of {task} has the hash {there} there and {here} now"

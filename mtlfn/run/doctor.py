@@ -15,6 +15,7 @@ from attrs import frozen
 from mtlfn.core.batch import Batch
 from mtlfn.core.state import digest
 from mtlfn.run import checkpoint, memory
+from mtlfn.run import summary as texts
 from mtlfn.run.command import OK, PREFLIGHT
 from mtlfn.run.config import Config
 from mtlfn.run.loop import load
@@ -48,6 +49,7 @@ def examine(strategy: str, config: Config, say: Callable[[str], None] = print) -
 def findings(prepared: Prepared, folder: Path) -> Iterator[Finding]:
     """What is found, one after the other."""
     yield _device(prepared)
+    yield Finding("backbone", True, texts.backbone(prepared))
     yield _memory(prepared)
     place = nearest(folder)
     try:

@@ -6,22 +6,27 @@ tensors in ``adapter.safetensors`` and says so in ``head.json``.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
+from string import Template
 
 import attrs
 from safetensors.torch import save
 
 from mtlfn.core.state import Tree
+from mtlfn.data.task import Task
 from mtlfn.models import cross_attention, lora
 from mtlfn.models.model import Model
+from mtlfn.run.directory import write_json
 from mtlfn.run.disk import write_file
 
 
 def export(model: Model, params: Tree, folder: Path) -> None:
-    """Writes ``folder/<task>/``: PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``, our ``head.*``."""
+    """Writes ``folder/<task>/``: PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``, our ``head.*``, and
+    a card. The same parameters give the same bytes.
+    """
+    standard = model.strategy.fusion == "sum"
     for task in model.tasks:
         target = folder / task.name
         scratch = folder / f"{task.name}.tmp-{os.getpid()}"
@@ -29,9 +34,10 @@ def export(model: Model, params: Tree, folder: Path) -> None:
         scratch.mkdir(parents=True)
         try:
             weights = lora.export_weights(model.linears, model.strategy, task, model.read_out, params)
-            if model.strategy.fusion == "sum":
-                # No embedding is adapted; PEFT would ask the Hub about the vocabulary to find that out.
-                model.adapted.save_pretrained(str(scratch), state_dict=dict(weights), save_embedding_layers=False)
+            if standard:
+                write_json(scratch / "adapter_config.json", lora.export_config(model.adapted, model.backbone))
+                names = {name.replace(f".{lora.ADAPTER}.weight", ".weight"): value for name, value in weights.items()}
+                write_file(scratch / "adapter_model.safetensors", save(names, metadata={"format": "pt"}))
             else:
                 write_file(scratch / "adapter.safetensors", save(dict(weights)))
             tensors = {name: value.cpu().contiguous() for name, value in params[f"head/{task.name}"].items()}
@@ -39,12 +45,87 @@ def export(model: Model, params: Tree, folder: Path) -> None:
                 crossing = params[cross_attention.SLOT]
                 tensors |= {f"{cross_attention.SLOT}.{name}": v.cpu().contiguous() for name, v in crossing.items()}
             write_file(scratch / "head.safetensors", save(tensors))
-            reads = model.read_out if model.strategy.hierarchical and task.level == 1 else len(model.backbone.layers)
-            about = {"task": attrs.asdict(task), "strategy": model.strategy.name, "reads_layer": reads}
+            about = {"task": attrs.asdict(task), "strategy": model.strategy.name, "reads_layer": _reads(model, task)}
             about |= {"read_out_layer": model.read_out, "backbone_digest": model.backbone.digest}
-            about |= {"fusion": model.strategy.fusion, "peft": model.strategy.fusion == "sum"}
-            write_file(scratch / "head.json", json.dumps(about, indent=1).encode())
+            about |= {"backbone_hub_id": model.backbone.hub_id, "backbone_revision": model.backbone.revision}
+            about |= {"fusion": model.strategy.fusion, "peft": standard}
+            write_json(scratch / "head.json", about)
+            write_file(scratch / "README.md", card(model, task).encode())
             shutil.rmtree(target, ignore_errors=True)
             os.rename(scratch, target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _reads(model: Model, task: Task) -> int:
+    """The layer, counted from 1, whose hidden states the task's head reads."""
+    return model.read_out if model.strategy.hierarchical and task.level == 1 else len(model.backbone.layers)
+
+
+def card(model: Model, task: Task) -> str:
+    """The README.md of an export: which base it belongs to, how it is loaded, and where it does not work."""
+    base, depth = model.backbone, len(model.backbone.layers)
+    at = f", revision {base.revision}" if base.revision else ""
+    where = f"[{base.hub_id}](https://huggingface.co/{base.hub_id}){at}" if base.hub_id else "a local folder or file"
+    layer, crosses = _reads(model, task), model.strategy.hierarchical and task.level == 2
+    hidden = "last_hidden_state" if layer == depth else f"hidden_states[{layer}]"
+    looks = f" and, by the cross-level attention in the same file, `hidden_states[{model.read_out}]`" if crosses else ""
+    return (CARD if model.strategy.fusion == "sum" else FUSED_CARD).substitute(
+        front=f"base_model: {base.hub_id}\n" if base.hub_id else "",
+        task=task.name,
+        kind=task.kind,
+        strategy=model.strategy.name,
+        fusion=model.strategy.fusion,
+        where=where,
+        family=base.model.config.model_type,
+        digest=base.digest,
+        source=base.hub_id or "FOLDER",
+        revision=f', revision="{base.revision}"' if base.hub_id and base.revision else "",
+        hidden=hidden,
+        looks=looks,
+    )
+
+
+HEAD = """---
+${front}library_name: peft
+tags:
+- lora
+- mtlfn
+---
+# Adapter for ${task} (${kind})
+
+Made by mtlfn with strategy ${strategy}. It belongs to one base model, ${where}, of the family ${family}. The SHA-256 of
+that model's weights, over names, types, shapes and bytes, is
+
+    ${digest}
+
+On other weights it gives other numbers; `mtlfn.models.backbone.load(NAME).digest` says what a model's is.
+"""
+CARD = Template(
+    HEAD
+    + """
+## Loading
+
+```python
+from peft import PeftModel
+from transformers import AutoModel
+
+base = AutoModel.from_pretrained("${source}"${revision})
+model = PeftModel.from_pretrained(base, ".").eval()  # "." is this folder
+```
+
+Load it onto `AutoModel`, the model without a head. On another class the names of the weights do not match: PEFT then
+warns of missing adapter keys, and the adapter does nothing. (`AutoPeftModelForFeatureExtraction` takes the right one.)
+
+The head is not part of the PEFT adapter. Its tensors are in `head.safetensors`, what they are in `head.json`; it reads
+`${hidden}`${looks}, normalised to mean 0 and variance 1 over each token.
+"""
+)
+FUSED_CARD = Template(
+    HEAD
+    + """
+The two adapters of this strategy are fused by ${fusion}, which is no sum of products, so PEFT cannot hold them:
+`adapter.safetensors` has the tensors as mtlfn names them. The head's are in `head.safetensors`, what they are in
+`head.json`; it reads `${hidden}`${looks}.
+"""
+)

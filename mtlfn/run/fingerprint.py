@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import attrs
 import torch
 
 import mtlfn
@@ -26,6 +27,8 @@ OTHERS = ("mtlfn", "datasets", "accelerate", "scikit-learn", "seqeval")
 # Variables that change numerics where no figure above shows it.
 SWITCHES = ("CUBLAS_WORKSPACE_CONFIG", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 THREADING = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_PROC_BIND", "ATEN_CPU_CAPABILITY", "PYTHONHASHSEED")
+# What fingerprints of older versions do not have.
+LATER = ("hashes.backbone_settings",)
 # The rooms that decide bits, and the modules of another one that decide what is evaluated when, and with what.
 SOURCES = ("core/**/*.py", "models/**/*.py", "data/**/*.py", "run/prepare.py", "run/walk.py", "run/evaluate.py")
 
@@ -56,6 +59,7 @@ def environment(prepared: Prepared) -> dict[str, dict[str, Any]]:
         "hashes": {
             "config": prepared.identity_hash,
             "backbone": prepared.identity["backbone_digest"],
+            "backbone_settings": prepared.model.backbone.settings,
             "tokenizer": prepared.identity["tokenizer_digest"],
             "data": {t: splits["train"] for t, splits in prepared.identity["data"].items()},
         },
@@ -68,6 +72,7 @@ def environment(prepared: Prepared) -> dict[str, dict[str, Any]]:
         "packages": {name: _version(name) for name in OTHERS},
         "commit": _commit(),
         "variables": {name: os.environ.get(name) for name in THREADING},
+        "backbone": attrs.asdict(prepared.proof),
     }
     return {"must_match": must_match, "informational": informational}
 
@@ -81,6 +86,7 @@ def canary(prepared: Prepared) -> str:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between the ``must_match`` parts of two fingerprints, a line each."""
     old, new = _flat(before.get("must_match", {})), _flat(now["must_match"])
+    new = {name: value for name, value in new.items() if name in old or name not in LATER}
     return [
         f"{name}: {old.get(name)} before, {new.get(name)} now"
         for name in [*old, *(n for n in new if n not in old)]

@@ -107,7 +107,7 @@ def run(strategy: str, config: Config, command: Sequence[str]) -> int:
     with disk.locked(folder / directory.LOCK) as mine:
         if not mine:
             raise UsageError(f"--output-dir {folder}: another process is writing this run; wait for it, or stop it")
-        directory.claim(folder, strategy, prepared, command)
+        prepared = directory.claim(folder, strategy, prepared, command)
         if (finished := _finished(folder)) is not None:
             print(f"mtlfn: this run is finished; its result:\n{finished}\nall of it: {folder}")
             return OK

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from mtlfn.run import kaggle, loop, matched
 from mtlfn.run.command import OK
-from mtlfn.run.config import Config, UsageError, digest, identity
+from mtlfn.run.config import Config, UsageError, folder_name
 
 TOKENS_PER_SECOND = 1500.0  # MiniLM on two CPU cores, about: what a plan expects before a run of it was seen
 
@@ -206,5 +206,4 @@ def folder(name: str, config: Config, **more: object) -> Path:
     """The folder of a plan: as asked for, or named by the settings that decide it."""
     if config.output_dir is not None:
         return config.output_dir
-    settings = identity(config, data_dir=str(config.data_dir or ""), **more)
-    return kaggle.results() / f"{name}-{digest(settings)[:8]}"
+    return kaggle.results() / folder_name(name, config, **more)

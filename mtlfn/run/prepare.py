@@ -17,9 +17,21 @@ from mtlfn.core.state import State
 from mtlfn.data import sampler, sources, store, stream, survey
 from mtlfn.data.task import SPLITS, CacheError, Dataset, Task, label_counts
 from mtlfn.models import backbone, lora, model
+from mtlfn.models.proof import Proof
 from mtlfn.models.strategy import STRATEGIES, Strategy
 from mtlfn.run import batch_size, evaluate, kaggle, matched
-from mtlfn.run.config import Config, UsageError, default_cache, digest, identity, listed, micro_batch_slots, task_names
+from mtlfn.run.config import (
+    Config,
+    UsageError,
+    default_cache,
+    digest,
+    folder_name,
+    identity,
+    listed,
+    micro_batch_slots,
+    task_names,
+)
+from mtlfn.run.proven import proven
 from mtlfn.run.walk import Evaluation, Scores, Walk
 
 
@@ -33,6 +45,7 @@ class Prepared:
         train, dev, test: tokenised splits; test lacks the tasks that have none, not even held out of training.
         model, stream, step: the parts of the walk. ``step_config``: hyper-parameters of the step.
         budget: input tokens at which the run ends, if no early stopping ends it before.
+        proof: that the backbone computes what stock transformers computes.
         identity: what the run directory belongs to; ``identity_hash`` is its SHA-256.
     """
 
@@ -47,6 +60,7 @@ class Prepared:
     step: step.Step
     step_config: step.StepConfig
     budget: int
+    proof: Proof
     identity: dict[str, Any]
 
     @property
@@ -141,6 +155,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
             }
             for s in SPLITS
         }
+        proof = proven(base, config.max_length, cache)
     except OSError as error:
         raise _unusable(cache, error) from None
     train = corpora["train"]
@@ -218,6 +233,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         step=_step(step_config, built),
         step_config=step_config,
         budget=budget,
+        proof=proof,
         identity=identity(config, **facts),
     )
 
@@ -298,5 +314,4 @@ def resolve_directory(config: Config, strategy_name: str) -> Path:
     """The run directory: as asked for, or named by the settings that decide the run."""
     if config.output_dir is not None:
         return config.output_dir
-    settings = identity(config, data_dir=str(config.data_dir or ""))
-    return kaggle.results() / f"{strategy_name}-{digest(settings)[:8]}"
+    return kaggle.results() / folder_name(strategy_name, config)

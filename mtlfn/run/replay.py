@@ -58,7 +58,7 @@ def replay(folder: Path, start: int | None, end: int | None, every: bool, say: S
         raise UsageError(f"{folder}: is no run of mtlfn (it has no config.json)")
     found = directory.recorded(folder)
     prepared = load(found["experiment"], from_settings(found["settings"], **changes))
-    directory.check_identity(folder, prepared)
+    prepared = directory.identified(folder, prepared)
     place = directory.place(folder, prepared)
     wrong: list[str] = []
 

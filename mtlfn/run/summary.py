@@ -35,6 +35,7 @@ def banner(strategy: str, prepared: Prepared, folder: Path) -> list[str]:
         f"device    {model.device} · {config.precision} · deterministic · {torch.get_num_threads()} threads",
         f"backbone  {config.backbone} ({frozen:,} frozen parameters) · "
         f"{adapters:,} adapter + {heads:,} head parameters",
+        f"proven    {backbone(prepared)}",
     ]
     for task in prepared.tasks:
         train, dev = prepared.train[task.name], prepared.dev[task.name]
@@ -52,6 +53,13 @@ def banner(strategy: str, prepared: Prepared, folder: Path) -> list[str]:
         f"schedule  {prepared.budget:,} input tokens exactly · learning rate {config.learning_rate:g}, "
         f"warm-up {config.warmup_ratio:.0%}, {config.decay} decay over {schedule.schedule_tokens:,} tokens",
     ]
+
+
+def backbone(prepared: Prepared) -> str:
+    """What was proven of the backbone, and how it reads micro-batches."""
+    proof, kind = prepared.proof, prepared.model.backbone.model.config.model_type
+    how = "micro-batches end to end" if proof.way == "ragged" else f"micro-batches one by one, since {proof.why}"
+    return f"{kind} as in stock transformers, to {proof.difference:.0e} in rows of up to {proof.length} tokens · {how}"
 
 
 def going_on(command: Sequence[str]) -> str:

@@ -86,14 +86,14 @@ def run(
             "training_seconds": 6.0,
         },
     )
-    identity = {"seed": seed, "weighting": weighting, "backbone": "/somewhere/on/a/disk/tiny", "data": data}
+    identity = {"seed": seed, "weighting": weighting, "data": data}
     save(
         folder / "config.json",
         {
             "experiment": experiment,
             "identity": identity | {"backbone_digest": "sha of tiny"},
             "hash": "c0",
-            "settings": {},
+            "settings": {"backbone": "/somewhere/on/a/disk/tiny"},
         },
     )
     save(

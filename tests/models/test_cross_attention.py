@@ -62,13 +62,3 @@ def test_padding_is_never_looked_at(params):
     soiled = features.masked_fill(~MASK[..., None], 1e3)
     a, b = (cross_attention.attend(params, top, f, MASK)[MASK] for f in (features, soiled))
     assert torch.equal(a, b)
-
-
-def test_sets_of_tensors_come_apart_by_task():
-    spec = {"gate": 0, "query.weight": 2}
-    shared = {"gate": torch.tensor(1.0), "query.weight": torch.ones(2, 3)}
-    assert all(one[n] is shared[n] for one in cross_attention.by_task(shared, spec, 2) for n in spec)
-    expanded = {"gate": torch.tensor([1.0, 2.0]), "query.weight": torch.stack([torch.zeros(2, 3), torch.ones(2, 3)])}
-    first, second = cross_attention.by_task(expanded, spec, 2)
-    assert (float(first["gate"]), float(second["gate"])) == (1, 2)
-    assert torch.equal(second["query.weight"], torch.ones(2, 3))

@@ -35,16 +35,15 @@ def trained(built, corpora, steps: int) -> dict:
 def exported(request: pytest.FixtureRequest, cache, tmp_path_factory):
     """A trained model and its export, made while no socket can be opened."""
     if request.param == "minilm":
-        folder, name, hub_id = str(backbone._minilm_folder()), "minilm", backbone.MINILM_ID
+        folder, name = str(backbone._minilm_folder()), "minilm"
     else:
         folder = name = request.getfixturevalue(request.param)
-        hub_id = folder.name
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "socket", no_network)
         built, corpora = tiny.build(name, cache, TASKS)
         params, out = trained(built, corpora, 3), tmp_path_factory.mktemp("export")
         export(built, params, out)
-    return SimpleNamespace(folder=folder, hub_id=hub_id, built=built, corpora=corpora, params=params, out=out)
+    return SimpleNamespace(folder=folder, built=built, corpora=corpora, params=params, out=out)
 
 
 def no_network(*_, **__):
@@ -71,7 +70,7 @@ def test_stock_peft_gives_our_hidden_states_to_the_bit(exported, task, monkeypat
     rows, width = m.inputs.input_ids.shape
     inside = torch.arange(width) < m.inputs.lengths[:, None]
     mask = None if inside.all() else inside
-    placed = layout.lay_out([layout.Rectangle(0, rows, width, mask)], built.backbone.causal)
+    placed = layout.lay_out([layout.Rectangle(0, rows, width, mask)])
     monkeypatch.setattr(socket, "socket", no_network)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)  # peft asks transformers by a name soon dropped
@@ -95,14 +94,53 @@ def test_stock_peft_gives_our_hidden_states_to_the_bit(exported, task, monkeypat
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_files_name_the_hub_id_and_no_local_path(exported, task):
-    config = json.loads((exported.out / task / "adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] == exported.hub_id
+def test_the_files_name_the_base_by_hub_id_or_digest_and_no_local_path(exported, task):
+    base, folder = exported.built.backbone, exported.out / task
+    config = json.loads((folder / "adapter_config.json").read_text())
+    local = base.name != "minilm"
+    named = f"sha256:{base.digest}" if local else "sentence-transformers/all-MiniLM-L6-v2"
+    assert config["base_model_name_or_path"] == named
     assert (config["r"], config["lora_alpha"], config["peft_type"]) == (24, 48, "LORA")
-    for path in (exported.out / task).iterdir():
+    assert config["target_modules"] == sorted(config["target_modules"])
+    for path in folder.iterdir():
         assert str(exported.folder).encode() not in path.read_bytes(), path.name
         assert str(exported.out).encode() not in path.read_bytes(), path.name
-    assert exported.hub_id in (exported.out / task / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert base.digest in card
+    assert ("base_model: sentence-transformers/all-MiniLM-L6-v2" in card) != local
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_card_says_how_to_load_and_what_the_head_reads(exported, task, monkeypatch):
+    """Its code runs, in the folder of the export, with the base where it says."""
+    card = (exported.out / task / "README.md").read_text()
+    code = card.partition("```python\n")[2].partition("```")[0]
+    source = exported.built.backbone.hub_id or "FOLDER"
+    assert f'"{source}"' in code
+    monkeypatch.chdir(exported.out / task)
+    monkeypatch.setattr(socket, "socket", no_network)
+    found: dict = {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)  # peft asks transformers by a name soon dropped
+        exec(code.replace(f'"{source}"', repr(str(exported.folder))), found)
+    assert found["model"].peft_config["default"].r == 24
+    reads = "hidden_states[2]" if task == "bc5cdr_disease" else "last_hidden_state"
+    layer = len(exported.built.backbone.layers) // 2
+    assert f"reads\n`{reads.replace('2', str(layer))}`" in card
+    assert ("cross-level attention" in card) == (task != "bc5cdr_disease")
+
+
+def test_another_class_than_the_one_it_belongs_to_is_refused_or_warned_of(exported):
+    import peft
+    from transformers import AutoModelForSequenceClassification
+
+    with pytest.raises(ValueError, match="PeftModelForFeatureExtraction"):
+        peft.AutoPeftModelForSequenceClassification.from_pretrained(exported.out / "ddi")
+    with warnings.catch_warnings(record=True) as caught, torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("always")
+        other = AutoModelForSequenceClassification.from_pretrained(exported.folder)
+        peft.PeftModel.from_pretrained(other, exported.out / "ddi")
+    assert any("missing adapter keys" in str(each.message) for each in caught)
 
 
 def test_each_task_has_its_adapter_and_head_and_nothing_else_is_left(exported):

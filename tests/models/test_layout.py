@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mtlfn.core.batch import MicroBatch
 from mtlfn.models import backbone, layout, model
+from mtlfn.models.families import BackboneError
 from tests import tiny
 
 LEVEL1 = (("bc5cdr_disease", 3), ("spans", 2))
@@ -57,7 +58,7 @@ def through_rectangles(bare: backbone.Backbone, micro_batches: list[MicroBatch])
     hidden = bare.model(
         input_ids=torch.cat([m.inputs.input_ids.flatten() for m in micro_batches])[None],
         position_ids=torch.cat([torch.arange(r.width).repeat(r.rows) for r in placed])[None],
-        layout=layout.lay_out(placed, bare.causal),
+        layout=layout.lay_out(placed),
         **extra(bare, torch.cat([m.inputs.token_types.flatten() for m in micro_batches])[None]),
     ).last_hidden_state
     return [tiny.slots_of(r, hidden) for r in placed]
@@ -123,12 +124,8 @@ def test_a_level_1_row_that_leaves_early_changes_no_feature_and_no_top(world):
     placed = rectangles(parts)
     leaving = placed[len(LEVEL1) - 1].stop
     with torch.no_grad():
-        top, features = model.hidden_states(
-            world.built, world.params, parts, layout.lay_out(placed, world.bare.causal, leaving), None
-        )
-        whole, kept = model.hidden_states(
-            world.built, world.params, parts, layout.lay_out(placed, world.bare.causal), None
-        )
+        top, features = model.hidden_states(world.built, world.params, parts, layout.lay_out(placed, leaving), None)
+        whole, kept = model.hidden_states(world.built, world.params, parts, layout.lay_out(placed), None)
     assert top.shape[1] == whole.shape[1] - leaving
     assert features.shape == kept.shape == whole.shape
     for r, m in zip(placed, parts, strict=True):
@@ -171,7 +168,7 @@ def test_a_batch_of_level_1_tasks_alone_runs_and_gives_the_upper_layers_no_gradi
 
 def test_all_rows_leaving_keep_one_row_of_the_last_rectangle():
     mask = torch.tensor([[True, True, True], [True, False, False]])
-    laid = layout.lay_out([layout.Rectangle(0, 1, 2), layout.Rectangle(2, 2, 3, mask)], False, leaving=8)
+    laid = layout.lay_out([layout.Rectangle(0, 1, 2), layout.Rectangle(2, 2, 3, mask)], leaving=8)
     assert laid.leaving == 5
     (kept,) = laid.upper.rectangles
     assert (kept.start, kept.rows, kept.width, kept.mask.tolist()) == (0, 1, 3, [[True, False, False]])
@@ -187,5 +184,5 @@ def test_neighbours_of_equal_width_are_joined_and_keep_their_masks():
 
 
 def test_attention_without_a_layout_says_what_it_needs(world):
-    with pytest.raises(ValueError, match="layout"):
+    with pytest.raises(BackboneError, match="layout"):
         world.bare.model(input_ids=torch.tensor([[5, 6]]))

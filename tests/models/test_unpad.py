@@ -8,7 +8,7 @@ import torch
 
 from mtlfn.core.gradients import ENGINES
 from mtlfn.models import model
-from mtlfn.models.layout import Rectangle, padded, unpadded
+from mtlfn.models.layout import Rectangle, spread, unpadded
 from tests import tiny
 from tests.models.test_engines import BATCHES, distance, flat, take, whole
 from tests.models.test_precision import STRATEGIES_HERE
@@ -66,7 +66,7 @@ def test_the_backbone_sees_tokens_alone(world, monkeypatch):
 
 
 def test_rows_that_leave_are_not_joined_with_rows_that_stay():
-    layout = unpadded([Rectangle(0, 1, 2), Rectangle(2, 2, 2)], causal=False, leaving=2)
+    layout = unpadded([Rectangle(0, 1, 2), Rectangle(2, 2, 2)], leaving=2)
     assert [(r.start, r.rows, r.width) for r in layout.upper.rectangles] == [(0, 2, 2)]
     assert [(r.start, r.rows, r.width) for r in layout.attended] == [(0, 3, 2)]
 
@@ -74,12 +74,12 @@ def test_rows_that_leave_are_not_joined_with_rows_that_stay():
 def test_the_layout_of_tokens_and_back():
     mask = torch.tensor([[True, True, False], [True, True, True], [True, True, True]])
     held = [Rectangle(0, 3, 3, mask), Rectangle(9, 2, 2)]
-    layout = unpadded(held, causal=False, leaving=9)
+    layout = unpadded(held, leaving=9)
     assert [(r.start, r.rows, r.width) for r in layout.rectangles] == [(0, 1, 2), (2, 2, 3), (8, 2, 2)]
     assert layout.leaving == 8
     assert [(r.start, r.rows, r.width) for r in layout.upper.rectangles] == [(0, 2, 2)]
     values = torch.arange(12.0).view(1, 12, 1) + 1
-    slots = padded(values, layout.places, 13).flatten().tolist()
+    slots = spread(values, layout.places, 13).flatten().tolist()
     assert slots == [1, 2, 0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
     rows = tiny.slots_of(attrs.evolve(layout, places=None).rectangles[1], values).squeeze(-1)
     assert rows.tolist() == [[3, 4, 5], [6, 7, 8]]

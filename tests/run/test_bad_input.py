@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from mtlfn.run.disk import Disk
 from tests.run.conftest import Ended, contents
@@ -221,10 +222,29 @@ def test_a_run_of_another_configuration_is_left_alone(go, begun, named, wanted):
 def test_a_run_on_other_data_or_another_backbone_is_left_alone(go, begun, copied, bert, tmp_path):
     before = contents(begun)
     damage(copied, "ddi", "train", 1, lambda row: row | {"label": "int" if row["label"] != "int" else "none"})
-    refused(go(output_dir=begun, data_dir=copied), 4, "data is")
+    refused(go(output_dir=begun, data_dir=copied), 4, "train of ddi has the hash")
     other = Path(shutil.copytree(bert, tmp_path / "other"))
-    refused(go(output_dir=begun, backbone=other), 4, "backbone is")
+    tensors = load_file(other / "model.safetensors")
+    tensors["encoder.layer.0.output.dense.bias"][0] += 1
+    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    refused(go(output_dir=begun, backbone=other), 4, "backbone_digest is")
     assert contents(begun) == before
+
+
+def test_a_backbone_that_was_copied_or_is_named_by_another_path_is_the_same(go, begun, bert, tmp_path, monkeypatch):
+    other = Path(shutil.copytree(bert, tmp_path / "else where" / "other"))
+    ended = go(output_dir=begun, backbone=other, max_steps=1)
+    assert ended.code == 75, ended.err
+    monkeypatch.chdir(other.parent)
+    ended = go(output_dir=begun, backbone="other", max_steps=1)
+    assert ended.code == 75, ended.err
+
+
+def test_a_backbone_of_equal_weights_and_another_configuration_is_another_environment(go, begun, bert, tmp_path):
+    other = Path(shutil.copytree(bert, tmp_path / "other"))
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
+    refused(go(output_dir=begun, backbone=other), 4, "hashes.backbone_settings")
 
 
 def test_the_same_settings_in_another_spelling_are_the_same_run(go, begun):

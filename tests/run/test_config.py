@@ -189,7 +189,7 @@ def test_the_identity_holds_the_facts_and_its_digest_follows_it():
 
 def test_what_is_not_identity_is_where_and_how_a_run_is_watched():
     """Spelt out, so that nothing more leaves the identity unnoticed."""
-    where = {"output_dir", "cache_dir", "data_dir", "device", "threads", "seeds"}
+    where = {"output_dir", "cache_dir", "data_dir", "device", "threads", "seeds", "backbone", "revision"}
     how = {"max_steps", "max_hours", "save_every_steps", "quick_eval_examples", "accept_environment", "skip_smoke_test"}
     assert where | how | {"held_out_tasks"} == NOT_IDENTITY  # this one decides the data, whose hashes are identity
     assert {a.name for a in attrs.fields(Config)} >= NOT_IDENTITY

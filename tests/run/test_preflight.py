@@ -96,7 +96,11 @@ def test_the_smoke_test_runs_before_a_run_and_changes_nothing_in_it(go, tmp_path
     assert [r["smoke_test"] for r in results] == ["passed", "skipped"]
     document = json.loads((tmp_path / "with" / "smoke.json").read_text())
     assert document["passed"]
-    assert len(document["checks"]) == 6
+    assert len(document["checks"]) == 7
+    assert document["checks"][0]["name"] == "the backbone gives what stock transformers gives"
+    proof = json.loads((tmp_path / "with" / "env.json").read_text())["informational"]["backbone"]
+    assert (proof["way"], proof["why"]) == ("ragged", "")
+    assert f"{proof['difference']:.1e}" in document["checks"][0]["detail"]
 
 
 def test_a_smoke_test_that_fails_trains_nothing(go, tmp_path):
