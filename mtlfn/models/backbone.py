@@ -84,7 +84,7 @@ def load(name: str, revision: str | None = None) -> Backbone:
     prefix, layers = _stack(name, model)
     causal = families.is_causal(model.config)
     settings = _settings_digest(model.config)
-    _make_readable(model, tokenizer, prefix, layers, causal)
+    _make_readable(model, tokenizer, prefix, layers)
     return Backbone(
         model=model,
         tokenizer=tokenizer,
@@ -99,12 +99,12 @@ def load(name: str, revision: str | None = None) -> Backbone:
     )
 
 
-def _make_readable(model: Any, tokenizer: Any, prefix: str, layers: nn.ModuleList, causal: bool) -> None:
+def _make_readable(model: Any, tokenizer: Any, prefix: str, layers: nn.ModuleList) -> None:
     """Makes the model take layouts: ragged where it calls our attention function and takes positions, else padded."""
     accepted = set(inspect.signature(type(model).forward).parameters)
     takes = {"position_ids"} & accepted
     takes |= {"token_type_ids"} & accepted & set(tokenizer.model_input_names)
-    takes |= {"use_cache"} & accepted if causal else set()
+    takes |= {"use_cache"} & accepted
     way: Way = "padded"
     if "position_ids" in takes:
         with _quiet_loading():  # what does not take the function says so in a warning, and stays as it is

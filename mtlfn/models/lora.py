@@ -137,11 +137,9 @@ def _targets(backbone: Backbone, targets: str) -> list[str]:
         return [name.strip() for name in targets.split(",")]
     kind = backbone.model.config.model_type
     if (found := default_targets(kind, inside)) is None:
-        ends = sorted({name.rpartition(".")[2] for name in inside})
-        raise BackboneError(
-            f"--lora-targets default: there is no default for the architecture {kind!r}; name some of its linears "
-            f"({', '.join(ends)}), or use all-linear"
-        )
+        ends = ", ".join(sorted({name.rpartition(".")[2] for name in inside}))
+        advice = f"name some of its linears ({ends}), or use all-linear" if ends else "its layers have no linears"
+        raise BackboneError(f"--lora-targets default: there is no default for the architecture {kind!r}; {advice}")
     return found
 
 

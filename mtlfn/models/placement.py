@@ -132,7 +132,7 @@ def _padded(model: Any, layout: Layout, arguments: Arguments) -> Hidden:
 
 def joined(parts: Sequence[tuple[Layout, Hidden]]) -> Hidden:
     """What the parts of a layout put out, as one; the top is that of the parts that stay, or nobody reads it."""
-    tops = [hidden.last_hidden_state for part, hidden in parts if not part.leaving]
+    tops = [hidden.last_hidden_state for part, hidden in parts if part.upper is None]
     features = [hidden.features for _, hidden in parts if hidden.features is not None]
     return Hidden(torch.cat(tops or [parts[-1][1].last_hidden_state], 1), torch.cat(features, 1) if features else None)
 
@@ -180,7 +180,9 @@ def install_read_out(model: Any, read_out: int) -> None:
 
 
 def _narrowing(axes: Sequence[int | None], way: Way, first: bool) -> Callable[..., Any]:
-    def hook(layer: Any, args: tuple, kwargs: Arguments) -> tuple[tuple, Arguments]:
+    def hook(layer: Any, args: tuple, kwargs: Arguments) -> tuple[tuple, Arguments] | None:
+        if not len(layer.placement.rectangles):
+            return None  # the stock model, called without a layout
         leaves, structure = pytree.tree_flatten((args, kwargs))
         if first:
             layer.placement.features = _hidden(args, kwargs)

@@ -56,11 +56,7 @@ def prove(base: Backbone, length: int) -> Proof:
         placement.read_padded(base.model)
     difference, wrong = _examined(base, length)
     if wrong:
-        ragged = f" (and, read end to end, {why})" if why != wrong else ""
-        raise BackboneError(
-            f"--backbone {base.name}: {kind} cannot be used: {wrong}{ragged}; {USABLE}, or a --max-length below what "
-            "its attention looks at"
-        )
+        raise BackboneError(f"--backbone {base.name}: {kind} cannot be used: {wrong}; {USABLE}")
     return Proof("padded", length, difference, why)
 
 
@@ -74,10 +70,10 @@ def _examined(base: Backbone, length: int) -> tuple[float, str]:
         return float("nan"), f"its layers do not take rows that are laid out so ({type(error).__name__}: {error})"
     for where, difference in differences.items():
         if not difference <= TOLERANCE:
-            feels = " since it feels its neighbour," if where == "end to end" and _feels_its_neighbour(base) else ""
+            feels = " and feels its neighbour" if where == "end to end" and _feels_its_neighbour(base) else ""
             return difference, (
-                f"a row {where} differs from stock transformers,{feels} by {difference:.1e} of the largest number in "
-                f"it, where {TOLERANCE:g} is allowed"
+                f"a row {where} differs from stock transformers by {difference:.1e} of the largest number in it, where "
+                f"{TOLERANCE:g} is allowed{feels}"
             )
     return max(differences.values()), ""
 
@@ -107,11 +103,11 @@ def _differences(base: Backbone, length: int) -> dict[str, float]:
 
 @torch.no_grad()
 def _feels_its_neighbour(base: Backbone) -> bool:
-    """Whether the first of two rows changes with the second."""
-    rectangles, ids = [Rectangle(0, 2, SHORT)], tokens(base.model.config, 3 * SHORT)
+    """Whether a row between two others changes with them."""
+    rectangles, ids = [Rectangle(0, 3, SHORT)], tokens(base.model.config, 5 * SHORT).view(5, SHORT)
     one, other = (
-        placement.read(base.model, rectangles, torch.cat([ids[:SHORT], ids[at : at + SHORT]]))[0, :SHORT]
-        for at in (SHORT, 2 * SHORT)
+        placement.read(base.model, rectangles, ids[[a, 1, b]].flatten())[0, SHORT : 2 * SHORT]
+        for a, b in ((0, 2), (3, 4))
     )
     return bool((one - other).abs().max() > TOLERANCE * one.abs().max())
 

@@ -38,7 +38,7 @@ def proven(base: Backbone, length: int, cache: Path) -> Proof:
 def _kept(path: Path, length: int) -> Proof | None:
     """The proof in a file; None where it is absent or damaged."""
     try:
-        found = cattrs.Converter(forbid_extra_keys=True).structure(json.loads(path.read_text()), Proof)
+        found = cattrs.Converter(forbid_extra_keys=True).structure(dict(json.loads(path.read_text())), Proof)
     except (OSError, ValueError, TypeError, KeyError, cattrs.BaseValidationError):
         return None
     return found if found.length == length else None
