@@ -30,6 +30,7 @@ class Inputs:
             IGNORED; spans: int64 [pieces, 5]: row, mention, label, first word, width - 1 (a row that was cut has
             no word in ``marks``); multilabel: float32 [rows, labels], NaN rows are ignored; regression: float32
             [rows], NaN is ignored; ranking: int64 [pairs, 2], rows of the relevant and the irrelevant candidate.
+        sequences: the corpus' number of the sequence in each row: a sequence without a token has none.
     """
 
     input_ids: Tensor
@@ -37,6 +38,7 @@ class Inputs:
     lengths: Tensor
     marks: Tensor
     labels: Tensor
+    sequences: tuple[int, ...] = ()
 
 
 def collate(corpus: Corpus, examples: Sequence[int], kept: Sequence[int] | None = None) -> MicroBatch | None:
@@ -61,7 +63,7 @@ def collate(corpus: Corpus, examples: Sequence[int], kept: Sequence[int] | None 
         types[r, :n] = corpus.types[start : start + n]
         marks[r, :n] = corpus.marks[start : start + n]
     row_of = {s: r for r, (s, _) in enumerate(rows)}
-    whole = {s for s, n, full in zip(sequences, kept, lengths, strict=True) if n == full}
+    whole = {s for s, n, full in zip(sequences, kept, lengths, strict=True) if 0 < n == full}
     labels, count, survived = _labels(corpus, examples, row_of, whole, marks)
     inputs = Inputs(
         input_ids=torch.from_numpy(ids),
@@ -69,6 +71,7 @@ def collate(corpus: Corpus, examples: Sequence[int], kept: Sequence[int] | None 
         lengths=torch.tensor([n for _, n in rows]),
         marks=torch.from_numpy(marks),
         labels=labels,
+        sequences=tuple(row_of),
     )
     tokens = TokenCount(input=sum(n for _, n in rows), loss=count, padded=ids.size, examples=survived)
     return MicroBatch(corpus.task.name, inputs, tokens)

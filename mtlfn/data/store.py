@@ -20,7 +20,17 @@ from attrs import frozen
 from mtlfn.data.task import Dataset, Example, Task
 from mtlfn.data.tokenise import Tokenised, tokenise, training_examples
 
-VERSION = 4  # of the tokenisation; raised whenever its result changes
+VERSION = 5  # of the tokenisation; raised whenever its result changes
+# Counted of each split: examples; those with a token cut off; those whose label no token shows, which are not trained
+# on; mentions that the head cannot express; words that come to no token, and entities with such a word: never found.
+NOTES = (
+    "examples",
+    "truncated",
+    "unusable",
+    "inexpressible",
+    "words without a token",
+    "entities without a token",
+)
 COLUMNS = ("ids", "types", "marks", "starts", "examples", "labels", "label_starts")
 
 
@@ -126,7 +136,7 @@ def _write(
     """Tokenises and keeps the result: written to a sibling first, so that a half-written store is never read."""
     import datasets
 
-    rows, notes = [], {"examples": 0, "truncated": 0, "unusable": 0, "inexpressible": 0}
+    rows, notes = [], dict.fromkeys(NOTES, 0)
     for row in tokenise(task, examples, tokenizer, max_length):
         notes["examples"] += 1
         notes["truncated"] += row.truncated
@@ -135,6 +145,8 @@ def _write(
             rows.append(row)
         notes["unusable"] += not row.usable
         notes["inexpressible"] += row.lost
+        notes["words without a token"] += row.silent[0]
+        notes["entities without a token"] += row.silent[1]
     label_type = "float32" if task.kind == "regression" else "int32"
     arrays = _flatten(rows, label_type)
     folder.parent.mkdir(parents=True, exist_ok=True)

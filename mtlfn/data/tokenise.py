@@ -22,8 +22,9 @@ class Tokenised:
     """One example in tokens: per sequence ids, token types and marks; its labels as numbers (regression: the value less
     the task's mean, over its standard deviation).
 
-    ``truncated``: some token was cut off. ``usable``: the tokens still show what the label speaks of. ``lost``: how
-    many mentions the head of kind "spans" cannot express: cut off, not made of whole words, or too wide.
+    ``truncated``: some token was cut off. ``usable``: every sequence has a token, and the tokens still show what the
+    label speaks of. ``lost``: how many mentions the head of kind "spans" cannot express: cut off, not made of whole
+    words, or too wide. ``silent``: tagging: how many words came to no token, and how many entities have such a word.
     """
 
     ids: list[list[int]]
@@ -33,6 +34,7 @@ class Tokenised:
     truncated: bool
     usable: bool
     lost: int = 0
+    silent: tuple[int, int] = (0, 0)
 
 
 def training_examples(task: Task, examples: Sequence[Example]) -> tuple[Example, ...]:
@@ -71,6 +73,7 @@ def tokenise(task: Task, examples: Sequence[Example], tokenizer: Any, max_length
             rows = [next(encoded) for _ in sequences]
             marks = [_marks(task, example, offsets, spans) for _, _, offsets, _ in rows]
             usable = all(any(m > 0 and m & bit for m in marks[0]) for bit in (HEAD, TAIL)) if spans else True
+            usable = usable and all(ids for ids, _, _, _ in rows)
             labels, lost = _labels(task, example, numbers), 0
             if task.kind == "spans":
                 labels, lost = _span_labels(task, example, marks[0])
@@ -82,6 +85,7 @@ def tokenise(task: Task, examples: Sequence[Example], tokenizer: Any, max_length
                 truncated=cut or any(overflow for _, _, _, overflow in rows),
                 usable=usable,
                 lost=lost,
+                silent=_silent(example, marks[0], bool(rows[0][3])) if task.kind == "tagging" else (0, 0),
             )
 
 
@@ -121,6 +125,17 @@ def _encode(texts: Sequence[tuple[str, str | None]], tokenizer: Any, max_length:
             for offset, sequence in zip(encoding.offsets, encoding.sequence_ids, strict=True)
         ]
         yield list(encoding.ids), list(encoding.type_ids), inside, bool(encoding.overflowing)
+
+
+def _silent(example: Example, marks: Sequence[int], cut: bool) -> tuple[int, int]:
+    """How many words have no token of their own, what was cut off aside, and how many entities have such a word."""
+    shown = set(marks)
+    reached = max(shown, default=-1) if cut else len(example.words)
+    words = [i for i in range(min(reached, len(example.words))) if i not in shown]
+    starts = [i for i, tag in enumerate(example.tags) if tag.startswith("B-")]
+    # The entity that a word is in is the last one that began, if no O stands between.
+    inside = {max((s for s in starts if s <= i), default=-1) for i in words if example.tags[i] != "O"}
+    return len(words), len(inside)
 
 
 def _span_labels(task: Task, example: Example, marks: Sequence[int]) -> tuple[list[int], int]:

@@ -15,7 +15,7 @@ from mtlfn.data import metrics, official, units
 from mtlfn.data.collate import collate
 from mtlfn.data.store import Corpus
 from mtlfn.data.stream import evaluation_batches
-from mtlfn.data.task import Dataset, Example, Task
+from mtlfn.data.task import Dataset, Example, Task, label_counts
 from mtlfn.data.windows import in_characters
 from mtlfn.models.heads import valid_iob2
 from mtlfn.models.model import Model, predict
@@ -24,25 +24,57 @@ from mtlfn.run.disk import write_file
 SLOTS = 2048  # padded slots of an evaluation micro-batch
 
 
-def predictions(model: Model, params: Tree, corpus: Corpus, examples: Sequence[Example], chosen: Sequence[int]) -> list:
-    """One prediction for each chosen example, in their order, as ``metrics.score`` reads them."""
+def predictions(
+    model: Model,
+    params: Tree,
+    corpus: Corpus,
+    examples: Sequence[Example],
+    chosen: Sequence[int],
+    usual: str | None = None,
+) -> list:
+    """One prediction for each chosen example, in their order, as ``metrics.score`` reads them.
+
+    ``usual``: the class of a text without a token, of which nothing can be told.
+    """
     out: dict[int, Any] = {}
     for batch in evaluation_batches(corpus, chosen, SLOTS):
-        rows = iter(predict(model, params, collate(corpus, batch.tolist())))
+        found: dict[int, Any] = {}
+        if (micro_batch := collate(corpus, batch.tolist())) is not None:
+            found = dict(zip(micro_batch.inputs.sequences, predict(model, params, micro_batch), strict=True))
         for e in batch.tolist():
-            out[e] = _joined(corpus.task, examples[e], [next(rows) for _ in corpus.sequences(e)])
+            out[e] = _joined(corpus.task, examples[e], [found.get(s) for s in corpus.sequences(e)], usual)
     return [out[int(e)] for e in chosen]
 
 
-def _joined(task: Task, example: Example, rows: list[Any]) -> Any:
-    """The rows of one example as its prediction."""
-    if task.kind == "ranking":
-        return rows
+def usual_class(task: Task, train: Sequence[Example]) -> str | None:
+    """The most frequent class in training, the first of equals; None for kinds whose examples have no one class."""
+    if task.kind not in ("classification", "relation"):
+        return None
+    counts = label_counts(task, train)
+    return max(counts, key=counts.__getitem__)
+
+
+def _joined(task: Task, example: Example, rows: list[Any], usual: str | None) -> Any:
+    """The rows of one example as its prediction; a row is None where a text has no token."""
+    if task.kind == "ranking":  # a candidate without a token comes last
+        last = min((row for row in rows if row is not None), default=0.0) - 1.0
+        return [last if row is None else row for row in rows]
+    if rows[0] is None:
+        return _nothing(task, example, usual)
     if task.kind == "tagging":  # words cut off at the end have no token: no entity
         return valid_iob2([rows[0].get(word, "O") for word in range(len(example.words))])
     if task.kind == "spans":
         return [[label, [list(span) for span in in_characters(example, pieces)]] for label, pieces in rows[0]]
     return rows[0]
+
+
+def _nothing(task: Task, example: Example, usual: str | None) -> Any:
+    """What is predicted of a text without a token."""
+    if task.kind == "tagging":
+        return ["O"] * len(example.words)
+    if task.kind in ("spans", "multilabel"):
+        return []
+    return task.mean if task.kind == "regression" else usual
 
 
 def quick_subset(task: str, size: int, count: int) -> list[int]:
@@ -92,7 +124,8 @@ def score(
             chosen = list(range(len(gold)))
         else:
             chosen = whole_units(task.name, gold, count) if task.official else quick_subset(task.name, len(gold), count)
-        predicted[task.name] = predictions(model, params, corpus, gold, chosen)
+        usual = usual_class(task, dataset.train)
+        predicted[task.name] = predictions(model, params, corpus, gold, chosen, usual)
         held = [gold[i] for i in chosen]
         scores[task.name] = (
             official.score(dataset, split, held, predicted[task.name], whole=count is None)

@@ -1,13 +1,13 @@
-"""A tiny random model of every family of backbones: windows shorter than the rows, soft caps that bite, wide weights."""
+"""A tiny random model of every family of backbones: windows below the rows, soft caps that bite, wide weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 
 from tests.tiny import LAYERS, POSITIONS, WIDTH
 
@@ -32,7 +32,7 @@ class Family:
     way: str
     targets: tuple[str, ...]
     causal: bool
-    settings: dict[str, Any] = {}  # noqa: RUF012: attrs makes it a default, which nobody changes
+    settings: Mapping[str, Any] = field(factory=dict)
     shared: bool = True
 
 

@@ -12,7 +12,7 @@ import torch
 
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.backbone import BackboneError
-from mtlfn.models.strategy import S3B
+from mtlfn.models.strategy import S3B, STRATEGIES
 from tests import tiny
 
 # The package is looked for, never imported: it asks for a chat tool that reading its file does not need.
@@ -209,3 +209,211 @@ def test_a_gguf_file_is_a_decoder(cache):
         tiny.KEY,
     )
     assert all(loss.isfinite() for loss in losses.values())
+
+
+# Folders from strangers
+
+
+def ask_for_its_code(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "modeling.Mine"}}))
+    (folder / "modeling.py").write_text("raise SystemExit('the code of the folder ran')")
+
+
+def ask_for_its_tokenizers_code(folder: Path) -> None:
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    about = {"auto_map": {"AutoTokenizer": ["tokenization.Mine", None]}, "tokenizer_class": "Mine"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | about))
+    (folder / "tokenization.py").write_text("raise SystemExit('the code of the folder ran')")
+
+
+@pytest.mark.parametrize("asking", [ask_for_its_code, ask_for_its_tokenizers_code])
+@pytest.mark.parametrize("kind", ["bert", "never-heard-of"])
+def test_nobody_elses_code_is_run_or_asked_about(copied, asking, kind, monkeypatch, capfd):
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(config | {"model_type": kind}))
+    asking(copied)
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    message = refusal(copied)
+    assert "auto_map" in message
+    assert "runs nobody's code" in message
+    assert "take auto_map out" in message
+    assert capfd.readouterr().out == ""
+
+
+def test_every_loading_call_says_that_no_code_is_trusted(bert, monkeypatch):
+    import transformers
+
+    trusted = {}
+    for name in ("AutoConfig", "AutoTokenizer", "AutoModel"):
+        kind = getattr(transformers, name)
+        load = kind.from_pretrained
+        monkeypatch.setattr(
+            kind,
+            "from_pretrained",
+            lambda *a, name=name, load=load, **k: trusted.__setitem__(name, k["trust_remote_code"]) or load(*a, **k),
+        )
+    backbone.load(str(bert))
+    assert trusted == {"AutoConfig": False, "AutoTokenizer": False, "AutoModel": False}
+
+
+def only_a_pickle(folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+def of_ten_million_layers(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 10_000_000}))
+
+
+def a_header_of_many_bytes(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes((2**62).to_bytes(8, "little") + path.read_bytes()[8:])
+
+
+def a_header_of_no_json(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[8:16] = b"\xff\x00[[[[[["
+    path.write_bytes(data)
+
+
+def nested_deeply(folder: Path) -> None:
+    (folder / "config.json").write_text("[" * 100_000 + "]" * 100_000)
+
+
+def no_object(folder: Path) -> None:
+    (folder / "config.json").write_text("[1]")
+
+
+def words_for_numbers(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_size": "\x1b[31mwide"}))
+
+
+def a_dimension_of_zero(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_attention_heads": 0}))
+
+
+HOSTILE = [
+    only_a_pickle,
+    of_ten_million_layers,
+    a_header_of_many_bytes,
+    a_header_of_no_json,
+    nested_deeply,
+    no_object,
+    words_for_numbers,
+    a_dimension_of_zero,
+]
+
+
+@pytest.mark.parametrize("damage", HOSTILE)
+def test_a_hostile_folder_is_one_line(copied, damage):
+    damage(copied)
+    message = refusal(copied)
+    assert message.isprintable()
+    assert len(message) < 700
+    if damage is of_ten_million_layers:
+        assert "asks for 10000000 layers" in message
+    if damage is only_a_pickle:
+        assert "safetensors" in message
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"GGUF",
+        b"GGUF\x03\x00\x00\x00" + b"\xff" * 16,
+        b"GGUF\x03\x00\x00\x00" + (1).to_bytes(8, "little") + (1).to_bytes(8, "little") + b"\xff" * 64,
+        b"\x80\x04" + b"pickle" * 10,
+    ],
+    ids=["empty", "cut", "counts", "strings", "another format"],
+)
+@pytest.mark.skipif(GGUF is None, reason="the package gguf is not installed")
+def test_a_crafted_gguf_file_is_one_line(tmp_path, data):
+    (tmp_path / "crafted.gguf").write_bytes(data)
+    assert refusal(tmp_path / "crafted.gguf").isprintable()
+
+
+# Tokenizers
+
+
+def test_a_tokenizer_without_padding_and_end_token_pads_with_any(llama, tmp_path):
+    folder = Path(shutil.copytree(llama, tmp_path / "bare"))
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    for name in ("bos_token", "eos_token", "pad_token"):
+        config.pop(name, None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    base = backbone.load(str(folder))
+    assert base.tokenizer.eos_token is None
+    assert base.tokenizer.pad_token_id == 0
+    from mtlfn.data import store
+    from mtlfn.data.collate import collate
+
+    corpora = [
+        store.load(tiny.datasets()["hoc"], "train", b.tokenizer, 64, tmp_path)
+        for b in (base, backbone.load(str(llama)))
+    ]
+    ours, theirs = (collate(corpus, range(4)).inputs for corpus in corpora)
+    inside = torch.arange(ours.input_ids.shape[1]) < ours.lengths[:, None]
+    assert not inside.all()
+    assert torch.equal(ours.input_ids[inside], theirs.input_ids[inside])
+
+
+# What cannot work
+
+
+@pytest.mark.parametrize(
+    ("config", "settings", "why"),
+    [
+        (
+            "GPT2Config",
+            {"n_embd": 32, "n_layer": 2, "n_head": 2},
+            "gpt2 cannot be used: its projections are of .* Conv1D",
+        ),
+        (
+            "T5Config",
+            {"d_model": 32, "num_layers": 2, "num_heads": 2, "d_ff": 64, "d_kv": 8},
+            "t5 .* an encoder-decoder",
+        ),
+        ("MambaConfig", {"hidden_size": 32, "num_hidden_layers": 2}, "mamba .* state-space"),
+        ("LongformerConfig", {"attention_window": 16}, "longformer .* blocks of a fixed size"),
+        ("AlbertConfig", {"embedding_size": 16}, "albert .* one set of weights"),
+        ("ConvBertConfig", {}, "convbert .* a row beside padding differs from stock"),
+        ("MobileBertConfig", {"embedding_size": 16, "intra_bottleneck_size": 16}, "mobilebert .*"),
+    ],
+)
+def test_a_family_that_cannot_work_is_refused_by_name_with_the_reason(tmp_path, config, settings, why):
+    import transformers
+
+    from mtlfn.models import proof
+    from tests.models.families import SHARED, tokenizer
+
+    tokenizer()(tmp_path)
+    shared = SHARED if "d_model" not in settings and "n_embd" not in settings else {}
+    made = getattr(transformers, config)(vocab_size=259, pad_token_id=1, **{**shared, **settings})
+    with torch.random.fork_rng(devices=[]):
+        transformers.AutoModel.from_config(made).save_pretrained(tmp_path)
+    with pytest.raises(BackboneError, match=f"^--backbone {tmp_path}: {why}.*; expected an encoder") as caught:
+        proof.prove(backbone.load(str(tmp_path)), 64)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_stream_wider_than_what_is_put_out_has_no_levels(tmp_path, cache):
+    """OPT-350m: layers of 1024, an output of 512."""
+    from tests.models.families import make
+
+    folder = make("opt", tmp_path / "opt", word_embed_proj_dim=16)
+    with pytest.raises(BackboneError, match=r"opt puts out 16 numbers a token, and its layers 32, .*use s1, s2 or s3a"):
+        tiny.build(folder, cache, ("spans", "ddi"))
+    for strategy in ("s2", "s3a"):
+        built, corpora = tiny.build(folder, cache, ("spans", "ddi"), strategy=STRATEGIES[strategy])
+        assert built.shapes["head/spans"]["out.weight"][1] == 16
+        batch = tiny.batch(corpora, ("spans", 2), ("ddi", 2))
+        losses = model.losses(built, model.init_params(built, tiny.KEY), batch, tiny.KEY)
+        assert all(loss.isfinite() for loss in losses.values())
