@@ -12,6 +12,7 @@ from mtlfn.analysis import study
 from mtlfn.data.embedded_draw import VERSION
 from mtlfn.run.command import parse
 from mtlfn.run.config import from_toml
+from tests.models.families import FAMILIES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -81,3 +82,35 @@ def test_every_preset_is_a_configuration_or_a_study(path: Path):
         assert study.nodes(study.read(path))
     else:
         assert from_toml(path).tasks
+
+
+NAMES = {
+    "BERT": "bert",
+    "RoBERTa": "roberta",
+    "XLM-R": "xlm-roberta",
+    "ELECTRA": "electra",
+    "DistilBERT": "distilbert",
+    "ModernBERT": "modernbert",
+    "Megatron-BERT (GatorTron)": "megatron-bert",
+    "MPNet": "mpnet",
+    "DeBERTa": "deberta",
+    "DeBERTa-v2": "deberta-v2",
+    "DeBERTa-v3": "deberta-v3",
+    "Gemma 2": "gemma2",
+    "Gemma 3": "gemma3",
+    "GPT-OSS": "gpt-oss",
+    "GPT-NeoX (Pythia)": "gpt-neox",
+    "Phi-3": "phi3",
+}
+
+
+def test_the_table_of_backbones_is_what_the_tests_prove():
+    table = README.partition("| family | micro-batches |")[2].partition("\n\n")[0]
+    told = {}
+    for row in table.splitlines()[2:]:
+        families, how, targets = (cell.strip() for cell in row.strip("|").split("|"))
+        for name in families.split(", "):
+            told[NAMES.get(name, name.lower())] = how, tuple(sorted(re.findall(r"`(\w+)`", targets)))
+    how = {"ragged": "end to end", "padded": "one by one"}
+    variants = {"bert-decoder", "llama-two-way", "gemma3-two-way"}
+    assert told == {n: (how[f.way], f.targets) for n, f in FAMILIES.items() if n not in variants}

@@ -34,7 +34,8 @@ class LoraSettings:
     Attributes:
         alpha_ratio: lora_alpha / rank: the factor of every adapter product, equal in all strategies.
         dropout: rate on the input of the adapter products.
-        targets: "default" (PEFT's choice for the architecture), "all-linear", or names of linears.
+        targets: "default" (PEFT's choice, or the projections of queries and values), "all-linear", or names
+            of linears.
     """
 
     alpha_ratio: float = 2.0

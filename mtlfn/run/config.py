@@ -143,7 +143,8 @@ class Config:
     """Level-1 heads read the output of this layer, counted from 1. 0: half of the layers."""
 
     lora_targets: str = "default"
-    """"default" (PEFT's choice for the architecture), "all-linear", or names of linears separated by commas."""
+    """"default" (PEFT's choice for the architecture, or the projections of queries and values), "all-linear", or names
+    of linears separated by commas."""
 
     lora_dropout: float = field(default=0.05, validator=[ge(0), lt(1)])
     """Dropout on the input of the adapter products. The frozen backbone's own dropout is off."""
