@@ -269,7 +269,9 @@ def cost(anchor: str, runs: Runs) -> Section:
     hardware = []
     for run in runs.all:
         must = run.environment.get("must_match", {})
-        said = get(must, "gpu", "name") or get(run.environment, "informational", "processor")
+        said = get(must, "gpu", "name") or next(
+            (found for part in ("told", "informational") if (found := get(run.environment, part, "processor"))), None
+        )
         threads = "" if get(must, "gpu") else f", {count(must.get('threads') or 0, 'thread')}"
         system = get(run.environment, "informational", "system")
         if said and (line := f"{said}{threads}, {system}") not in hardware:

@@ -1,12 +1,11 @@
 """What the bits of a run depend on outside its configuration, and the numeric canary that no version string replaces.
 
 ``must_match``: a difference may change bits, so a run goes on only if the change is accepted, and its state says so
-from then on. ``informational``: recorded, never compared.
+from then on. ``told``: a difference is said and changes nothing. ``informational``: recorded, never compared.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -20,6 +19,8 @@ import torch
 
 import mtlfn
 from mtlfn.core.state import digest
+from mtlfn.run import source
+from mtlfn.run.memory import driver_version
 from mtlfn.run.prepare import Prepared
 
 NUMERIC = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
@@ -27,26 +28,22 @@ OTHERS = ("mtlfn", "datasets", "accelerate", "scikit-learn", "seqeval")
 # Variables that change numerics where no figure above shows it.
 SWITCHES = ("CUBLAS_WORKSPACE_CONFIG", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 THREADING = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_PROC_BIND", "ATEN_CPU_CAPABILITY", "PYTHONHASHSEED")
-# What fingerprints of older versions do not have.
-LATER = ("hashes.backbone_settings",)
-# The rooms that decide bits, and the modules of another one that decide what is evaluated when, and with what.
-SOURCES = ("core/**/*.py", "models/**/*.py", "data/**/*.py", "run/prepare.py", "run/walk.py", "run/evaluate.py")
+# What fingerprints of older versions do not have: the canary, which they have, speaks for it.
+LATER = ("source", "hashes.backbone_settings")
 
 
 def environment(prepared: Prepared) -> dict[str, dict[str, Any]]:
     """The fingerprint of this process, as written to ``env.json``. Runs one training step."""
     device = prepared.model.device
     gpu = _gpu(device)
-    processor = _processor()
     must_match = {
         "packages": {name: _version(name) for name in NUMERIC},
         "torch_commit": torch.version.git_version,
         "libraries": _libraries(),
-        "code": _code(),
+        "source": source.digest(Path(mtlfn.__file__).parent),
         "device": device.type,
         **({} if gpu is None else {"gpu": gpu}),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        **({"processor": processor} if gpu is None else {}),
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
         "switches": {
@@ -65,16 +62,18 @@ def environment(prepared: Prepared) -> dict[str, dict[str, Any]]:
         },
         "canary": canary(prepared),
     }
+    told = {"processor": _processor(), "host": platform.node()}
+    if gpu is not None:
+        told |= {"gpus": torch.cuda.device_count(), "driver": driver_version()}
     informational = {
         "python": platform.python_version(),
         "system": platform.platform(),
-        "processor": processor,
         "packages": {name: _version(name) for name in OTHERS},
         "commit": _commit(),
         "variables": {name: os.environ.get(name) for name in THREADING},
         "backbone": attrs.asdict(prepared.proof),
     }
-    return {"must_match": must_match, "informational": informational}
+    return {"must_match": must_match, "told": told, "informational": informational}
 
 
 def canary(prepared: Prepared) -> str:
@@ -83,14 +82,16 @@ def canary(prepared: Prepared) -> str:
     return digest(prepared.step(start, prepared.stream(start)))
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between the ``must_match`` parts of two fingerprints, a line each."""
-    old, new = _flat(before.get("must_match", {})), _flat(now["must_match"])
-    new = {name: value for name, value in new.items() if name in old or name not in LATER}
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], part: str = "must_match") -> list[str]:
+    """What differs between the same parts of two fingerprints, a line each.
+
+    What an older version recorded and this one does not has no say: what matters of it is in what is recorded now.
+    """
+    old, new = _flat(before.get(part, {})), _flat(now.get(part, {}))
     return [
-        f"{name}: {old.get(name)} before, {new.get(name)} now"
-        for name in [*old, *(n for n in new if n not in old)]
-        if old.get(name) != new.get(name)
+        f"{name}: {old.get(name)} before, {value} now"
+        for name, value in new.items()
+        if old.get(name) != value and (name in old or (part == "must_match" and name not in LATER))
     ]
 
 
@@ -126,26 +127,13 @@ def _gpu(device: torch.device) -> dict[str, Any] | None:
     if device.type != "cuda":
         return None
     about = torch.cuda.get_device_properties(device)
-    from mtlfn.run.memory import driver_version
-
     return {
         "name": about.name,
         "capability": f"{about.major}.{about.minor}",
         "multiprocessors": about.multi_processor_count,
-        "count": torch.cuda.device_count(),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
-        "driver": driver_version(),
     }
-
-
-def _code() -> str:
-    """SHA-256 over the source that decides bits."""
-    root = Path(mtlfn.__file__).parent
-    h = hashlib.sha256()
-    for path in sorted(p for pattern in SOURCES for p in root.glob(pattern)):
-        h.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes() + b"\0")
-    return h.hexdigest()
 
 
 def _commit() -> str | None:

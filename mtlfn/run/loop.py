@@ -169,7 +169,7 @@ def _run(
     state = archive.with_breaks(start, kept.entries) if resumed is None else resumed
     check_params(prepared.model, state.params)
     probe = memory.probe(prepared.model.device)
-    state = _same_environment(prepared, folder, kept, state)
+    state = _same_environment(prepared, folder, kept, state, report.say)
     for line in texts.banner(strategy, prepared, folder):
         report.say(line)
     new = not (folder / "smoke.json").exists() and not walk.finished(state)
@@ -199,7 +199,9 @@ def _run(
     return OK
 
 
-def _same_environment(prepared: Prepared, folder: Path, kept: archive.Archive, state: State) -> State:
+def _same_environment(
+    prepared: Prepared, folder: Path, kept: archive.Archive, state: State, say: Callable[[str], None]
+) -> State:
     """The state, once the environment is the one the run was in, or the change is accepted and in its lineage."""
     from mtlfn.run.fingerprint import differences, environment
 
@@ -219,6 +221,8 @@ def _same_environment(prepared: Prepared, folder: Path, kept: archive.Archive, s
     for change in [*carried, *(["; ".join(changed)] if changed else [])]:
         if change not in state.lineage.breaks:
             state = kept.accept(state, change)
+    for change in differences(before, now, "told"):
+        say(f"elsewhere {change}; nothing that decides a bit")
     directory.write_json(path, now)
     return state
 

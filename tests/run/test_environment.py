@@ -15,7 +15,7 @@ import pytest
 from safetensors.torch import load, save
 
 from mtlfn.core import state as states
-from mtlfn.run import checkpoint, deadline, fingerprint, ledger
+from mtlfn.run import checkpoint, deadline, fingerprint, ledger, source
 from tests.run.conftest import contents
 from tests.run.test_run import lines, result, steps
 
@@ -120,28 +120,102 @@ def test_the_canary_sees_arithmetic_that_no_version_names(go, tmp_path, monkeypa
 def test_differences_name_what_is_new_and_what_is_gone():
     one, two = {"must_match": {"a": {"b": 1, "c": 2}}}, {"must_match": {"a": {"b": 1, "d": 3}}}
     assert fingerprint.differences(one, one) == []
-    assert fingerprint.differences(one, two) == ["a.c: 2 before, None now", "a.d: None before, 3 now"]
+    assert fingerprint.differences(one, two) == ["a.d: None before, 3 now"]  # what is no longer recorded has no say
+    old = {"must_match": {"code": "x", "processor": "y", "gpu": {"name": "T4", "driver": "1"}}}
+    new = {"must_match": {"source": "z", "gpu": {"name": "L4"}, "hashes": {"backbone_settings": "s"}}}
+    assert fingerprint.differences(old, new) == ["gpu.name: T4 before, L4 now"]
+    assert fingerprint.differences({"told": {"driver": "1"}}, {"told": {"driver": "2", "gpus": 2}}, "told") == [
+        "driver: 1 before, 2 now"
+    ]
 
 
-def test_the_code_that_decides_bits_is_what_is_compared(tmp_path, monkeypatch):
+def test_another_processor_is_told_and_goes_on(go, tmp_path, whole):
+    assert go(output_dir=tmp_path / "run", max_steps=2).code == 75
+    about = env(tmp_path / "run")
+    about["told"]["processor"] = "Another one"
+    (tmp_path / "run" / "env.json").write_text(json.dumps(about))
+    ended = go(output_dir=tmp_path / "run")
+    assert ended.code == 0
+    assert "elsewhere processor: Another one before" in ended.out
+    assert result(tmp_path / "run")["digest"] == whole
+
+
+# The source
+
+
+@pytest.fixture
+def package(tmp_path) -> Path:
     import mtlfn
 
-    root = Path(shutil.copytree(Path(mtlfn.__file__).parent, tmp_path / "mtlfn"))
-    monkeypatch.setattr(mtlfn, "__file__", str(root / "__init__.py"))
-    before = fingerprint._code()
+    ignored = shutil.ignore_patterns("__pycache__")
+    return Path(shutil.copytree(Path(mtlfn.__file__).parent, tmp_path / "mtlfn", ignore=ignored))
+
+
+def test_the_code_that_decides_bits_is_what_is_compared(package):
+    before = source.digest(package)
     for name, told in (
         ("core/step.py", True),
         ("data/formats/semeval2017_t3.py", True),
         ("data/scoring/temporal.py", True),
+        ("models/attention.py", True),
         ("run/walk.py", True),
         ("run/evaluate.py", True),
         ("run/export.py", False),
+        ("run/summary.py", False),
+        ("data/access.py", False),
+        ("data/survey.py", False),
         ("analysis/report.py", False),
     ):
-        text = (root / name).read_text()
-        (root / name).write_text(text + "# more\n")
-        assert (fingerprint._code() != before) == told, name
-        (root / name).write_text(text)
+        text = (package / name).read_text()
+        (package / name).write_text(text + "# more\n")
+        assert source.digest(package) == before, name
+        (package / name).write_text(text + "MORE = 1\n")
+        assert (source.digest(package) != before) == told, name
+        (package / name).write_text(text)
+
+
+def test_words_and_places_change_nothing_and_a_constant_in_the_core_does(package):
+    before = source.digest(package)
+
+    def replaced(name: str, old: str, new: str) -> None:
+        text = (package / name).read_text()
+        assert old in text
+        (package / name).write_text(text.replace(old, new, 1))
+
+    replaced("core/pcgrad.py", '"""', '"""Other words. ')
+    replaced("core/schedule.py", "def learning_rate(", "# a comment\n\n\ndef learning_rate(")
+    replaced("data/stream.py", "unpad: the model computes no padding", "unpad: no padding is computed")
+    replaced("data/jsonl.py", "expected", "wanted")  # what errors say
+    (package / "data" / "text").mkdir()
+    (package / "data" / "windows.py").rename(package / "data" / "text" / "cuts.py")
+    (package / "data" / "text" / "__init__.py").write_text('"""A new room."""\n')
+    for path in (package / "data").rglob("*.py"):
+        path.write_text(path.read_text().replace("mtlfn.data.windows", "mtlfn.data.text.cuts"))
+    assert source.digest(package) == before
+    replaced("core/optimizer.py", "1e-8", "1e-7")
+    assert source.digest(package) != before
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("x = 1", "x = 1  # one", True),
+        ("def f():\n    'Says.'\n    return 1", "def f():\n\n    return 1", True),
+        ("class A:\n    a: int\n    'of a'", "class A:\n    a: int", True),
+        ("from mtlfn.a import b", "from mtlfn.c import b", True),
+        ("import mtlfn.a", "", True),
+        ("import torch as t", "import numpy as t", False),
+        ("raise E(f'no {x}')", "raise E('none')", True),
+        ("raise E('x')", "raise F('x')", False),
+        ("x = f'a{b}'", "x = f'c{b}'", False),
+        ("x = 1", "x = 1.0", False),
+        ("x = -0.0", "x = 0.0", False),
+        ("f(a)", "f(b)", False),
+        ("x = a if b else c", "x = c if b else a", False),
+    ],
+)
+def test_what_is_the_same_code(one, other, same):
+    assert (source.canonical(one) == source.canonical(other)) == same
 
 
 def test_an_altered_ledger_stops_the_run(go, tmp_path):
