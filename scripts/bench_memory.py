@@ -34,8 +34,7 @@ from mtlfn.core import keys, schedule, state, step
 from mtlfn.core.batch import Batch
 from mtlfn.data.collate import collate
 from mtlfn.models import lora, model
-from mtlfn.models.backbone import Backbone
-from mtlfn.models.layout import ATTENTION, register_attention
+from mtlfn.models.backbone import Backbone, assemble
 from mtlfn.models.strategy import S3B
 from mtlfn.run import memory
 from mtlfn.run.config import Config
@@ -62,24 +61,12 @@ def backbone(shape: str, layers: int) -> Backbone:
         num_attention_heads=widths["heads"],
         num_key_value_heads=widths["keys"],
         num_hidden_layers=layers,
-        attn_implementation=ATTENTION,
     )
-    register_attention()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        made = LlamaModel(config).eval().requires_grad_(False)
-    made.name_or_path = made.config._name_or_path = shape
-    tokenizer: Any = SimpleNamespace(model_input_names=["input_ids", "attention_mask"])
-    return Backbone(
-        model=made,
-        tokenizer=tokenizer,
-        name=shape,
-        hub_id=shape,
-        digest="",
-        layers=made.layers,
-        layer_prefix="layers",
-        causal=True,
-    )
+        made = LlamaModel(config)
+    tokenizer: Any = SimpleNamespace(is_fast=True, model_input_names=["input_ids", "attention_mask"], pad_token_id=0)
+    return assemble(made, tokenizer, shape)
 
 
 def one(asked: argparse.Namespace) -> dict[str, float]:

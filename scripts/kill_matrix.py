@@ -14,6 +14,7 @@ the default command instead (MiniLM, the embedded tasks, the default cadence).
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -38,7 +39,7 @@ SIGN = "PHASE "
 def victim(argv: Sequence[str]) -> int:
     """The real command in this process; says on stderr where it is. Steps and saves are slow: kills land in them."""
     sys.path.insert(0, str(ROOT))
-    from mtlfn.run import disk, loop
+    from mtlfn.run import conclude, disk, loop
     from mtlfn.run.archive import Archive
     from mtlfn.run.command import main
     from mtlfn.run.prepare import Prepared
@@ -70,7 +71,7 @@ def victim(argv: Sequence[str]) -> int:
     loop.advance = within("step", slow(loop.advance, 0.02))
     Archive.save = within("save", Archive.save)
     Prepared.evaluate = within("evaluation", Prepared.evaluate)
-    loop._conclude = within("export", loop._conclude)
+    conclude.conclude = within("export", conclude.conclude)
     return main("s3b", "A victim.", argv)
 
 
@@ -133,18 +134,33 @@ def run(argv: Sequence[str]) -> float:
     return ended.startup
 
 
-def outcome(folder: Path) -> tuple[str, dict[int, str]]:
-    """The final digest, and the ledger's digest of every step."""
+TIMES = ("seconds_per_step", "tokens_per_second", "examples_per_second", "eta_seconds", "check")
+
+
+def outcome(folder: Path) -> tuple[dict[str, str], dict[int, str]]:
+    """What must be equal, by name, and the ledger's digest of every step."""
     lines = [json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines()]
-    return json.loads((folder / "result.json").read_text())["digest"], {e["step"]: e["digest"] for e in lines}
+    steps = (json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines())
+    record = [{k: v for k, v in line.items() if k not in TIMES} for line in steps if line.get("event") != "memory"]
+    files = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for part in ("predictions", "export")
+        for path in sorted((folder / part).rglob("*"))
+        if path.is_file()
+    }
+    result = json.loads((folder / "result.json").read_text())
+    if left := [path.name for path in folder.rglob("*") if ".tmp-" in path.name or path.name == "evaluation"]:
+        raise SystemExit(f"{folder}: {left[0]} is left")
+    equal = {"digest": result["digest"], "scores": json.dumps(result["scores"]), "metrics.jsonl": json.dumps(record)}
+    return equal | files, {e["step"]: e["digest"] for e in lines}
 
 
 def matrix(argv: Sequence[str], kills: int, random_: random.Random, work: Path, visits: int) -> Counter[str]:
     """Kills victims of one command until there were enough; how many kills landed in each phase."""
     reference = work / "never-killed"
     startup = run([*argv, "--output-dir", str(reference)])
-    digest, ledger = outcome(reference)
-    print(f"never killed: digest {digest}, {len(ledger)} checkpoints", flush=True)
+    expected, ledger = outcome(reference)
+    print(f"never killed: digest {expected['digest']}, {len(ledger)} checkpoints", flush=True)
     landed: Counter[str] = Counter()
     done = rounds = 0
     while done < kills:
@@ -171,8 +187,9 @@ def matrix(argv: Sequence[str], kills: int, random_: random.Random, work: Path, 
         print(f"run {rounds}: {len(points)} kills: {shown}", flush=True)
         found, theirs = outcome(folder)
         differing = [step for step in theirs if theirs[step] != ledger.get(step, theirs[step])]
-        if found != digest or differing:
-            raise SystemExit(f"MISMATCH in {folder}: digest {found}, ledger differs at steps {differing}")
+        odd = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        if odd or differing:
+            raise SystemExit(f"MISMATCH in {folder}: {', '.join(odd)} differ, the ledger at steps {differing}")
     return landed
 
 
@@ -198,7 +215,7 @@ def main(argv: Sequence[str]) -> int:
     if missing := [phase for phase in PHASES if not landed[phase]]:
         print(f"no kill landed in {', '.join(missing)}")
         return 1
-    print(f"{landed.total()} kills, every run ended in the digest of the one that was never killed")
+    print(f"{landed.total()} kills, every run ended in the digest, record and files of the one that was never killed")
     return 0
 
 

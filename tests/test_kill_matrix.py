@@ -19,6 +19,6 @@ def test_a_run_killed_anywhere_ends_in_the_digest_of_one_that_was_not():
     )
     print(ended.stdout)  # the resume points, shown where this fails
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "10 kills, every run ended in the digest of the one that was never killed" in ended.stdout
+    assert "10 kills, every run ended in the digest, record and files of the one that was never killed" in ended.stdout
     assert len(set(re.findall(r"never killed: digest (\w+)", ended.stdout))) == 2
     assert len({int(step) for step in re.findall(r"\(from (\d+)\)", ended.stdout)} - {0}) >= 2

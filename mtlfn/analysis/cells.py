@@ -8,6 +8,7 @@ run, "per-task" (plain S1) on as many as that run gave the task. What has no par
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from mtlfn.data import units
 from mtlfn.data.task import DataError, Task
+from mtlfn.run import documents, seal
 from mtlfn.run.config import UsageError
 
 CONTROLS = {"total": "token-controlled S1", "per-task": "plain S1"}
@@ -46,7 +48,11 @@ class Match:
 
 @frozen(kw_only=True)
 class Run:
-    """A finished run. ``settings``: its identity without the seed, as JSON text; "" where config.json is missing."""
+    """A finished run. ``settings``: its identity without the seed, as JSON text; "" where config.json is missing.
+
+    ``scores``: task -> its primary metric on the test split, as far as the result says. ``sealed``: whether the run is
+    proven to be as it was when it finished; runs of older versions are not.
+    """
 
     path: Path
     experiment: str
@@ -55,6 +61,8 @@ class Run:
     tokens: Mapping[str, Any]
     match: Match | None
     settings: str
+    scores: Mapping[str, float]
+    sealed: bool
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -152,10 +160,16 @@ def find(paths: Sequence[Path]) -> Found:
 
 
 def read_run(folder: Path) -> Run:
-    """The run of a folder, from its result.json and config.json; UsageError where one of them is damaged."""
-    path, settings = folder / "result.json", _settings(folder)
+    """The run of a folder, from its result.json and config.json; UsageError where it is not as it was sealed."""
+    verified, settings = seal.verify(folder), _settings(folder)
+    if verified.problems:
+        more = f" (and {len(verified.problems) - 1} more)" if len(verified.problems) > 1 else ""
+        raise UsageError(
+            f"RUN {folder}: is not as it was when it finished: {verified.problems[0]}{more}; give the command of that "
+            "run again, which makes it anew, or leave the run out"
+        )
     try:
-        document = json.loads(path.read_text())
+        document = documents.read(folder / documents.RESULT)
         tokens = document["tokens"]
         int(tokens["total"]), dict(tokens["per_task"])
         given = document.get("match")
@@ -175,6 +189,8 @@ def read_run(folder: Path) -> Run:
             tokens=tokens,
             match=match or None,
             settings=settings,
+            scores={t: float(s["test"]) for t, s in document.get("scores", {}).items() if s.get("test") is not None},
+            sealed=verified.sealed,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
@@ -219,7 +235,7 @@ def statistics(run: Run, task: str) -> tuple[Task, units.UnitStatistics]:
     """The statistics of the test units of a run; UsageError where the run has none or they cannot be read."""
     path = run.path / "predictions" / f"{task}.test.units.json"
     try:
-        return units.from_json(path.read_text(), str(path))
+        kind, found = units.from_json(path.read_text(), str(path))
     except OSError as error:
         raise UsageError(
             f"RUN {run.path}: has no test predictions of task {task} ({path.name}: {error.strerror}); a verdict needs "
@@ -227,6 +243,15 @@ def statistics(run: Run, task: str) -> tuple[Task, units.UnitStatistics]:
         ) from None
     except (DataError, UnicodeDecodeError) as error:
         raise UsageError(f"RUN {run.path}: {error}") from None
+    if kind.name != task:
+        raise UsageError(f"RUN {run.path}: {path.name} is of task {kind.name}")
+    value, said = float(units.value(kind, found.values.sum(0))), run.scores.get(task)
+    if said is not None and not math.isclose(value, said, rel_tol=1e-9, abs_tol=1e-9):
+        raise UsageError(
+            f"RUN {run.path}: {path.name} gives {kind.metric} {value:.6g}, result.json says {said:.6g}: one of them is "
+            "not of this run; give its command again, or leave the run out"
+        )
+    return kind, found
 
 
 def _compare(
@@ -262,7 +287,7 @@ def _run_folders(path: Path) -> Iterable[Path]:
 
 def _settings(folder: Path) -> str:
     try:
-        identity = dict(json.loads((folder / "config.json").read_text())["identity"])
+        identity = dict(documents.read(folder / documents.CONFIG)["identity"])
     except OSError:
         return ""
     except (ValueError, KeyError, TypeError) as error:

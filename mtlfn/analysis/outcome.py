@@ -115,6 +115,7 @@ def _run(run: cells.Run) -> dict[str, Any]:
         "experiment": run.experiment,
         "seed": run.seed,
         "digest": run.digest,
+        "sealed": run.sealed,
         "tasks": list(run.tasks),
         "tokens": dict(run.tokens),
         "match": None if run.match is None else attrs.asdict(run.match),
@@ -197,10 +198,17 @@ def show(document: Mapping[str, Any]) -> None:
             console.print(
                 f"missing: {each['task']}, {each['side']}, seed {each['seed']}: {each['why']}", soft_wrap=True
             )
+    if loose := [each["path"] for each in document["runs"] if not each["sealed"]]:
+        console.print(f"not sealed: {_some(loose)}: made by an older version, taken as it says", soft_wrap=True)
     for path in document["unfinished"]:
         console.print(f"not finished: {path}", soft_wrap=True)
     for each in document["unused"]:
         console.print(f"takes no part: {each['path']}: {each['why']}", soft_wrap=True)
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and how many more."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _cell(difference: Mapping[str, Any] | None) -> str:

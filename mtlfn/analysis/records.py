@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from functools import reduce
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from attrs import frozen
 
 from mtlfn.analysis import cells
-from mtlfn.run import observers
+from mtlfn.run import documents, record
 
 RESUMED = "resume    step "  # how train.log begins a line where a run went on
 
@@ -92,12 +91,12 @@ class Runs:
 
 def read(folder: Path, root: Path) -> Record:
     """The run of a folder whose result.json ``cells.read_run`` accepts."""
-    lines = list(observers.lines(folder / "metrics.jsonl"))
+    lines = list(record.lines(folder / documents.METRICS))
     log = folder / "train.log"
     return Record(
         name=_name(folder, root),
         path=folder,
-        result=json.loads((folder / "result.json").read_text()),
+        result=documents.read(folder / documents.RESULT),
         config=_document(folder / "config.json"),
         environment=_document(folder / "env.json"),
         data=_document(folder / "data.json"),
@@ -147,7 +146,6 @@ def _name(folder: Path, root: Path) -> str:
 
 def _document(path: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(path.read_text())
+        return documents.read(path)
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}

@@ -164,6 +164,7 @@ def repeat(anchor: str, runs: Runs) -> Section:
         "environment changes that were accepted": "; ".join(breaks) or "none",
         "steps with a loss or gradient that was not finite":
             str(sum(run.result.get("nonfinite_steps", 0) for run in everything)),
+        "seals": _seals(everything),
         "replay": _replays(everything),
     }  # fmt: skip
     blocks += [
@@ -222,6 +223,17 @@ def _replays(runs: Sequence[Record]) -> str:
     return (
         f"{len(done)} of {count(len(runs), 'run')}, {whole} of them from the first step to the last; "
         f"equal digests in {equal}"
+    )
+
+
+def _seals(runs: Sequence[Record]) -> str:
+    """How many runs are proven to be as they were when they finished."""
+    loose = [run.name for run in runs if "files" not in run.result]
+    if not loose:
+        return f"all {count(len(runs), 'run')}: every file is the one that the run's result and ledger name"
+    return (
+        f"{len(loose)} of {count(len(runs), 'run')} are not sealed, made by an older version and taken as they say: "
+        + (", ".join(loose[:5]) + ("…" if len(loose) > 5 else ""))
     )
 
 

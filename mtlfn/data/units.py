@@ -146,7 +146,35 @@ def from_json(text: str, where: str) -> tuple[Task, UnitStatistics]:
         raise DataError(f"{where}: has {len(set(units))} different units of {len(units)} and {len(gold)} gold hashes")
     if values.shape != (len(units), _width(task)) or not np.isfinite(values).all():
         raise DataError(f"{where}: has values of shape {values.shape}, expected {(len(units), _width(task))}, finite")
+    for unit, row in zip(units, values, strict=True):
+        if wrong := _impossible(task, row):
+            raise DataError(f"{where}: unit {unit!r} has {wrong}: no predictions give that; evaluate the run again")
     return task, UnitStatistics(units, values, gold=gold)
+
+
+def _impossible(task: Task, row: Array) -> str:
+    """What cannot be in the statistics of a unit, in words; "" where nothing."""
+    if task.metric == "pearson":
+        n, x, y, xx, yy, xy = row
+        if n < 1 or xx < 0 or yy < 0:
+            return "counts or squares below zero"
+        slack = 1e-9 * max(n * max(xx, yy), 1.0)
+        bounded = x * x <= n * xx + slack and y * y <= n * yy + slack and xy * xy <= xx * yy + slack
+        return "" if bounded else "sums that no numbers have"
+    if (row < 0).any():
+        return "a count below zero"
+    if task.metric == "map":
+        return "" if row[0] <= row[1] * (1 + 1e-12) else f"a sum of precisions of {row[0]:g} over {row[1]:g} queries"
+    if task.metric == "macro_f1":
+        parts = [("hits", "predictions", "gold labels", *triple) for triple in row.reshape(-1, 3)]
+    else:
+        hits, predicted, found, gold = row
+        parts = [("hits", "predictions", "", hits, predicted, hits), ("found", "gold", "", found, gold, found)]
+    for few, many, more, part, whole, other in parts:
+        for name, limit in ((many, whole), (more, other)):
+            if part > limit * (1 + 1e-12):
+                return f"{part:g} {few} of {limit:g} {name}"
+    return ""
 
 
 def _width(task: Task) -> int:

@@ -76,6 +76,11 @@ def load(name: str, revision: str | None = None) -> Backbone:
     # Loading may initialise what a checkpoint lacks; the global generator is left as it was found.
     with torch.random.fork_rng(devices=[]), _quiet_loading():
         model, tokenizer = _load(name, source, options)
+    return assemble(model, tokenizer, name, hub_id, revision)
+
+
+def assemble(model: Any, tokenizer: Any, name: str, hub_id: str | None = None, revision: str | None = None) -> Backbone:
+    """The backbone of a transformers model and its tokenizer; BackboneError where they cannot be one."""
     if not getattr(tokenizer, "is_fast", False):
         raise BackboneError(f"--backbone {name}: it has no fast tokenizer, which word and mention offsets need")
     if tokenizer.pad_token_id is None:  # padding is masked, so any token serves

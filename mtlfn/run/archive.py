@@ -69,6 +69,10 @@ class Archive:
         self.ahead = {}
         return state
 
+    def seal(self, state: State, result: str) -> None:
+        """The last line: the SHA-256 of the result that was made of the last state."""
+        self._write(ledger.entry(state, self._last(), result=result))
+
     def _last(self) -> str:
         return self.entries[-1].hash if self.entries else self.place.identity
 
@@ -76,22 +80,30 @@ class Archive:
         self.entries = ledger.write(self.place.ledger, self.entries, new, self.place.disk)
 
 
-def restore(place: Place, start: State, warn: Callable[[str], None]) -> tuple[Archive, State | None]:
+def restore(
+    place: Place, start: State, warn: Callable[[str], None], most: int | None = None
+) -> tuple[Archive, State | None]:
     """The archive, cleared of what an interrupted writer left, and the newest state in it that is intact.
 
-    ledger.Broken where the ledger was altered.
+    ``most``: the steps of which there is a record; a later state is passed over. ledger.Broken where the ledger was
+    altered.
     """
     sweep(place.folder)
     sweep(place.checkpoints)
     entries = ledger.read(place.ledger, place.identity)
     known = ledger.digests(entries)
-    state = checkpoint.load_newest(place.checkpoints, start, place.identity, warn, known)
+    state = checkpoint.load_newest(place.checkpoints, start, place.identity, warn, known, most)
     archive = Archive(place, entries)
     reached = -1 if state is None else state.step
     archive.ahead = {step: e for step, e in ledger.current(entries).items() if step > reached}
     if state is None:
         return archive, None
-    if state.step not in known:  # stopped between a checkpoint and its line
+    if missing := [p.name for p in checkpoint.steps(place.checkpoints) if checkpoint.step_of(p) not in known]:
+        warn(
+            f"{place.ledger.name} has no line for {', '.join(missing)}: the run was killed between the two, or lines "
+            "were cut. What such a checkpoint holds is what it says itself; replay --all proves it"
+        )
+    if state.step not in known:
         archive._write(ledger.entry(state, archive._last()))
     return archive, with_breaks(state, entries)
 

@@ -168,13 +168,17 @@ def load_newest(
     identity: str,
     warn: Callable[[str], None],
     known: Mapping[int, Collection[str]] | None = None,
+    most: int | None = None,
 ) -> State | None:
     """The newest state that is intact; each one passed over is reported. None where there is none.
 
     ``known``: step -> the digests that the ledger has for it; a checkpoint of such a step must have one of them.
+    ``most``: the last step that it may be of.
     """
     for target in reversed(steps(folder)):
         try:
+            if most is not None and step_of(target) > most:
+                raise Damaged(f"{target.name}: the record of its steps ends at step {most}; they are taken again")
             state = load(target, like, identity)
             if (expected := (known or {}).get(state.step)) and digest(state) not in expected:
                 raise Damaged(f"{target.name}: the ledger has another digest for this step")

@@ -40,7 +40,7 @@ class Deadline:
 
     @contextmanager
     def timing(self, what: str) -> Iterator[None]:
-        """Times what happens inside: a "step", a "save", a full "evaluation" or a "quick" one."""
+        """Times what happens inside: a "step", a "save", a full "evaluation" of one task or a "quick" one of all."""
         start = self._clock()
         try:
             yield
@@ -63,13 +63,19 @@ class Deadline:
         return f"are over since the {what} began, {(self._clock() - self._start) / 3600:.1f} h ago"
 
     def needed(self, *, evaluates: bool) -> float:
-        """Seconds to keep for one more step, the evaluation after it, and a save."""
-        parts = ("step", "save", "evaluation" if evaluates else "quick")
-        return SLACK + SPARE * sum(self._longest.get(part, self._expected.get(part, 0.0)) for part in parts)
+        """Seconds to keep for one more step, the evaluation of a task after it (the next can wait), and a save."""
+        return self._kept_for("step", "save", "evaluation" if evaluates else "quick")
 
     def too_late(self, *, evaluates: bool) -> bool:
         """Whether one more step would not leave the time to save it."""
         return self.left() < self.needed(evaluates=evaluates)
+
+    def too_late_for(self, *parts: str) -> bool:
+        """Whether there is no time for these."""
+        return self.left() < self._kept_for(*parts)
+
+    def _kept_for(self, *parts: str) -> float:
+        return SLACK + SPARE * sum(self._longest.get(part, self._expected.get(part, 0.0)) for part in parts)
 
 
 def asked(folder: Path, name: str) -> bool:

@@ -11,13 +11,14 @@ from typing import Any
 import attrs
 
 from mtlfn.data.task import SPLITS
-from mtlfn.run import archive, checkpoint, ledger
+from mtlfn.run import archive, checkpoint, documents, ledger
 from mtlfn.run.command import MISMATCH, RESUMABLE
 from mtlfn.run.config import LABELS, LATER, Config, UsageError, identity, settings
-from mtlfn.run.disk import TEMPORARY, make_folder, write_file
+from mtlfn.run.disk import TEMPORARY, make_folder
 from mtlfn.run.prepare import Prepared, describe_data
 
 LOCK = "lock"
+SCHEMA = 2  # of what a run directory holds: 2: documents and lines have checks, results are sealed
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 BEGUN = (LOCK, "data.json")  # what a run that was killed while it began has left at most
 
@@ -26,6 +27,15 @@ class Mismatch(Exception):
     """The run directory belongs to something else, or did not repeat; the message names the difference."""
 
     exit_code = MISMATCH
+
+
+class Busy(Exception):
+    """Another process writes this run: nothing is wrong, and the same command goes on once it has ended."""
+
+    exit_code = RESUMABLE
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"--output-dir {folder}: another process is writing this run; wait for it, or stop it")
 
 
 class Stopped(Exception):
@@ -55,11 +65,19 @@ def check_settings(folder: Path, config: Config, strategy: str) -> None:
 def recorded(folder: Path) -> dict[str, Any]:
     """``config.json``: "identity" (what the directory belongs to), "settings" (the whole configuration), "command"."""
     try:
-        found = json.loads((folder / "config.json").read_text())
+        found = documents.read(folder / documents.CONFIG)
         dict(found["identity"]), dict(found["settings"]), str(found["experiment"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise Mismatch(f"--output-dir {folder}: config.json cannot be read; name another folder") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Mismatch(
+            f"--output-dir {folder}: config.json cannot be used ({error}); put it back as it was, or name another "
+            "folder"
+        ) from None
     return found
+
+
+def of_older_version(folder: Path) -> bool:
+    """Whether the run began with a version that checked less of what it wrote."""
+    return recorded(folder).get("schema", 1) < SCHEMA
 
 
 def with_recorded_size(folder: Path, config: Config) -> Config:
@@ -84,10 +102,11 @@ def claim(folder: Path, strategy: str, prepared: Prepared, command: Sequence[str
     if path.exists():
         return identified(folder, prepared)
     try:
-        write_json(folder / "data.json", describe_data(prepared))
-        write_json(
+        documents.write(folder / documents.DATA, describe_data(prepared))
+        documents.write(
             path,
             {
+                "schema": SCHEMA,
                 "experiment": strategy,
                 "identity": prepared.identity,
                 "hash": prepared.identity_hash,
@@ -131,11 +150,6 @@ def stopped(folder: Path, error: OSError | checkpoint.Damaged) -> Exception:
 def broken(error: ledger.Broken) -> Mismatch:
     """What to say of a ledger that was altered."""
     return Mismatch(f"{error}. To go on without it, move ledger.jsonl away: the next checkpoint begins a new one")
-
-
-def write_json(path: Path, document: Any) -> None:
-    """A JSON file that is there in full or not at all."""
-    write_file(path, (json.dumps(document, indent=1) + "\n").encode())
 
 
 def _unwritable(folder: Path, error: OSError) -> UsageError:

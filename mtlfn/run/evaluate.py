@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,15 @@ from mtlfn.run.disk import write_file
 
 SLOTS = 2048  # padded slots of an evaluation micro-batch
 
+Done = Callable[[int], None]  # told how many examples are done
+Make = Callable[[Done], list]
+Through = Callable[[str, int, Make], list]  # (task, examples, how its predictions are made) -> its predictions
+
+
+def straight(task: str, count: int, make: Make) -> list:
+    """Predictions as they are made, kept nowhere."""
+    return make(lambda _: None)
+
 
 def predictions(
     model: Model,
@@ -31,6 +42,7 @@ def predictions(
     examples: Sequence[Example],
     chosen: Sequence[int],
     usual: str | None = None,
+    done: Done = lambda _: None,
 ) -> list:
     """One prediction for each chosen example, in their order, as ``metrics.score`` reads them.
 
@@ -43,6 +55,7 @@ def predictions(
             found = dict(zip(micro_batch.inputs.sequences, predict(model, params, micro_batch), strict=True))
         for e in batch.tolist():
             out[e] = _joined(corpus.task, examples[e], [found.get(s) for s in corpus.sequences(e)], usual)
+        done(len(out))
     return [out[int(e)] for e in chosen]
 
 
@@ -77,6 +90,18 @@ def _nothing(task: Task, example: Example, usual: str | None) -> Any:
     return task.mean if task.kind == "regression" else usual
 
 
+def seconds_per_token(model: Model, params: Tree, corpora: Mapping[str, Corpus]) -> float:
+    """What an input token takes in an evaluation: one micro-batch of the largest corpus, timed."""
+    corpus = max(corpora.values(), key=lambda corpus: corpus.tokens)
+    batches = evaluation_batches(corpus, range(min(len(corpus), SLOTS)), SLOTS // 4)
+    micro_batch = collate(corpus, max(batches, key=len).tolist())
+    if micro_batch is None:
+        return 0.0
+    began = time.monotonic()
+    predict(model, params, micro_batch)
+    return (time.monotonic() - began) / micro_batch.tokens.input
+
+
 def quick_subset(task: str, size: int, count: int) -> list[int]:
     """``count`` of ``size`` examples (all if fewer), the same in every run and evaluation."""
     return np.sort(_shuffled(task, size)[:count]).tolist()
@@ -109,10 +134,12 @@ def score(
     corpora: Mapping[str, Corpus],
     datasets: Mapping[str, Dataset],
     count: int | None = None,
+    through: Through = straight,
 ) -> tuple[dict[str, dict[str, float]], dict[str, list]]:
     """Scores and predictions of a split per task; on ``count`` examples of each, or all.
 
-    Official scores are those of whole units. A task without this split is left out.
+    Official scores are those of whole units. A task without this split is left out. ``through``: what asks for the
+    predictions of each task.
     """
     scores, predicted = {}, {}
     for task in model.tasks:
@@ -125,7 +152,8 @@ def score(
         else:
             chosen = whole_units(task.name, gold, count) if task.official else quick_subset(task.name, len(gold), count)
         usual = usual_class(task, dataset.train)
-        predicted[task.name] = predictions(model, params, corpus, gold, chosen, usual)
+        make = partial(predictions, model, params, corpus, gold, chosen, usual)
+        predicted[task.name] = through(task.name, len(chosen), make)
         held = [gold[i] for i in chosen]
         scores[task.name] = (
             official.score(dataset, split, held, predicted[task.name], whole=count is None)

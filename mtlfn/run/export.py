@@ -6,6 +6,7 @@ tensors in ``adapter.safetensors`` and says so in ``head.json``.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -18,7 +19,6 @@ from mtlfn.core.state import Tree
 from mtlfn.data.task import Task
 from mtlfn.models import cross_attention, lora
 from mtlfn.models.model import Model
-from mtlfn.run.directory import write_json
 from mtlfn.run.disk import write_file
 
 
@@ -55,6 +55,10 @@ def export(model: Model, params: Tree, folder: Path) -> None:
             os.rename(scratch, target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_json(path: Path, document: dict) -> None:
+    write_file(path, (json.dumps(document, indent=1) + "\n").encode())
 
 
 def _reads(model: Model, task: Task) -> int:

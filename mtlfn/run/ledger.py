@@ -2,7 +2,7 @@
 
 A line says which state the run was in after which step. A run that goes back (its newest checkpoint was damaged) and
 comes to the same step again must come to the same digest; replay compares with it. An accepted change of environment
-is a line too: what was written for later steps before it no longer holds.
+is a line too: what was written for later steps before it no longer holds. The last line seals the result.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Entry:
         step, tokens: where the run stood.
         digest: of the whole state. ``leaves``: the first digits of each leaf's, in canonical order.
         accepted: the change of environment that this line records, else "".
+        result: SHA-256 of the result.json that was made of this state, else "".
         previous: hash of the line before; of the first: the hash of the run's configuration.
         hash: SHA-256 of everything above.
     """
@@ -42,16 +43,20 @@ class Entry:
     digest: str
     leaves: str
     accepted: str = ""
+    result: str = ""
     previous: str
     hash: str = ""
 
     def sealed(self) -> Entry:
         """The entry with its hash."""
-        content = attrs.asdict(self, filter=lambda a, _: a.name != "hash")
+        # Lines of older versions know no result, and their hashes must hold.
+        content = attrs.asdict(self, filter=lambda a, value: a.name != "hash" and (a.name != "result" or value != ""))
         return attrs.evolve(self, hash=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest())
 
 
-def entry(state: State, previous: str, leaves: Mapping[str, str] | None = None, accepted: str = "") -> Entry:
+def entry(
+    state: State, previous: str, leaves: Mapping[str, str] | None = None, accepted: str = "", result: str = ""
+) -> Entry:
     """The line for a state; ``leaves``: its leaf digests where they are known."""
     leaves = leaf_digests(state) if leaves is None else leaves
     return Entry(
@@ -60,6 +65,7 @@ def entry(state: State, previous: str, leaves: Mapping[str, str] | None = None, 
         digest=combined(leaves),
         leaves="".join(d[:LEAF] for d in leaves.values()),
         accepted=accepted,
+        result=result,
         previous=previous,
     ).sealed()
 

@@ -10,7 +10,6 @@ beside it, each group with the tokens that it had in the full run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from mtlfn.core.state import Tree
 from mtlfn.data import sampler
-from mtlfn.run import checkpoint
+from mtlfn.run import checkpoint, documents, seal
 from mtlfn.run.config import Config, Parent, Role, UsageError, from_settings, listed
 
 Control = Literal["total", "per-task"]
@@ -63,8 +62,13 @@ def finished(run: Path, flag: str = "--match") -> Finished:
         raise UsageError(f"{flag} {run}: is no run of mtlfn (it has no config.json); name the folder of a finished run")
     if not (run / "result.json").is_file():
         raise UsageError(f"{flag} {run}: the run is not finished (it has no result.json); give its command again first")
+    if problems := seal.verify(run).problems:
+        raise UsageError(
+            f"{flag} {run}: it is not as it was when it finished: {problems[0]}; give the command of that run again, "
+            "which makes it anew"
+        )
     try:
-        config, result = (json.loads((run / name).read_text()) for name in ("config.json", "result.json"))
+        config, result = (documents.read(run / name) for name in (documents.CONFIG, documents.RESULT))
         dict(config["settings"]), dict(result["tokens"]["per_task"]), str(result["digest"]), int(result["schedule"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
@@ -137,7 +141,7 @@ def check(parent: Parent, facts: Mapping[str, Any]) -> None:
     path = Path(parent.path)
     if not (path / "config.json").is_file():
         return
-    there = json.loads((path / "config.json").read_text())["identity"]
+    there = documents.read(path / documents.CONFIG)["identity"]
     for name, what in FACTS.items():
         if there.get(name) != facts[name]:
             raise UsageError(

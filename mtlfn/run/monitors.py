@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -88,18 +89,22 @@ def memory(probe: Probe, write: Write, alert: Alert, every: int = MEMORY_EVERY_S
     return observe
 
 
-def losses(alert: Alert) -> Observer:
-    """Alerts where a step was not finite, and where the loss explodes."""
+def losses(alert: Alert, before: Sequence[Mapping[str, Any]] = ()) -> Observer:
+    """Alerts where a step was not finite, and where the loss explodes.
+
+    ``before``: the lines of the steps that were taken already. A run that goes on looks on from there, so that it says
+    what one that was never stopped says.
+    """
     block: list[float] = []
     blocks: deque[float] = deque(maxlen=BLOCKS + 1)
-    failing = alarmed = False
+    skipped, failing, alarmed = 0, False, False
 
-    def observe(state: State, batch: Batch) -> None:
-        nonlocal failing, alarmed
-        if state.nonfinite.in_a_row and not failing:
-            alert(state.step, "nonfinite", "the loss or a gradient was not finite; this step changed no parameter")
-        failing = state.nonfinite.in_a_row > 0
-        known = [v for v in state.last.loss.values() if v is not None and math.isfinite(v)]
+    def look(step: int, loss: Mapping[str, float | None], nonfinite: int, alert: Alert) -> None:
+        nonlocal skipped, failing, alarmed
+        if nonfinite > skipped and not failing:
+            alert(step, "nonfinite", "the loss or a gradient was not finite; this step changed no parameter")
+        skipped, failing = nonfinite, nonfinite > skipped
+        known = [v for v in loss.values() if v is not None and math.isfinite(v)]
         if not known:
             return
         block.append(statistics.fmean(known))
@@ -110,11 +115,13 @@ def losses(alert: Alert) -> Observer:
         explodes = len(blocks) > BLOCKS // 2 and exploding(list(blocks))
         if explodes and not alarmed:
             alert(
-                state.step,
+                step,
                 "explosion",
                 f"the mean loss of {BLOCK} steps is {blocks[-1]:.3g}, {EXPLOSION:g} times the median before it; "
                 "a lower --learning-rate helps",
             )
         alarmed = explodes
 
-    return observe
+    for line in before:
+        look(line["step"], line["loss"], line["nonfinite"], lambda *_: None)
+    return lambda state, _: look(state.step, state.last.loss, state.nonfinite.total, alert)

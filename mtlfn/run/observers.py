@@ -1,9 +1,9 @@
-"""Observers see every step and change nothing: ``metrics.jsonl`` is the truth, the console a view of it."""
+"""Observers see every step and change nothing: ``metrics.jsonl`` (run/record.py) is the truth, the console a view."""
 
 from __future__ import annotations
 
-import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +14,8 @@ import torch
 from mtlfn.core.batch import Batch
 from mtlfn.core.schedule import Schedule, learning_rate
 from mtlfn.core.state import State
-from mtlfn.run.disk import write_file
+
+SILENCE = 10.0  # seconds that an evaluation says nothing
 
 Observer = Callable[[State, Batch], None]
 Clock = Callable[[], float]  # seconds, from any origin, never backwards
@@ -37,25 +38,6 @@ class TrainingClock:
             yield
         finally:
             self._away += self._clock() - began
-
-
-def truncate(path: Path, step: int) -> None:
-    """Drops the lines of ``metrics.jsonl`` after ``step``, and a last line that a kill left half-written."""
-    if not path.exists():
-        return
-    kept = [json.dumps(line) + "\n" for line in lines(path) if line["step"] <= step]
-    write_file(path, "".join(kept).encode())
-
-
-def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of ``metrics.jsonl``, without a last one that a kill left half-written."""
-    for line in path.read_bytes().splitlines() if path.exists() else ():
-        try:
-            found = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(found, dict) and "step" in found:
-            yield found
 
 
 def metrics_writer(write: Callable[[dict], None], schedule: Schedule, budget: int, clock: Clock) -> Observer:
@@ -92,12 +74,6 @@ def metrics_writer(write: Callable[[dict], None], schedule: Schedule, budget: in
         write(line)
 
     return observe
-
-
-def append(path: Path, line: dict[str, Any]) -> None:
-    """One JSON line at the end of a file, flushed."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
 
 
 def conflict_table(state: State) -> dict[str, dict[str, float | int | None]]:
@@ -170,6 +146,19 @@ class Reporter:
             self._bar.update(row, completed=state.input_tokens, step=state.step, losses=_losses(state))
 
         return observe
+
+    def evaluating(self, split: str, task: str, total: int, clock: Clock = time.monotonic) -> Callable[[int], None]:
+        """Told how many of a task's examples are evaluated; says so now and then, if it takes long."""
+        began = said = clock()
+
+        def done(count: int) -> None:
+            nonlocal said
+            if (now := clock()) - said >= SILENCE:
+                said = now
+                left = _duration((total - count) * (now - began) / count)
+                self.say(f"evaluating {split} of {task}  {count / total:>4.0%} of {total:,} examples  left {left}")
+
+        return done
 
     def close(self) -> None:
         """Takes the bar away; later lines are plain."""

@@ -31,6 +31,7 @@ from mtlfn.run.config import (
     micro_batch_slots,
     task_names,
 )
+from mtlfn.run.evaluate import Through, straight
 from mtlfn.run.proven import proven
 from mtlfn.run.walk import Evaluation, Scores, Walk
 
@@ -84,15 +85,15 @@ class Prepared:
         """The step with another schedule of the learning rate."""
         return _step(attrs.evolve(self.step_config, schedule=schedule), self.model)
 
-    def evaluate(self, current: State, count: int | None = None) -> Evaluation:
+    def evaluate(self, current: State, count: int | None = None, through: Through = straight) -> Evaluation:
         """Evaluation of a state on ``count`` dev examples of each task, or all."""
-        scores, predicted = evaluate.score(self.model, current.params, "dev", self.dev, self.datasets, count)
+        scores, predicted = evaluate.score(self.model, current.params, "dev", self.dev, self.datasets, count, through)
         primary = evaluate.primary(self.tasks, scores)
         return Evaluation(scores, sum(primary.values()) / len(primary), predicted)
 
-    def evaluate_test(self, current: State) -> tuple[Scores, dict[str, list]]:
+    def evaluate_test(self, current: State, through: Through = straight) -> tuple[Scores, dict[str, list]]:
         """Scores and predictions of a state on the test splits: what verdicts are made of, never what is chosen by."""
-        return evaluate.score(self.model, current.params, "test", self.test, self.datasets)
+        return evaluate.score(self.model, current.params, "test", self.test, self.datasets, None, through)
 
     @property
     def walk(self) -> Walk:

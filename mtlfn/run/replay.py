@@ -1,13 +1,15 @@
-"""Replay: steps taken again from the serialised state, and every digest compared with what the ledger has.
+"""Replay: steps taken again from the serialised state, and everything compared with what the run left.
 
-A segment lies between two lines of the ledger. What is compared: the chain of the ledger, the content of every
-checkpoint, each step's numbers in ``metrics.jsonl``, each segment's digest and the digest in ``result.json``. What was
-found is kept in the run's ``replay.json``, for its report.
+A segment lies between two lines of the ledger. Compared are the chain of the ledger, the content of every checkpoint,
+each step's numbers and evaluations in ``metrics.jsonl``, each segment's digest and the seal of the result; with every
+segment, from the first step on, also what was made of the last state: predictions, statistics, exports and scores are
+made again. What was found is kept in the run's ``replay.json``, for its report.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -16,14 +18,15 @@ from typing import Any
 from attrs import frozen
 
 from mtlfn.core.state import State, digest, leaf_digests
-from mtlfn.run import archive, checkpoint, directory, ledger, observers
+from mtlfn.run import archive, checkpoint, conclude, directory, documents, ledger, observers, record, seal
+from mtlfn.run import summary as texts
 from mtlfn.run.command import MISMATCH, OK
 from mtlfn.run.config import UsageError, from_settings
-from mtlfn.run.disk import write_file
+from mtlfn.run.documents import Altered
 from mtlfn.run.fingerprint import differences, environment
 from mtlfn.run.loop import load
 from mtlfn.run.prepare import Prepared
-from mtlfn.run.walk import Walk, advance
+from mtlfn.run.walk import Evaluation, Walk, advance, cadence
 
 # What a step leaves in metrics.jsonl that repeats; the rest is time.
 REPEATS = (
@@ -37,6 +40,9 @@ REPEATS = (
     "learning_rate",
     "nonfinite",
 )
+
+# What result.json says of the process that made it.
+OF_THE_PROCESS = ("training_seconds", "peak_memory_bytes", "resumes", "files")
 
 Say = Callable[[str], None]
 
@@ -75,13 +81,16 @@ def replay(folder: Path, start: int | None, end: int | None, every: bool, say: S
     if not entries:
         raise UsageError(f"{folder}: its ledger is empty, so there is nothing to compare with; train first")
     say(f"ledger    {len(entries)} lines, each sealed with the one before")
-    changed = _environment(folder, prepared, say)
+    changed = _environment(folder, prepared, complain, say)
     lines = ledger.current(entries)
     states = dict(_checkpoints(place, prepared, entries, complain, say))
     wanted = segments(lines, sorted(states), start, end, every)
     say(f"replaying steps {wanted[0].start} to {wanted[-1].end.step} in {len(wanted)} segments")
-    recorded = {line["step"]: line for line in observers.lines(folder / "metrics.jsonl") if "event" not in line}
+    metrics = record.sound(folder / documents.METRICS, older=directory.of_older_version(folder))
+    if metrics.problem:
+        complain(f"{documents.METRICS}: {metrics.problem}")
     state: State | None = None
+    evaluation: Evaluation | None = None
     equal = skipped = 0
     for segment in wanted:
         if state is None or state.step != segment.start:
@@ -91,9 +100,12 @@ def replay(folder: Path, start: int | None, end: int | None, every: bool, say: S
             skipped += 1
             continue
         before = len(wrong)
-        state = _again(prepared, state, segment, entries, recorded, complain, say)
+        state, evaluation = _again(prepared, state, segment, entries, metrics, found["settings"], complain, say)
         equal += len(wrong) == before
-    _compare_result(folder, entries[-1], complain)
+    if (folder / documents.RESULT).exists():
+        _compare_result(folder, entries[-1], complain)
+        if every and state is not None and prepared.walk.finished(state):
+            _compare_products(folder, found["experiment"], prepared, state, evaluation, complain, say)
     _keep(
         folder,
         entries[-1].digest,
@@ -106,6 +118,8 @@ def replay(folder: Path, start: int | None, end: int | None, every: bool, say: S
     )
     honest = f"{equal} segments are equal, {skipped} were skipped" if skipped else f"all {equal} segments are equal"
     say("replay: " + (f"{len(wrong)} mismatches" if wrong else honest))
+    if not every:
+        say("This shows that these steps repeat; --all shows that the run is what it says, from first step to result")
     return MISMATCH if wrong else OK
 
 
@@ -145,37 +159,75 @@ def _again(
     state: State,
     segment: Segment,
     entries: tuple[ledger.Entry, ...],
-    recorded: Mapping[int, Mapping[str, Any]],
+    metrics: record.Sound,
+    settings: Mapping[str, Any],
     complain: Say,
     say: Say,
-) -> State | None:
-    """The state at the end of a segment, or None where it is not the one in the ledger."""
-    walk, first, begin = prepared.walk, None, archive.with_breaks(state, entries)
-    for state, line in _steps(walk, prepared, begin, segment.end.step):
-        if first is None and (there := recorded.get(state.step)) is not None:
-            first = next((f"step {state.step} ({name})" for name in REPEATS if _differ(line, there, name)), None)
+) -> tuple[State | None, Evaluation | None]:
+    """The state at the end of a segment and its evaluation, if any; None where it is not the one in the ledger."""
+    walk, first, evaluation = prepared.walk, None, None
+    begin = archive.with_breaks(state, entries)
+    before = begin.input_tokens
+    for state, line, evaluation in _steps(walk, prepared, begin, segment.end.step):
+        first = first or _first_difference(prepared, before, state, line, evaluation, metrics, settings)
+        before = state.input_tokens
     leaf = ledger.first_difference(segment.end, leaf_digests(archive.with_breaks(state, entries)))
     where = f"steps {segment.start} to {segment.end.step}"
     if leaf is None and first is None:
         say(f"equal     {where}: digest {segment.end.digest}")
-        return state
+        return state, evaluation
     if leaf is None:
-        complain(f"{where}: the digest is equal, but metrics.jsonl is not what the steps give, first at {first}")
-        return state
+        complain(f"{where}: the digest is equal, but {documents.METRICS} is not what the steps give, first at {first}")
+        return state, evaluation
     step = first or f"step {segment.end.step}"
     complain(f"{where}: the first step that differs is {step}, the first tensor or field {leaf}")
+    return None, None
+
+
+def _first_difference(
+    prepared: Prepared,
+    before: int,
+    state: State,
+    line: record.Line,
+    evaluation: Evaluation | None,
+    metrics: record.Sound,
+    settings: Mapping[str, Any],
+) -> str | None:
+    """What the record says otherwise of a step that began at ``before`` tokens, or does not say; None where nothing."""
+    step = state.step
+    if step > metrics.steps:
+        return f"step {step} (no line)"
+    there = metrics.by_step[step]
+    own = next(found for found in there if "event" not in found)
+    if (name := next((name for name in REPEATS if _differ(line, own, name)), None)) is not None:
+        return f"step {step} ({name})"
+    full = [found["scores"] for found in there if found.get("event") == "full"]
+    if evaluation is not None and json.dumps(full) != json.dumps([evaluation.scores]):
+        return f"step {step} (its evaluation)"
+    if not metrics.checked:
+        return None  # older versions passed over some quick evaluations
+    quick = [found for found in there if found.get("event") == "quick"]
+    watched = record.watching((found for found in metrics.watches if found["step"] < step), settings)
+    due = watched["quick_eval_examples"] and cadence(before, state, prepared.budget, watched["save_every_steps"])
+    if len(quick) != bool(due and evaluation is None):
+        return f"step {step} (its quick evaluation, {'missing' if due else 'not due'})"
+    for found in quick:
+        if json.dumps(prepared.evaluate(state, found["examples"]).scores) != json.dumps(found["scores"]):
+            return f"step {step} (its quick evaluation)"
     return None
 
 
-def _steps(walk: Walk, prepared: Prepared, state: State, end: int) -> Iterator[tuple[State, dict[str, Any]]]:
-    """Every state up to a step, each with the line of metrics that it gives."""
+def _steps(
+    walk: Walk, prepared: Prepared, state: State, end: int
+) -> Iterator[tuple[State, dict[str, Any], Evaluation | None]]:
+    """Every state up to a step, each with the line of metrics that it gives and its full evaluation, if it has one."""
     lines: list[dict[str, Any]] = []
     observe = observers.metrics_writer(lines.append, prepared.schedule, prepared.budget, lambda: 0.0)
     while state.step < end and not walk.finished(state):
         batch = walk.stream(state)
-        state, _ = advance(walk, state, batch)
+        state, evaluation = advance(walk, state, batch)
         observe(state, batch)
-        yield state, json.loads(json.dumps(lines.pop()))
+        yield state, json.loads(json.dumps(lines.pop())), evaluation
 
 
 def _checkpoints(
@@ -201,13 +253,13 @@ def _checkpoints(
             complain(f"checkpoint {target.name}: it is not the state in the ledger; the first difference is {leaf}")
 
 
-def _environment(folder: Path, prepared: Prepared, say: Say) -> list[str]:
+def _environment(folder: Path, prepared: Prepared, complain: Say, say: Say) -> list[str]:
     """What is not as it was when the run was made, said and returned."""
     try:
-        before = dict(json.loads((folder / "env.json").read_text()))
-    except (OSError, ValueError, TypeError):
-        say("environment: env.json cannot be read")
-        return ["env.json cannot be read"]
+        before = documents.read(folder / documents.ENVIRONMENT)
+    except (OSError, Altered) as error:
+        complain(f"{documents.ENVIRONMENT}: {'is missing' if isinstance(error, OSError) else error}")
+        return []
     changes = differences(before, environment(prepared))
     for change in changes:
         say(f"environment differs, so the bits may: {change}")
@@ -219,22 +271,55 @@ def _keep(folder: Path, digest: str | None, say: Say, **found: Any) -> None:
 
     ``digest``: the last one of the ledger, None where it cannot be read.
     """
-    path = folder / "replay.json"
+    path = folder / documents.REPLAY
     try:
-        write_file(path, (json.dumps({"digest": digest, **found}, indent=1) + "\n").encode())
+        documents.write(path, {"digest": digest, **found})
     except OSError as error:
         say(f"{path} cannot be written ({error.strerror}): the report will not show this replay")
 
 
 def _compare_result(folder: Path, last: ledger.Entry, complain: Say) -> None:
-    path = folder / "result.json"
-    if not path.exists():
-        return
+    """The result's seal, and what it says beside the ledger."""
+    for problem in seal.verify(folder).problems:
+        complain(problem)
     try:
-        found = json.loads(path.read_text())
+        found = documents.read(folder / documents.RESULT)
         said = (found["digest"], found["tokens"]["total"])
     except (OSError, ValueError, KeyError, TypeError):
         complain("result.json cannot be read")
         return
     if said != (last.digest, last.tokens):
         complain(f"result.json has {said[0]} after {said[1]} tokens, the ledger {last.digest} after {last.tokens}")
+
+
+def _compare_products(
+    folder: Path,
+    experiment: str,
+    prepared: Prepared,
+    state: State,
+    evaluation: Evaluation | None,
+    complain: Say,
+    say: Say,
+) -> None:
+    """Predictions, statistics, exports and scores, made of the last state again, beside those of the run."""
+    evaluation = evaluation or prepared.evaluate(state)
+    scores, predicted = prepared.evaluate_test(state)
+    with tempfile.TemporaryDirectory(prefix="mtlfn-replay-") as scratch:
+        conclude.products(prepared, state, evaluation.predictions, predicted, Path(scratch))
+        made, there = seal.hashes(Path(scratch)), seal.hashes(folder)
+    there = {name: sha for name, sha in there.items() if name.startswith(tuple(f"{part}/" for part in seal.FOLDERS))}
+    odd = sorted(name for name in made.keys() | there.keys() if made.get(name) != there.get(name))
+    for name in odd:
+        complain(f"{name}: is not what the last state gives" if name in made else f"{name}: is not of this run")
+    again = json.loads(json.dumps(texts.result(experiment, prepared, folder, state, evaluation.scores, scores)))
+    try:
+        found = documents.read(folder / documents.RESULT)
+    except (OSError, Altered):
+        return  # said above
+    for name in again:
+        if name not in OF_THE_PROCESS and json.dumps(found.get(name), sort_keys=True) != json.dumps(
+            again[name], sort_keys=True
+        ):
+            complain(f"{documents.RESULT}: its {name} is not what the run gives")
+    if not odd:
+        say(f"equal     {len(made)} files made of the last state again: predictions, statistics, exports")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from mtlfn.data import apart, official
 from mtlfn.data.store import Corpus
 from mtlfn.data.task import SPLITS
 from mtlfn.models.model import active_adapter_parameters
-from mtlfn.run import memory, observers
+from mtlfn.run import documents, memory, observers, record
 from mtlfn.run.prepare import Prepared, trainable_parameters
 from mtlfn.run.walk import Scores
 
@@ -88,7 +87,7 @@ def result(
 ) -> dict[str, Any]:
     """What ``result.json`` says; ``scores`` are those on dev, ``tested`` those on test."""
     counts = total(state.tokens.values())
-    lines = list(observers.lines(folder / "metrics.jsonl"))
+    lines = list(record.lines(folder / documents.METRICS))
     return {
         "experiment": strategy,
         "digest": digest(state),
@@ -158,8 +157,7 @@ def _match(prepared: Prepared, state: State) -> dict[str, Any] | None:
 def smoke_test(folder: Path) -> str:
     """How the smoke test ended: "passed", "skipped" or, in a directory that has lost its file, "unknown"."""
     try:
-        found = json.loads((folder / "smoke.json").read_text())
-        return "skipped" if found["skipped"] else "passed"
+        return "skipped" if documents.read(folder / documents.SMOKE)["skipped"] else "passed"
     except (OSError, ValueError, KeyError, TypeError):
         return "unknown"
 
@@ -167,11 +165,12 @@ def smoke_test(folder: Path) -> str:
 def summary(found: dict[str, Any]) -> str:
     """The scores beside the trivial baselines, and the tokens, as a table."""
     width = max(map(len, found["scores"]))
-    lines = [f"{'task':<{width}}  {'metric':<12} {'dev':>6}  {'baselines':<40} {'tokens':>9}"]
+    lines = [f"{'task':<{width}}  {'metric':<12} {'dev':>6} {'test':>6}  {'baselines':<40} {'tokens':>9}"]
     for task, score in found["scores"].items():
         trivial = "  ".join(f"{name} {value:.3f}" for name, value in score["baselines"].items())
         tokens = found["tokens"]["per_task"][task]
-        lines.append(f"{task:<{width}}  {score['metric']:<12} {score['dev']:>6.3f}  {trivial:<40} {tokens:>9,}")
+        both = " ".join(f"{'–':>6}" if score[split] is None else f"{score[split]:>6.3f}" for split in ("dev", "test"))
+        lines.append(f"{task:<{width}}  {score['metric']:<12} {both}  {trivial:<40} {tokens:>9,}")
     lines += [f"ALERT {each['kind']} at step {each['step']}: {each['message']}" for each in found["alerts"]]
     lines += [f"environment changed, {change}" for change in found["environment_breaks"]]
     lines.append(

@@ -57,6 +57,12 @@ class Walk:
         return after == self.budget or after // self.epoch_tokens > state.input_tokens // self.epoch_tokens
 
 
+def cadence(before: int, after: State, budget: int, every_steps: int) -> bool:
+    """Whether a checkpoint and a quick evaluation are due after a step that began at ``before`` tokens: every so many
+    steps and every tenth of the budget."""
+    return after.input_tokens * 10 // budget > before * 10 // budget or after.step % every_steps == 0
+
+
 def advance(walk: Walk, state: State, batch: Batch) -> tuple[State, Evaluation | None]:
     """The state after a batch, and the full evaluation that it now holds, if one was due."""
     after = walk.step(state, batch)

@@ -228,7 +228,7 @@ def test_what_is_no_run(tmp_path: Path) -> None:
     write_run(tmp_path / "single", "s1", 0, {"answers": 7}, None)
     refused("no multi-task run among the 1 finished runs", tmp_path / "single")
     (tmp_path / "single" / "result.json").write_text("{")
-    refused("result.json cannot be read", tmp_path / "single")
+    refused("result.json: no JSON", tmp_path / "single")
 
 
 def test_what_lies_inside_a_run_is_no_run(tmp_path: Path) -> None:

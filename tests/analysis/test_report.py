@@ -116,7 +116,7 @@ def test_the_verdict_comes_first_with_what_it_means(study):
     text = (study / "report" / "report.md").read_text()
     first = part(text, "Verdict")
     assert first.lstrip().startswith("s3b on 3 tasks, 2 seeds: 3 genuine transfer.")
-    assert "| mentions | ▲ genuine transfer | 0.864 micro_f1 | +0.089 (+" in first
+    assert "| mentions | ▲ genuine transfer | 0.600 micro_f1 | +0.100 (+" in first
     for meant in ("genuine transfer", "data exposure only", "no effect", "negative transfer", "inconclusive"):
         assert re.search(rf"^- \*\*. {meant}\*\*: \w", first, re.M)
     assert "at most 0.01 (the margin" in first
@@ -164,7 +164,7 @@ def test_every_picture_says_what_it_shows(page, study):
         figures
     )
     assert all(len(title) > 30 for title in page.of("title"))
-    assert any("mentions: +0.089 (" in title for title in page.of("title"))
+    assert any("mentions: +0.100 (" in title for title in page.of("title"))
 
 
 def test_hostile_names_stay_text(page, study):
@@ -200,7 +200,7 @@ def test_the_latex_table_has_as_many_fields_as_columns(study):
     rows = [line for line in lines if line.endswith(r"\\")]
     assert len(rows) == 1 + len(TASKS)
     assert all(len(re.findall(r"(?<!\\)&", row)) == 5 for row in rows)
-    assert rows[1].startswith(r"mentions & micro\_f1 & 0.864 & +0.089 [")
+    assert rows[1].startswith(r"mentions & micro\_f1 & 0.600 & +0.100 [")
     assert {r"\toprule", r"\midrule", r"\bottomrule"} <= set(lines)
 
 
@@ -253,7 +253,7 @@ def test_missing_runs_are_shown_as_missing_with_the_reason(copy):
         shutil.rmtree(copy / f"seed-{seed}" / "total" / "t1")
     (copy / "seed-0" / "per-task" / "t0" / "result.json").unlink()
     text = again(copy)
-    assert "| answers | ? inconclusive | 0.864 micro_f1 | missing | +0.2" in part(text, "Verdict")
+    assert "| answers | ? inconclusive | 0.600 micro_f1 | missing | +0.2" in part(text, "Verdict")
     assert "Missing: 3 runs; see the list at the end." in part(text, "Verdict")
     end = part(text, "What is missing")
     assert "| token-controlled S1 of answers, seed 1 | no run is the total control of seed-1/multi |" in end
@@ -298,7 +298,7 @@ def test_a_bare_study_says_what_it_lacks(tmp_path):
 def test_the_exclusion_control_says_whether_the_slot_stayed_the_same(study, copy):
     said = part((study / "report" / "report.md").read_text(), "Exclusion control")
     assert "The shared slot was the same, bit for bit" in said
-    assert "| answers | 0.864 micro_f1 | +0.0" in said
+    assert "| answers | 0.600 micro_f1 | +0.1" in said
     assert "| mentions |" not in said
     edit(copy / "seed-1" / "exclusion" / "excluded" / "result.json", slots={"shared": "another"})
     said = part(again(copy), "Exclusion control")

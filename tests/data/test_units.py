@@ -347,3 +347,36 @@ def test_nothing_to_find_and_nothing_found(name: str, corpora: Path) -> None:
     predictions: list[Any] = [[] for _ in bare.test]
     found = units.statistics(bare, "test", predictions)
     assert units.value(bare.task, found.values.sum(0)) == score(bare, predictions)
+
+
+# What no predictions give
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "why"),
+    [
+        (Task(name="t", kind="tagging", level=1, labels=("A",)), [-1.0, 2.0, 1.0, 2.0], "a count below zero"),
+        (Task(name="t", kind="tagging", level=1, labels=("A",)), [3.0, 2.0, 2.0, 3.0], "3 hits of 2 predictions"),
+        (Task(name="t", kind="multilabel", level=2, labels=("A",)), [1.0, 2.0, 3.0, 2.0], "3 found of 2 gold"),
+        (Task(name="t", kind="ranking", level=2), [1.5, 1.0], "a sum of precisions of 1.5 over 1 queries"),
+        (
+            Task(name="t", kind="classification", level=2, labels=("A", "B")),
+            [1, 1, 1, 2, 3, 1],
+            "2 hits of 1 gold labels",
+        ),
+        (
+            Task(name="t", kind="classification", level=2, labels=("A", "B")),
+            [1, 0, 1, 0, 0, 0],
+            "1 hits of 0 predictions",
+        ),
+        (Task(name="t", kind="regression", level=2), [1, 2, 0, 1, 0, 0], "sums that no numbers have"),
+        (Task(name="t", kind="regression", level=2), [2, 0, 0, 1, 1, 3], "sums that no numbers have"),
+        (Task(name="t", kind="regression", level=2), [0, 0, 0, 0, 0, 0], "counts or squares below zero"),
+    ],
+)
+def test_statistics_that_cannot_be_are_refused_with_file_and_unit(task, row, why):
+    whole = [1.0, 0.5, 0.5, 0.25, 0.25, 0.25] if task.kind == "regression" else [0.0] * len(row)
+    found = units.UnitStatistics(("one", "two"), np.array([whole, row], dtype=float), gold=("a", "b"))
+    with pytest.raises(DataError, match=f"^here: unit 'two' has {why}: no predictions give that"):
+        units.from_json(units.to_json(task, found), "here")
+    units.from_json(units.to_json(task, units.UnitStatistics(("one",), np.array([whole]), gold=("a",))), "here")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtlfn.data import official, sources
+from mtlfn.run import documents
 from mtlfn.run.command import data as command
 from mtlfn.run.evaluate import whole_units
 from tests.data.test_official import write_all
@@ -58,7 +59,7 @@ def test_all_official_tasks_train_together_and_resume_to_the_bit(go, out, corpor
     written = out / "run" / "predictions" / "official"
     assert {p.name for p in written.iterdir()} == set(TASKS.split(","))
     assert all(any(p.is_file() for p in folder.rglob("*")) for folder in written.iterdir())
-    about = json.loads((out / "run" / "data.json").read_text())
+    about = documents.read(out / "run" / "data.json")
     assert about["semeval2016_t12"]["notes"]["links that are no candidates"]["train"] == 2
     assert about["semeval2014_t7"]["train"]["cut"]["inexpressible"] == 0
 
@@ -85,7 +86,7 @@ def test_a_run_looks_up_the_cuis_of_what_it_predicts(go, out, tmp_path):
     assert found["metric"] == "strict_f1"
     assert found["all"]["strict_accuracy_cui"] > 0
     assert found["all"] == official.score(dataset, "dev", dataset.dev, [predicted], whole=True)
-    about = json.loads((out / "cui" / "data.json").read_text())
+    about = documents.read(out / "cui" / "data.json")
     assert about["semeval2014_t7"]["notes"]["CUIs in cui.tsv"] == 2
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from mtlfn.core import state
 from mtlfn.data import apart
-from mtlfn.run import checkpoint, matched, plan
+from mtlfn.run import checkpoint, documents, matched, plan
 from mtlfn.run.command import main
 from mtlfn.run.config import Config, UsageError
 from mtlfn.run.plan_command import mimic_exclusion, token_controlled
@@ -21,7 +21,7 @@ DATA_TASKS = ",".join(TASKS)
 
 
 def result(run: Path) -> dict:
-    return json.loads((run / "result.json").read_text())
+    return documents.read(run / "result.json")
 
 
 def final_params(run: Path) -> dict:
@@ -75,8 +75,8 @@ def test_a_control_trains_on_exactly_as_many_tokens_with_the_same_settings(multi
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         steps = [line for line in lines if "event" not in line]
         assert steps[-1]["tokens"] == tokens
-        recorded = json.loads((run / "config.json").read_text())["settings"]
-        theirs = json.loads((multi / "config.json").read_text())["settings"]
+        recorded = documents.read(run / "config.json")["settings"]
+        theirs = documents.read(multi / "config.json")["settings"]
         changed = {name for name in theirs if recorded[name] != theirs[name]}
         allowed = {"tasks", "budget_tokens", "schedule_tokens", "sampling", "micro_batches", "gradients", "output_dir"}
         assert changed <= allowed | {"parent", "held_out_tasks"}
@@ -130,11 +130,11 @@ def test_no_task_trains_on_a_text_that_another_one_is_evaluated_on_and_neither_d
     assert "hoc: 1 training examples left out: ddi is evaluated on them" in capsys.readouterr().out
     run = out / "full" / "seed-0"
     assert control(run, tmp_path / "alone", "--tasks", "hoc") == 0  # a match: its data have the parent's hashes
-    found = json.loads((run / "data.json").read_text())
+    found = documents.read(run / "data.json")
     assert found["hoc"]["notes"] == {apart.NOTE: {"ddi": 1}}
     assert found["hoc"]["train"]["examples"] == len(rest)
     for child in (tmp_path / "alone" / "total" / "hoc", out / "exclusion" / "seed-0" / "excluded"):
-        assert json.loads((child / "data.json").read_text())["hoc"] == found["hoc"]
+        assert documents.read(child / "data.json")["hoc"] == found["hoc"]
 
 
 def test_what_cannot_be_matched_is_refused_by_name(multi, tmp_path, capsys, data):
@@ -267,8 +267,10 @@ def test_a_plan_can_be_printed_before_anything_runs(tmp_path):
 
 
 def test_a_match_of_an_older_version_says_so(multi):
-    path = multi / "result.json"
-    path.write_text(json.dumps({**result(multi), "schedule": None}))
+    found = {name: value for name, value in result(multi).items() if name not in ("schedule", "files")}
+    documents.write(multi / "result.json", found)
+    lines = (multi / "ledger.jsonl").read_text().splitlines(keepends=True)
+    (multi / "ledger.jsonl").write_text("".join(lines[:-1]))  # older versions sealed nothing
     with pytest.raises(UsageError, match="may be of an older version"):
         matched.finished(multi)
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from mtlfn.core import scaling
-from mtlfn.run import prepare
+from mtlfn.run import documents, prepare
 from mtlfn.run.config import Config, UsageError, identity
 
 HARD = {"weighting": "uncertainty", "lora_dropout": 0.2, "learning_rate": 0.01, "save_every_steps": 2}
 
 
 def result(folder) -> dict:
-    return json.loads((folder / "result.json").read_text())
+    return documents.read(folder / "result.json")
 
 
 def scales(folder) -> list[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +12,7 @@ import pytest
 import torch
 
 from mtlfn.core import schedule, step
-from mtlfn.run import batch_size, doctor, memory, smoke
+from mtlfn.run import batch_size, doctor, documents, memory, smoke
 from mtlfn.run.command import doctor as examine
 from mtlfn.run.config import UsageError
 from mtlfn.run.memory import Reading
@@ -91,14 +90,14 @@ def test_the_smoke_test_runs_before_a_run_and_changes_nothing_in_it(go, tmp_path
     ended = go(output_dir=tmp_path / "with", smoke=True)
     assert ended.code == 0, ended.out
     assert "smoke     50 steps" in ended.out
-    results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("with", "without")]
+    results = [documents.read(tmp_path / name / "result.json") for name in ("with", "without")]
     assert results[0]["digest"] == results[1]["digest"]
     assert [r["smoke_test"] for r in results] == ["passed", "skipped"]
-    document = json.loads((tmp_path / "with" / "smoke.json").read_text())
+    document = documents.read(tmp_path / "with" / "smoke.json")
     assert document["passed"]
     assert len(document["checks"]) == 7
     assert document["checks"][0]["name"] == "the backbone gives what stock transformers gives"
-    proof = json.loads((tmp_path / "with" / "env.json").read_text())["informational"]["backbone"]
+    proof = documents.read(tmp_path / "with" / "env.json")["informational"]["backbone"]
     assert (proof["way"], proof["why"]) == ("ragged", "")
     assert f"{proof['difference']:.1e}" in document["checks"][0]["detail"]
 

@@ -11,7 +11,7 @@ import pytest
 
 from mtlfn.core import scaling
 from mtlfn.core import state as states
-from mtlfn.run import checkpoint, ledger
+from mtlfn.run import checkpoint, documents, ledger, record
 from mtlfn.run.command import replay
 from tests.run.test_environment import elsewhere
 
@@ -46,13 +46,15 @@ def again(capfd):
 
 def test_every_segment_of_an_honest_run_is_equal(finished, again):
     code, said = again(finished, "--all")
-    lines = (finished / "ledger.jsonl").read_text().splitlines()
+    *lines, seal = (finished / "ledger.jsonl").read_text().splitlines()
+    assert json.loads(seal)["result"]
     assert code == 0, said
-    assert said.count("\nequal ") == len(lines) > 2
+    assert said.count("equal     steps ") == len(lines) > 2
+    assert "files made of the last state again" in said
     assert f"all {len(lines)} segments are equal" in said
-    result = json.loads((finished / "result.json").read_text())
+    result = documents.read(finished / "result.json")
     assert result["digest"] in said
-    kept = json.loads((finished / "replay.json").read_text())
+    kept = documents.read(finished / "replay.json")
     assert kept == {
         "digest": result["digest"],
         "steps": [0, result["steps"]],
@@ -82,14 +84,14 @@ def test_a_ledger_without_a_step_says_so(go, tmp_path, again):
     assert go("--accept-environment", output_dir=folder, max_steps=0).code == 75
     code, said = again(folder)
     assert code == 2
-    assert "nothing to replay; train first" in said
+    assert "train first" in said
 
 
 def test_a_folder_that_cannot_be_written_can_be_replayed(finished, again, monkeypatch):
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, document: dict) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("mtlfn.run.replay.write_file", full)
+    monkeypatch.setattr(documents, "write", full)
     code, said = again(finished)
     assert code == 0, said
     assert "replay.json cannot be written (Read-only file system)" in said
@@ -129,14 +131,14 @@ def test_one_flipped_bit_in_the_ledger_is_reported(finished, again):
     code, said = again(finished, "--all")
     assert code == 4
     assert "line 1" in said
-    kept = json.loads((finished / "replay.json").read_text())
+    kept = documents.read(finished / "replay.json")
     assert kept["digest"] is None
     assert "line 1" in kept["mismatches"][0]
 
 
 def test_a_forged_run_is_found_by_its_first_step_and_tensor(finished, again):
     """The whole ledger written anew for a state that one tensor was changed in: only replay can tell."""
-    path, identity = finished / "ledger.jsonl", json.loads((finished / "config.json").read_text())["hash"]
+    path, identity = finished / "ledger.jsonl", documents.read(finished / "config.json")["hash"]
     entries, forged = ledger.read(path, identity), ()
     path.unlink()
     for made in entries:
@@ -154,13 +156,64 @@ def test_a_forged_run_is_found_by_its_first_step_and_tensor(finished, again):
 
 def test_metrics_that_were_edited_are_reported_with_their_step(finished, again):
     path = finished / "metrics.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = list(record.lines(path))
     chosen = next(line for line in lines if line["step"] == 2 and "event" not in line)
     chosen["loss"]["ddi"] += 1e-9
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    written_again(path, lines)
     code, said = again(finished, "--all")
     assert code == 4
     assert "step 2 (loss)" in said
+    assert "metrics.jsonl: is not what was written" in said  # the seal says so, too
+
+
+def written_again(path: Path, lines: list[dict]) -> None:
+    """A record of these lines, each with its check: as a forger would."""
+    path.unlink()
+    for line in lines:
+        record.append(path, line)
+
+
+def test_metrics_that_were_emptied_or_lost_a_line_are_reported(finished, again):
+    path = finished / "metrics.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+    code, said = again(finished, "--all")
+    assert code == 4
+    assert "first at step 1 (no line)" in said
+    path.write_bytes(b"\n".join(line for line in whole.split(b"\n") if b'"step": 3,' not in line))
+    code, said = again(finished, "--all")
+    assert code == 4
+    assert "is of step 4, expected 3" in said
+
+
+def test_a_quick_evaluation_that_was_forged_or_taken_out_is_reported(go, tmp_path, again):
+    folder = tmp_path / "run"
+    assert go(**HARD, output_dir=folder, quick_eval_examples=6).code == 0
+    assert again(folder, "--all")[0] == 0
+    lines = list(record.lines(folder / "metrics.jsonl"))
+    at = next(i for i, line in enumerate(lines) if line.get("event") == "quick")
+    score = lines[at]["scores"]["ddi"]
+    name = next(iter(score))
+    score[name] += 0.25
+    written_again(folder / "metrics.jsonl", lines)
+    code, said = again(folder, "--all")
+    assert code == 4
+    assert f"step {lines[at]['step']} (its quick evaluation)" in said
+    written_again(folder / "metrics.jsonl", lines[:at] + lines[at + 1 :])
+    code, said = again(folder, "--all")
+    assert code == 4
+    assert f"step {lines[at]['step']} (its quick evaluation, missing)" in said
+
+
+def test_another_cadence_from_the_middle_on_is_on_record_and_replays(go, tmp_path, again):
+    folder = tmp_path / "run"
+    assert go(**HARD, output_dir=folder, quick_eval_examples=6, max_steps=2).code == 75
+    changed = {**HARD, "save_every_steps": 100}
+    assert go(**changed, output_dir=folder, quick_eval_examples=4).code == 0
+    (line,) = [line for line in record.lines(folder / "metrics.jsonl") if line.get("event") == "watch"]
+    assert line == {"step": 2, "event": "watch", "save_every_steps": 100, "quick_eval_examples": 4}
+    code, said = again(folder, "--all")
+    assert code == 0, said
 
 
 def test_a_run_whose_arithmetic_changed_is_told_by_step_and_tensor(finished, again, monkeypatch):

@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from mtlfn.core.state import digest
-from mtlfn.run import checkpoint, observers
+from mtlfn.run import checkpoint, documents, record, seal
 from mtlfn.run.config import Config
 from mtlfn.run.loop import load
 from mtlfn.run.prepare import Prepared
@@ -24,7 +24,7 @@ from tests.run.test_run import lines, result, steps
 
 # Dropout is on by default; uncertainty and PCGrad carry state of their own from step to step.
 HARD = {"weighting": "uncertainty", "gradients": "pcgrad", "lora_dropout": 0.2, "learning_rate": 0.01}
-TIMES = ("seconds_per_step", "tokens_per_second", "examples_per_second", "eta_seconds")
+TIMES = ("seconds_per_step", "tokens_per_second", "examples_per_second", "eta_seconds", "check")
 
 
 def untimed(folder: Path) -> list[dict]:
@@ -95,14 +95,14 @@ def test_saved_at_every_step_and_resumed_from_every_one_the_whole_tail_is_equal(
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     """A real signal to this process while the metrics of a step are written."""
-    append = observers.append
+    append = record.append
 
     def then_signal(path: Path, line: dict) -> None:
         append(path, line)
         if line["step"] == step and "event" not in line:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(observers, "append", then_signal)
+    monkeypatch.setattr(record, "append", then_signal)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -187,6 +187,7 @@ def test_stopped_between_the_last_checkpoint_and_the_result(go, out, whole):
     for document in (found, expected):
         del document["training_seconds"], document["peak_memory_bytes"]  # of the process, not of the run
     assert found == expected
+    assert seal.verify(folder) == seal.Verified(True, ())
     assert untimed(folder) == untimed(reference)
 
 
@@ -213,10 +214,12 @@ def test_early_stopping_stops_and_resumes_exactly(go, out):
 
 def test_epochs_end_at_their_number_when_scores_keep_rising(go, out, monkeypatch):
     rising, evaluate = iter(range(100)), Prepared.evaluate
-    monkeypatch.setattr(Prepared, "evaluate", lambda *args: attrs.evolve(evaluate(*args), mean=next(rising) / 100))
+    monkeypatch.setattr(
+        Prepared, "evaluate", lambda *args, **named: attrs.evolve(evaluate(*args, **named), mean=next(rising) / 100)
+    )
     folder = out / "epochs"
     assert go(max_epochs=2, patience=1, budget_tokens=None, output_dir=folder).code == 0
-    about = json.loads((folder / "data.json").read_text())
+    about = documents.read(folder / "data.json")
     corpus = sum(task["train"]["tokens"] for task in about.values())
     assert result(folder)["tokens"]["total"] == 2 * corpus
     assert len([line for line in lines(folder) if line.get("event") == "full"]) == 2

@@ -12,13 +12,13 @@ import torch
 
 from mtlfn.data import metrics, sources, units
 from mtlfn.data.task import Task
-from mtlfn.run import observers
+from mtlfn.run import documents
 from tests import tiny
 from tests.run.conftest import contents
 
 
 def result(folder: Path) -> dict:
-    return json.loads((folder / "result.json").read_text())
+    return documents.read(folder / "result.json")
 
 
 def lines(folder: Path) -> list[dict]:
@@ -115,7 +115,7 @@ def test_the_result_says_what_was_trained_and_reached(full, data):
     assert tokens["per_task"] == last["tokens_per_task"]
     assert tokens["input_share_of_slots"] == pytest.approx(1100 / sum(tokens["padded"].values()))
     assert all(0 < tokens["loss"][t] <= tokens["per_task"][t] <= tokens["padded"][t] for t in tiny.JSONL_TASKS)
-    assert json.loads((full / "tokens.json").read_text()) == tokens
+    assert documents.read(full / "tokens.json") == tokens
     pairs = {f"{i} > {j}" for i in tiny.JSONL_TASKS for j in tiny.JSONL_TASKS if i != j}
     assert set(found["conflicts"]) == pairs
     for pair in found["conflicts"].values():
@@ -155,7 +155,7 @@ def summed(folder: Path, task: Task, split: str, score: float) -> None:
 
 
 def test_the_directory_says_where_everything_comes_from(full, data, bert):
-    config, env, about = (json.loads((full / f"{name}.json").read_text()) for name in ("config", "env", "data"))
+    config, env, about = (documents.read(full / f"{name}.json") for name in ("config", "env", "data"))
     assert config["hash"] == result(full)["identity"]
     assert config["identity"]["strategy"] == "s3b"
     must = env["must_match"]
@@ -201,7 +201,11 @@ def test_two_runs_give_the_same_digest_and_another_seed_another(go, out, engine)
     assert one["digest"] == two["digest"] != three["digest"]
     for document in (one, two):
         del document["training_seconds"], document["peak_memory_bytes"]  # of the process, not of the run
+        files = document.pop("files")
+        assert {"config.json", "metrics.jsonl", "tokens.json", "smoke.json", "export/ddi/head.json"} <= files.keys()
     assert one == two
+    for folder in ("export", "predictions"):
+        assert contents(out / f"{engine}-one" / folder) == contents(out / f"{engine}-two" / folder)
     assert contents(out / f"{engine}-one" / "export") == contents(out / f"{engine}-two" / "export")
 
 
@@ -223,7 +227,7 @@ def test_how_a_run_is_watched_never_changes_a_bit(go, out):
 def test_the_size_of_micro_batches_that_a_run_chose_is_recorded_and_the_run_resumes_with_it(go, out):
     again = {"budget_tokens": 120_000, "micro_batch_tokens": None, "output_dir": out / "chosen"}
     assert go("--max-steps", 1, **again).code == 75
-    settings = json.loads((out / "chosen" / "config.json").read_text())["identity"]
+    settings = documents.read(out / "chosen" / "config.json")["identity"]
     assert settings["micro_batch_tokens"] == 256  # 120,000 tokens / 200 steps / 2 tasks
     assert go("--max-steps", 2, **again).code == 75
     other = go(**{**again, "micro_batch_tokens": 128})
@@ -314,11 +318,3 @@ def test_a_loss_that_is_not_finite_several_times_stops_the_run_with_a_checkpoint
     assert newest(folder).parent.name == "step-00000005"
 
 
-def test_metrics_after_the_checkpoint_and_half_a_line_are_dropped(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    observers.truncate(path, 3)
-    assert not path.exists()
-    kept = '{"step": 1}\n{"step": 2, "event": "quick"}\n{"step": 2}\n'
-    path.write_text(kept + '{"step": 3}\n{"step": 4}\n{"st')
-    observers.truncate(path, 2)
-    assert path.read_text() == kept

@@ -1,0 +1,79 @@
+"""The end of a run: predictions, exports and the result, which is written last; and a result that is there already."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from mtlfn.core.state import State
+from mtlfn.run import archive, documents, evaluate, export, observers, seal
+from mtlfn.run import summary as texts
+from mtlfn.run.command import OK
+from mtlfn.run.disk import sweep, write_file
+from mtlfn.run.evaluations import Evaluations
+from mtlfn.run.prepare import Prepared
+from mtlfn.run.walk import Evaluation
+
+
+def finished(folder: Path, say: Callable[[str], None]) -> str | None:
+    """The summary of a finished run; None where there is no result, or one that is not as it was sealed.
+
+    That is said, and what is not as it was is made again.
+    """
+    try:
+        verified = seal.verify(folder)
+        if not verified.problems:
+            return texts.summary(documents.read(folder / documents.RESULT))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:  # the result of an older version, which has no seal
+        say(f"ALERT     {documents.RESULT} cannot be used ({type(error).__name__}: {error}): made again")
+        return None
+    for problem in verified.problems:
+        say(f"ALERT     {problem}: made again")
+    return None
+
+
+def conclude(
+    strategy: str,
+    prepared: Prepared,
+    folder: Path,
+    kept: archive.Archive,
+    report: observers.Reporter,
+    state: State,
+    found: Evaluation | None,
+    evaluations: Evaluations,
+) -> int:
+    """Evaluates what is not evaluated, writes everything, and seals it. Leaving where no time is left for a task.
+
+    ``found``: the evaluation of the last state on dev, if it was just made; else the run was finished before, and
+    stopped between its last checkpoint and its result.
+    """
+    found = found or prepared.evaluate(state, through=evaluations.through(state, "dev"))
+    tested, predicted = prepared.evaluate_test(state, evaluations.through(state, "test"))
+    products(prepared, state, found.predictions, predicted, folder)
+    document = texts.result(strategy, prepared, folder, state, found.scores, tested)
+    documents.write(folder / documents.TOKENS, document["tokens"])
+    document["files"] = seal.hashes(folder)
+    data = documents.encode(document)
+    kept.seal(state, hashlib.sha256(data).hexdigest())
+    write_file(folder / documents.RESULT, data)
+    evaluations.forget()
+    report.say("\n" + texts.summary(document))
+    report.say(f"\neverything is in {folder}: result.json, metrics.jsonl, predictions/, export/<task>/ (PEFT adapters)")
+    report.say("next: another --seed, or the same on your own data: see README.md")
+    return OK
+
+
+def products(prepared: Prepared, state: State, dev: dict[str, list], test: dict[str, list], folder: Path) -> None:
+    """Writes predictions and exports of a state: functions of the state, byte for byte."""
+    for part in ("predictions", "export"):
+        if (folder / part).is_dir():
+            sweep(folder / part)
+    for task in prepared.tasks:
+        dataset = prepared.datasets[task.name]
+        for split, predictions in (("dev", dev), ("test", test)):
+            if task.name in predictions:
+                evaluate.write_predictions(folder / "predictions", dataset, split, predictions[task.name])
+    export.export(prepared.model, state.params, folder / "export")

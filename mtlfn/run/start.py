@@ -1,0 +1,321 @@
+"""From a prepared run to its last state: what is restored and checked, the smoke test, and what surrounds training."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import attrs
+from attrs import frozen
+
+from mtlfn.core.batch import Batch
+from mtlfn.core.state import State
+from mtlfn.models.model import check_params
+from mtlfn.run import (
+    archive,
+    conclude,
+    deadline,
+    directory,
+    documents,
+    evaluate,
+    kaggle,
+    ledger,
+    memory,
+    monitors,
+    observers,
+    record,
+)
+from mtlfn.run import summary as texts
+from mtlfn.run.command import BUG, PREFLIGHT, RESUMABLE
+from mtlfn.run.directory import Mismatch
+from mtlfn.run.documents import Altered
+from mtlfn.run.evaluations import Evaluations, Leaving
+from mtlfn.run.loop import NONFINITE_IN_A_ROW, Hooks, train
+from mtlfn.run.prepare import Prepared, describe_data
+from mtlfn.run.walk import Evaluation, Walk, cadence
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run(
+    strategy: str,
+    prepared: Prepared,
+    folder: Path,
+    report: observers.Reporter,
+    command: Sequence[str],
+    limit: deadline.Deadline,
+) -> int:
+    """Restores, trains and concludes; returns the exit code."""
+    place, walk, start = directory.place(folder, prepared), prepared.walk, prepared.start()
+    if kaggle.here():
+        kaggle.bring_back(place, start, report.say)
+    metrics = record.sound(folder / documents.METRICS, older=directory.of_older_version(folder))
+    kept, resumed = archive.restore(place, start, report.say, metrics.steps)
+    if metrics.problem:
+        report.say(f"ALERT     {documents.METRICS}: {metrics.problem}")
+    state = archive.with_breaks(start, kept.entries) if resumed is None else resumed
+    check_params(prepared.model, state.params)
+    probe = memory.probe(prepared.model.device)
+    state = _same_environment(prepared, folder, kept, state, report.say)
+    for line in texts.banner(strategy, prepared, folder):
+        report.say(line)
+    _same_data(prepared, folder, report.say)
+    due = not walk.finished(state) and _smoke_test_is_due(folder, report.say)
+    if due and not _smoke(prepared, folder, report, probe):
+        return PREFLIGHT
+    lines = record.cut(folder / documents.METRICS, metrics, state.step)
+    if resumed is not None:
+        _watched_otherwise(prepared, folder, lines, state.step)
+    _expect(prepared, state, limit, report)
+    report.say(
+        "resume    nothing to resume: starting fresh"
+        if resumed is None
+        else f"resume    step {state.step}, {state.input_tokens:,} tokens, from a verified checkpoint"
+    )
+    with memory.uncollected(), _signals() as signalled:
+        around = surround(prepared, folder, kept, report, limit, probe, signalled, lines)
+        if not walk.finished(state):
+            around.make_up(state)
+        ended = train(around.walk, state, around.hooks)
+        report.close()
+        why = ended.why
+        if why is None:
+            try:
+                return conclude.conclude(
+                    strategy, prepared, folder, kept, report, ended.state, ended.evaluation, around.evaluations
+                )
+            except Leaving as leaving:
+                why = f"{leaving}, while the last state was evaluated"
+    deadline.answered(folder, "STOP")
+    at = f"step {ended.state.step}, {ended.state.input_tokens:,} tokens"
+    if ended.state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW:
+        report.say(f"stopped: {why}; saved {at}. Try a lower --learning-rate, then another --output-dir.")
+        return BUG
+    report.say(f"stopped: {why} · {at} · saved in {folder}")
+    report.say(f"to go on: {texts.going_on(command)}")
+    return RESUMABLE
+
+
+def _same_environment(
+    prepared: Prepared, folder: Path, kept: archive.Archive, state: State, say: Callable[[str], None]
+) -> State:
+    """The state, once the environment is the one the run was in, or the change is accepted and in its lineage."""
+    from mtlfn.run.fingerprint import differences, environment
+
+    path, now = folder / documents.ENVIRONMENT, environment(prepared)
+    try:
+        before = documents.read(path)
+        changed = differences(before, now)
+    except (OSError, Altered) as error:
+        before = now
+        why = "is missing" if isinstance(error, OSError) else str(error)
+        # Nothing was trained yet: nothing depends on it.
+        changed = [f"{path.name} {why}, so which environment it was is not known"] if kept.entries else []
+    if changed and not prepared.config.accept_environment:
+        raise Mismatch(
+            f"--output-dir {folder}: the environment is not the one this run was in, so it may not repeat to the bit: "
+            f"{'; '.join(changed)}. Go back to that environment, or go on with --accept-environment"
+        )
+    # A run that fell back behind an accepted change is in the new environment already.
+    carried = [c for step, texts in ledger.breaks(kept.entries).items() if step > state.step for c in texts]
+    for change in [*carried, *(["; ".join(changed)] if changed else [])]:
+        if change not in state.lineage.breaks:
+            state = kept.accept(state, change)
+    for change in differences(before, now, "told"):
+        say(f"elsewhere {change}; nothing that decides a bit")
+    documents.write(path, now)
+    return state
+
+
+def _same_data(prepared: Prepared, folder: Path, say: Callable[[str], None]) -> None:
+    """Makes data.json again where it is not what was written."""
+    path = folder / documents.DATA
+    try:
+        documents.read(path)
+    except (OSError, Altered) as error:
+        say(f"ALERT     {path.name}: {'is missing' if isinstance(error, OSError) else error}: made again")
+        documents.write(path, describe_data(prepared))
+
+
+def _watched_otherwise(prepared: Prepared, folder: Path, lines: Sequence[record.Line], step: int) -> None:
+    """Puts on record that checkpoints and quick evaluations come at another cadence from here on."""
+    settings = directory.recorded(folder)["settings"]
+    now = record.watching([], {name: getattr(prepared.config, name) for name in record.WATCHING})
+    if record.watching(lines, settings) != now:
+        record.append(folder / documents.METRICS, {"step": step, "event": "watch", **now})
+
+
+def _smoke_test_is_due(folder: Path, say: Callable[[str], None]) -> bool:
+    """Whether no smoke test is on record."""
+    path = folder / documents.SMOKE
+    try:
+        return not isinstance(documents.read(path)["skipped"], bool)
+    except FileNotFoundError:
+        return True
+    except (Altered, KeyError) as error:
+        say(f"ALERT     {path.name}: {error}: made again")
+        return True
+
+
+def _smoke(prepared: Prepared, folder: Path, report: observers.Reporter, probe: memory.Probe) -> bool:
+    """The smoke test, recorded; False where it failed."""
+    from mtlfn.run import smoke
+
+    if prepared.config.skip_smoke_test:
+        documents.write(folder / documents.SMOKE, {"skipped": True, "reason": "--skip-smoke-test"})
+        report.say("smoke     skipped, as asked for with --skip-smoke-test")
+        return True
+    began = time.monotonic()
+    checks = smoke.smoke(prepared, probe)
+    if failed := smoke.verdict(checks):
+        report.say(
+            f"smoke     FAILED: {failed}. Nothing was trained. Another --learning-rate or other data may help; "
+            "--skip-smoke-test begins all the same"
+        )
+        return False
+    documents.write(folder / documents.SMOKE, smoke.document(checks))
+    report.say(f"smoke     {smoke.STEPS} steps on {smoke.EXAMPLES} examples: passed ({time.monotonic() - began:.0f} s)")
+    return True
+
+
+def _expect(prepared: Prepared, state: State, limit: deadline.Deadline, report: observers.Reporter) -> None:
+    """How long it should take: a step and a little evaluation are timed, which being pure changes nothing."""
+    rate = evaluate.seconds_per_token(prepared.model, state.params, {**prepared.test, **prepared.dev})
+    corpora = [corpus for split in (prepared.dev, prepared.test) for corpus in split.values()]
+    limit.expect("evaluation", rate * max(corpus.tokens for corpus in corpora))
+    at_the_end = rate * sum(corpus.tokens for corpus in corpora) / 60
+    minutes = 0.0
+    if not prepared.walk.finished(state):
+        batch = prepared.stream(state)
+        began = time.monotonic()
+        prepared.step(state, batch)
+        seconds = time.monotonic() - began
+        limit.expect("step", seconds)
+        minutes = seconds / batch.tokens.input * (prepared.budget - state.input_tokens) / 60
+    minutes, at_the_end = max(minutes, 0.1), max(at_the_end, 0.1)
+    report.say(f"time      about {minutes:.1f} min of training, {at_the_end:.1f} min of evaluation at the end")
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """SIGINT, SIGTERM and SIGHUP ask the run to finish its step, save and leave."""
+    asked: list[int] = []
+    previous = {s: signal.signal(s, lambda number, _: asked.append(number)) for s in SIGNALS}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@frozen(eq=False)
+class Surroundings:
+    """What surrounds the pure walk of one run: files, console, clock, signals and monitors.
+
+    Attributes:
+        walk: the walk, timed.
+        hooks: what ``train`` calls.
+        make_up: makes the quick evaluation that was due in a state that is gone on from, if it was not made.
+        evaluations: of the last state.
+    """
+
+    walk: Walk
+    hooks: Hooks
+    make_up: Callable[[State], None]
+    evaluations: Evaluations
+
+
+def surround(
+    prepared: Prepared,
+    folder: Path,
+    kept: archive.Archive,
+    report: observers.Reporter,
+    limit: deadline.Deadline,
+    probe: memory.Probe,
+    signalled: Callable[[], bool],
+    lines: Sequence[record.Line],
+) -> Surroundings:
+    """``lines``: what the record has of the steps that were taken already."""
+    config, budget, metrics = prepared.config, prepared.budget, folder / documents.METRICS
+    clock = observers.TrainingClock(time.monotonic)
+    write = partial(record.append, metrics)
+    alert = monitors.alerts(write, report.say)
+    watchers = [
+        observers.metrics_writer(write, prepared.schedule, budget, clock),
+        report.progress(budget, clock),
+        monitors.memory(probe, write, alert),
+        monitors.losses(alert, [line for line in lines if "event" not in line]),
+    ]
+
+    def asked() -> str | None:
+        if signalled():
+            return "asked to stop"
+        return "asked to stop by the file STOP" if deadline.asked(folder, "STOP") else None
+
+    def late(is_late: bool) -> str | None:
+        return f"--max-hours {config.max_hours:g} {limit.told()}" if is_late else None
+
+    def stop(state: State, evaluates: bool) -> str | None:
+        if state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW:
+            return f"loss or gradient not finite in {state.nonfinite.in_a_row} steps in a row"
+        if config.max_steps is not None and state.step >= config.max_steps:
+            return f"--max-steps {config.max_steps} reached"
+        return asked() or late(limit.too_late(evaluates=evaluates))
+
+    evaluations = Evaluations(
+        folder, limit, report.evaluating, lambda: asked() or late(limit.too_late_for("save", "evaluation"))
+    )
+
+    def step(state: State, batch: Batch) -> State:
+        with limit.timing("step"):
+            return prepared.step(state, batch)
+
+    def evaluate_fully(state: State) -> Evaluation:
+        with clock.paused():
+            return prepared.evaluate(state, through=evaluations.through(state, "dev"))
+
+    def observe(state: State, batch: Batch) -> None:
+        for watch in watchers:
+            watch(state, batch)
+
+    def due(before: int, after: State) -> bool:
+        return cadence(before, after, budget, config.save_every_steps)
+
+    def quick(state: State) -> None:
+        with clock.paused(), limit.timing("quick"):
+            count = -(-config.quick_eval_examples // len(prepared.tasks))
+            found = prepared.evaluate(state, count)
+        write({"step": state.step, "event": "quick", "examples": count, "scores": found.scores})
+        shown = "  ".join(f"{t} {v:.3f}" for t, v in evaluate.primary(prepared.tasks, found.scores).items())
+        report.say(f"quick evaluation  {shown}")
+
+    def look(before: int, state: State) -> None:
+        if config.quick_eval_examples and state.step and due(before, state) and stop(state, False) is None:
+            quick(state)
+
+    def make_up(state: State) -> None:
+        here = [line for line in lines if line["step"] == state.step]
+        earlier = [line["tokens"] for line in lines if "event" not in line and line["step"] < state.step]
+        if not any(line.get("event") in ("quick", "full") for line in here):
+            look(earlier[-1] if earlier else 0, state)
+
+    def save(state: State) -> None:
+        with clock.paused(), limit.timing("save"):
+            record.sync(metrics)  # before the checkpoint that follows from it
+            kept.save(state)
+        deadline.answered(folder, "SAVE")
+
+    hooks = Hooks(
+        stop=stop,
+        check=kept.check,
+        observe=observe,
+        evaluated=lambda state, found: write({"step": state.step, "event": "full", "scores": found.scores}),
+        due=lambda before, after: due(before.input_tokens, after) or deadline.asked(folder, "SAVE"),
+        look=lambda before, after: look(before.input_tokens, after),
+        save=save,
+    )
+    return Surroundings(attrs.evolve(prepared.walk, step=step, evaluate=evaluate_fully), hooks, make_up, evaluations)
