@@ -117,6 +117,20 @@ def test_a_result_whose_list_of_files_was_taken_out_is_no_older_one(finished):
     assert "is not the one that the last line of ledger.jsonl names" in seal.verify(finished).problems[0]
 
 
+def test_exports_that_were_deleted_for_their_size_are_missed_by_nobody_but_the_run_itself(go, finished, capfd):
+    whole = contents(finished)
+    shutil.rmtree(finished / "export")
+    assert seal.verify(finished, exports=False) == seal.Verified(True, ())
+    assert all(problem.endswith(": is missing") for problem in seal.verify(finished).problems)
+    capfd.readouterr()
+    assert replay([str(finished), "--all"]) == 0
+    assert "files of exports are away" in capfd.readouterr().out
+    assert go(**QUICK, output_dir=finished).code == 0
+    assert {n: d for n, d in contents(finished).items() if n.startswith("export")} == {
+        n: d for n, d in whole.items() if n.startswith("export")
+    }
+
+
 @pytest.mark.parametrize(
     "name",
     [
