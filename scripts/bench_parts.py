@@ -114,7 +114,6 @@ def corpus(task: Task, rows: int, width: int, generator: np.random.Generator, vo
         examples=np.arange(rows // per_example + 1) * per_example,
         labels=labels,
         label_starts=label_starts,
-        pad_id=0,
         digest="",
         notes={},
     )

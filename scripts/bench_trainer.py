@@ -72,9 +72,7 @@ class Network(nn.Module):
         super().__init__()
         built, (self.task,) = prepared.model, prepared.tasks
         base, self.tokenizer = backbone.load(prepared.config.backbone), built.backbone.tokenizer
-        settings = lora.LoraSettings(
-            alpha_ratio=prepared.config.lora_alpha_ratio, dropout=prepared.config.lora_dropout
-        )
+        settings = lora.LoraSettings(alpha_ratio=prepared.config.lora_alpha_ratio, dropout=prepared.config.lora_dropout)
         self.adapted = parts.plain_adapter(base, lora.rank_of(built.strategy), settings, "sdpa")
         names = heads.init(self.task, base.width, "00")
         self.head = nn.ParameterDict({name.replace(".", "_"): nn.Parameter(value) for name, value in names.items()})

@@ -287,9 +287,7 @@ def test_the_start_in_one_round(tmp_path, bert, data, cache, monkeypatch):  # no
     startup.main(["--rounds", "1", "--json", str(written), "--", *flags, "--skip-smoke-test", "--threads", "1"])
     found = json.loads(written.read_text())
     assert positive(found)
-    loaded, resumed, step = (
-        found[f"second start, {n}"] for n in ("loaded", "checked and resumed", "first step done")
-    )
+    loaded, resumed, step = (found[f"second start, {n}"] for n in ("loaded", "checked and resumed", "first step done"))
     assert loaded <= resumed <= step
 
 

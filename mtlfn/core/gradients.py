@@ -65,7 +65,8 @@ def loop(loss: Loss, params: Tree, reach: Reach, batch: Batch, key: Key, weights
             for name in names
         }
         value = loss(_joined(params, leaves), part, key)[task]
-        gradients = torch.autograd.grad(value * weights[task], list(leaves.values()))
+        # A tensor that the loss does not depend on has the gradient zero.
+        gradients = torch.autograd.grad(value * weights[task], list(leaves.values()), materialize_grads=True)
         losses[task] = value.detach()
         for (slot, name), gradient in zip(leaves, gradients, strict=True):
             rows.setdefault(slot, {}).setdefault(name, []).append(gradient)
@@ -90,6 +91,7 @@ def merged(loss: Loss, params: Tree, reach: Reach, batch: Batch, key: Key, weigh
         [losses[task] for task in present],
         list(leaves.values()),
         [torch.as_tensor(weights[task], dtype=losses[task].dtype, device=losses[task].device) for task in present],
+        materialize_grads=True,
     )
     rows: dict[str, dict[str, Tensor]] = {}
     for (slot, name), gradient in zip(leaves, gradients, strict=True):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 
 from mtlfn.core.batch import MicroBatch
@@ -30,7 +30,7 @@ class Inputs:
             IGNORED; spans: int64 [pieces, 5]: row, mention, label, first word, width - 1 (a row that was cut has
             no word in ``marks``); multilabel: float32 [rows, labels], NaN rows are ignored; regression: float32
             [rows], NaN is ignored; ranking: int64 [pairs, 2], rows of the relevant and the irrelevant candidate.
-        sequences: the corpus' number of the sequence in each row: a sequence without a token has none.
+        sequences: int64 [rows], the corpus' number of the sequence in each row: one without a token has none.
     """
 
     input_ids: Tensor
@@ -38,7 +38,7 @@ class Inputs:
     lengths: Tensor
     marks: Tensor
     labels: Tensor
-    sequences: tuple[int, ...] = ()
+    sequences: Tensor = field(factory=lambda: torch.zeros(0, dtype=torch.int64))
 
 
 def collate(corpus: Corpus, examples: Sequence[int], kept: Sequence[int] | None = None) -> MicroBatch | None:
@@ -54,7 +54,7 @@ def collate(corpus: Corpus, examples: Sequence[int], kept: Sequence[int] | None 
     if not rows:
         return None
     width = max(n for _, n in rows)
-    ids = np.full((len(rows), width), corpus.pad_id, dtype=np.int64)
+    ids = np.zeros((len(rows), width), dtype=np.int64)  # padding is masked, so any token serves
     types = np.zeros((len(rows), width), dtype=np.int64)
     marks = np.full((len(rows), width), -1, dtype=np.int64)
     for r, (s, n) in enumerate(rows):
@@ -71,7 +71,7 @@ def collate(corpus: Corpus, examples: Sequence[int], kept: Sequence[int] | None 
         lengths=torch.tensor([n for _, n in rows]),
         marks=torch.from_numpy(marks),
         labels=labels,
-        sequences=tuple(row_of),
+        sequences=torch.tensor(list(row_of)),
     )
     tokens = TokenCount(input=sum(n for _, n in rows), loss=count, padded=ids.size, examples=survived)
     return MicroBatch(corpus.task.name, inputs, tokens)

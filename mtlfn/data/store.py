@@ -46,7 +46,6 @@ class Corpus:
         examples: int64 [examples + 1]: the first sequence of each example.
         labels, label_starts: labels of every example, laid flat, int32 (regression: float32), and where each
             example's begin.
-        pad_id: the tokenizer's padding token.
         digest: SHA-256 over the arrays.
         notes: counts of what was cut or left out.
     """
@@ -59,7 +58,6 @@ class Corpus:
     examples: np.ndarray
     labels: np.ndarray
     label_starts: np.ndarray
-    pad_id: int
     digest: str
     notes: dict[str, int]
 
@@ -98,7 +96,6 @@ def load(
     return Corpus(
         task=dataset.task,
         **arrays,
-        pad_id=tokenizer.pad_token_id,
         digest=_digest(arrays),
         notes=notes,
     )
@@ -118,6 +115,8 @@ def tokenizer_digest(tokenizer: Any) -> str:
     """SHA-256 of a fast tokenizer's definition, less the truncation and padding that its last use left behind."""
     definition = json.loads(tokenizer.backend_tokenizer.to_str())
     del definition["truncation"], definition["padding"]
+    if (side := getattr(tokenizer, "truncation_side", "right")) != "right":
+        definition["truncation_side"] = side
     return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from mtlfn.models import attention, families, placement
 from mtlfn.models.attention import ATTENTION
-from mtlfn.models.families import BackboneError, first_position
+from mtlfn.models.families import BackboneError, first_line, first_position
 from mtlfn.models.placement import Reading, Way
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -28,7 +28,7 @@ class Backbone:
 
     Attributes:
         model: the transformers model, in eval mode, no parameter trainable; it takes ``layout`` (models/placement.py).
-        tokenizer: a fast tokenizer with a padding token.
+        tokenizer: a fast tokenizer.
         name: as given by the user: a label.
         hub_id, revision: where the Hub has it; None for what lies in a local folder or file.
         digest: SHA-256 over the names, dtypes, shapes and bytes of its weights: what identifies it.
@@ -83,8 +83,6 @@ def assemble(model: Any, tokenizer: Any, name: str, hub_id: str | None = None, r
     """The backbone of a transformers model and its tokenizer; BackboneError where they cannot be one."""
     if not getattr(tokenizer, "is_fast", False):
         raise BackboneError(f"--backbone {name}: it has no fast tokenizer, which word and mention offsets need")
-    if tokenizer.pad_token_id is None:  # padding is masked, so any token serves
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     model.eval().requires_grad_(False)
     prefix, layers = _stack(name, model)
     causal = families.is_causal(model.config)
@@ -115,8 +113,8 @@ def _make_readable(model: Any, tokenizer: Any, prefix: str, layers: nn.ModuleLis
         with _quiet_loading():  # what does not take the function says so in a warning, and stays as it is
             model.set_attn_implementation(ATTENTION)
         way = "ragged" if model.config._attn_implementation == ATTENTION else "padded"
-    first = families.first_position(model.config)
-    placement.install(model, layers, Reading(way, prefix, first, frozenset(takes)))
+    padding = families.padding_position(model.config)
+    placement.install(model, layers, Reading(way, prefix, padding, frozenset(takes)))
 
 
 def _locate(name: str, revision: str | None) -> tuple[str, str | None, dict[str, Any]]:
@@ -137,6 +135,11 @@ def _locate(name: str, revision: str | None) -> tuple[str, str | None, dict[str,
                 "config.json"
             )
         _refuse_code(name, path)
+        if (path / "adapter_config.json").is_file():
+            raise BackboneError(
+                f"--backbone {name}: the folder holds an adapter beside the model, which would be loaded into it; "
+                "merge it into the weights (PEFT's merge_and_unload), or take adapter_config.json away"
+            )
         return str(path), None, {}
     return name, name, {"revision": revision} if revision else {}
 
@@ -210,14 +213,23 @@ def _load(name: str, source: str, options: dict[str, Any]) -> tuple[Any, Any]:
             dtype=torch.float32,
             attn_implementation="eager",
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are told below
             **poolers,
             **formats,
             **options,
         )
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise BackboneError(f"--backbone {name}: names an adapter, not a model; name the model that it was merged into")
     # transformers fills what is missing with random numbers; only a pooler would not be missed.
     if missing := sorted(key for key in loaded["missing_keys"] if "pooler" not in key):
         raise BackboneError(
             f"--backbone {name}: its weights are incomplete: {len(missing)} tensors are missing, such as {missing[0]}"
+        )
+    if mismatched := sorted(loaded["mismatched_keys"]):
+        key, found, expected = mismatched[0]
+        raise BackboneError(
+            f"--backbone {name}: its weights do not fit config.json: {len(mismatched)} tensors have other shapes, "
+            f"such as {key}: {list(found)}, expected {list(expected)}"
         )
     return model, tokenizer
 
@@ -233,20 +245,14 @@ def _explained(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise BackboneError(f"--backbone {name}: {_first_line(error)}") from None
+        raise BackboneError(f"--backbone {name}: {first_line(error)}") from None
     except Exception as error:
         known = isinstance(error, OSError | ValueError | KeyError)
-        why = _first_line(error) if known else f"{type(error).__name__}: {_first_line(error)}"
+        why = first_line(error) if known else f"{type(error).__name__}: {first_line(error)}"
         raise BackboneError(
             f"--backbone {name}: {what} cannot be loaded ({why}); expected a folder or a .gguf file, 'minilm', or a "
             "model on the Hugging Face Hub, with its weights as safetensors"
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    """The beginning of what an error says, without what a terminal would obey."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return "".join(c if c.isprintable() else "?" for c in text)[:300]
 
 
 def _stack(name: str, model: Any) -> tuple[str, nn.ModuleList]:

@@ -8,6 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+# Model types that the tests read, at many slots too, as stock transformers does: their proof can be short.
+KNOWN = frozenset(
+    {"bert", "biogpt", "deberta", "deberta-v2", "distilbert", "electra", "gemma", "gemma2", "gemma3_text", "gpt_neox"}
+    | {"gpt_oss", "granite", "llama", "megatron-bert", "mistral", "modernbert", "mpnet", "olmo2", "opt", "phi", "phi3"}
+    | {"qwen2", "qwen3", "roberta", "smollm3", "xlm-roberta"}
+)
 MOST_LAYERS = 1024  # of a real model; a configuration that asks for more is damaged, and building it would never end
 
 # Model type -> why it cannot be used.
@@ -49,12 +55,20 @@ class BackboneError(ValueError):
     """A backbone that cannot be used; the message says which, why, and what to do."""
 
 
+def first_line(error: Exception) -> str:
+    """The beginning of what an error says, without what a terminal would obey."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return "".join(c if c.isprintable() else "?" for c in text)[:300]
+
+
 def refusal(config: Any) -> str | None:
     """Why no model of this configuration can be used; None where nothing is known against it."""
     if reason := REFUSED.get(config.model_type):
         return reason
     if getattr(config, "is_encoder_decoder", False):
         return "it is an encoder-decoder"
+    if config.model_type in _FROM_PADDING and not isinstance(config.pad_token_id, int):
+        return "its configuration has no pad_token_id, from which it counts positions"
     depth = getattr(config, "num_hidden_layers", None)
     if depth is None:
         return "its configuration names no number of layers, as those of models of images and sound do"
@@ -63,11 +77,17 @@ def refusal(config: Any) -> str | None:
     return None
 
 
+def padding_position(config: Any) -> int | None:
+    """The position of padding where a family counts its tokens from there on, passing over padding tokens."""
+    if config.model_type not in _FROM_PADDING:
+        return None
+    return 1 if config.model_type == "mpnet" else config.pad_token_id  # MPNet's, whatever the configuration says
+
+
 def first_position(config: Any) -> int:
     """The position of a row's first token: RoBERTa and its kin count from the padding index + 1."""
-    if config.model_type == "mpnet":
-        return 2  # whatever the configuration says
-    return config.pad_token_id + 1 if config.model_type in _FROM_PADDING else 0
+    padding = padding_position(config)
+    return 0 if padding is None else padding + 1
 
 
 def is_causal(config: Any) -> bool:

@@ -71,10 +71,11 @@ def attach(backbone: Backbone, strategy: Strategy, settings: LoraSettings) -> tu
         target_modules=_targets(backbone, settings.targets),
         lora_dropout=settings.dropout,
     )
-    # PEFT draws initial weights, which are not used, from the global generator; and it asks transformers by a name
-    # that transformers is about to drop.
+    # PEFT draws initial weights, which are not used, from the global generator; it asks transformers by a name that
+    # transformers is about to drop; and it warns of experts that it adapts as one tensor, which are refused below.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="The following (rank|alpha)_pattern keys", category=RuntimeWarning)
         try:
             model = peft.get_peft_model(backbone.model, config, adapter_name=ADAPTER)
         except ValueError as error:
@@ -83,6 +84,12 @@ def attach(backbone: Backbone, strategy: Strategy, settings: LoraSettings) -> tu
     for name, module in backbone.model.named_modules():
         if not hasattr(module, "lora_A") or ADAPTER not in module.lora_A:
             continue
+        if not isinstance(module, peft.tuners.lora.Linear) or not _plain(module.base_layer):
+            what = type(getattr(module, "base_layer", module)).__name__
+            raise BackboneError(
+                f"--lora-targets {settings.targets}: {name} is of the class {what}, which cannot be adapted here; name "
+                "linears of attention, such as the default ones"
+            )
         if not name.startswith(backbone.layer_prefix + "."):
             raise BackboneError(
                 f"--lora-targets {settings.targets}: {name} lies outside the layers; adapt linears inside them only"
@@ -131,7 +138,7 @@ def fusion_shapes(strategy: Strategy) -> dict[str, tuple[int, ...]]:
 def _targets(backbone: Backbone, targets: str) -> list[str]:
     """Names or ends of names of the linears to adapt."""
     modules = backbone.layers.named_modules()
-    inside = [f"{backbone.layer_prefix}.{name}" for name, module in modules if isinstance(module, nn.Linear)]
+    inside = [f"{backbone.layer_prefix}.{name}" for name, module in modules if _plain(module)]
     if targets == "all-linear":
         return inside
     if targets != "default":
@@ -142,6 +149,11 @@ def _targets(backbone: Backbone, targets: str) -> list[str]:
         advice = f"name some of its linears ({ends}), or use all-linear" if ends else "its layers have no linears"
         raise BackboneError(f"--lora-targets default: there is no default for the architecture {kind!r}; {advice}")
     return found
+
+
+def _plain(module: nn.Module) -> bool:
+    """Whether a module is a linear and nothing more: routers of experts are linears that put out other things."""
+    return isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
 
 
 def blocks(strategy: Strategy, tasks: Sequence[Task], layer: int, read_out: int) -> list[tuple[Slot, str]]:

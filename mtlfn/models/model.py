@@ -6,7 +6,7 @@ The module holds only what is frozen. Everything trainable comes in as an argume
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -20,6 +20,7 @@ from mtlfn.core.batch import Batch, MicroBatch
 from mtlfn.core.gradients import Reach
 from mtlfn.core.keys import Key, fold
 from mtlfn.core.state import Tree
+from mtlfn.data.collate import Inputs
 from mtlfn.data.task import Task
 from mtlfn.models import cross_attention, heads, lora
 from mtlfn.models.backbone import Backbone
@@ -97,6 +98,10 @@ def build(
     depth = len(backbone.layers)
     read_out = read_out or (depth + 1) // 2
     if not 1 <= read_out < depth and strategy.hierarchical:
+        if depth == 1:
+            raise BackboneError(
+                f"--backbone {backbone.name}: it has one layer, and none to read below; use s1, s2 or s3a"
+            )
         raise BackboneError(f"--read-out-layer {read_out}: the backbone has {depth} layers; expected 1 to {depth - 1}")
     if strategy.single and len(tasks) > 1:
         raise ValueError(f"strategy {strategy.name} trains one task, found {', '.join(t.name for t in tasks)}")
@@ -298,13 +303,16 @@ def _read(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], layou
     """What the backbone puts out for micro-batches in a layout, with the adapters in place."""
     seen = slice(None) if layout.places is None else layout.places
 
-    def flat(name: str) -> Tensor:
-        values = torch.cat([getattr(m.inputs, name).flatten() for m in micro_batches])
-        return values[seen].unsqueeze(0).to(model.device)
-
-    positions = torch.cat([torch.arange(r.width).repeat(r.rows) for r in layout.rectangles]).unsqueeze(0)
     inner = model.backbone.model
-    arguments = inner.reading.arguments(flat("input_ids"), positions.to(model.device), flat("token_types"))
+
+    def flat(of: Callable[[Inputs], Tensor]) -> Tensor:
+        return torch.cat([of(m.inputs).flatten() for m in micro_batches])[seen].unsqueeze(0).to(model.device)
+
+    arguments = inner.reading.arguments(
+        flat(lambda inputs: inputs.input_ids),
+        flat(lambda inputs: inner.reading.positions(inputs.input_ids)),
+        flat(lambda inputs: inputs.token_types),
+    )
     tensors = _tensors(model, params, micro_batches, key)
     with _computing(model):
         # tie_weights looks for tensors with several names in the whole module, at every call; ours have one each.

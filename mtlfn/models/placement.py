@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
-from mtlfn.models.families import BackboneError
+from mtlfn.models.families import BackboneError, first_line
 from mtlfn.models.layout import Layout, Rectangle, lay_out
 
 Way = Literal["ragged", "padded"]
@@ -51,22 +51,29 @@ class Reading:
     Attributes:
         way: ragged or padded.
         stack: module name of the layers.
-        first_position: of a row's first token.
+        padding: the padding token that positions are counted from, and that is passed over; None: they count from 0.
         takes: which of position_ids, token_type_ids and use_cache the model is called with.
         read_out: the layer whose input is the level-1 features, if any: below it lie the layers of all rows.
     """
 
     way: Way
     stack: str
-    first_position: int
+    padding: int | None
     takes: frozenset[str]
     read_out: int | None = None
 
+    def positions(self, rows: Tensor) -> Tensor:
+        """The position of each token of rows of ids, int64 [rows, width]."""
+        if self.padding is None:
+            return torch.arange(rows.shape[1]).expand(rows.shape)
+        inside = rows != self.padding
+        return inside.cumsum(1) * inside + self.padding
+
     def arguments(self, ids: Tensor, positions: Tensor, types: Tensor | None) -> Arguments:
-        """The keywords of a call: ids, positions counted from 0 and token types, int64 [1, N] on one device each."""
+        """The keywords of a call: ids, their positions and token types, int64 [1, N] on one device each."""
         arguments: Arguments = {"input_ids": ids}
         if "position_ids" in self.takes:
-            arguments["position_ids"] = positions + self.first_position
+            arguments["position_ids"] = positions
         if "token_type_ids" in self.takes and types is not None:
             arguments["token_type_ids"] = types
         if "use_cache" in self.takes:
@@ -177,6 +184,7 @@ def install_read_out(model: Any, read_out: int) -> None:
     for index, axes in _row_axes(model, layers, read_out).items():
         layers[index].register_forward_pre_hook(_narrowing(axes, way, index == read_out), with_kwargs=True)
     model.reading = evolve(model.reading, read_out=read_out)
+    _prove_leaving(model)
 
 
 def _narrowing(axes: Sequence[int | None], way: Way, first: bool) -> Callable[..., Any]:
@@ -209,10 +217,32 @@ def _row_axes(model: Any, layers: Sequence[nn.Module], read_out: int) -> dict[in
         out[index] = []
         for a, b in zip(shapes, other[index], strict=True):
             axes = [] if a is None else [i for i, (m, n) in enumerate(zip(a, b, strict=True)) if m != n]
-            if len(axes) > 1:
-                raise BackboneError("its layers are handed something that goes by two rows at a time")
+            each = WIDTH if model.reading.way == "ragged" else 1
+            if len(axes) > 1 or any((a[i], b[i]) != (2 * each, 3 * each) for i in axes):
+                raise BackboneError("its layers are handed something that goes by rows and by something else at once")
             out[index].append(axes[0] if axes else None)
     return out
+
+
+@torch.no_grad()
+def _prove_leaving(model: Any) -> None:
+    """BackboneError unless rows that stay are the same whether others leave or not, and features are those of all."""
+    rectangles = [Rectangle(0, 2, WIDTH), Rectangle(2 * WIDTH, 3, WIDTH)]
+    ids = torch.arange(5 * WIDTH) * 7 % model.config.vocab_size
+    try:
+        whole = called(model, rectangles, ids)
+        for leaving in (rectangles[0].stop, rectangles[1].stop):
+            found = called(model, rectangles, ids, leaving)
+            pairs = [(found.features, whole.features)]
+            if leaving < rectangles[1].stop:
+                pairs.append((found.last_hidden_state, whole.last_hidden_state[:, leaving:]))
+            for some, all_ in pairs:
+                if some.shape != all_.shape or not (some - all_).abs().max() <= 1e-4 * all_.abs().max():
+                    raise BackboneError("its rows are not the same where others leave")
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        if isinstance(error, BackboneError):
+            raise
+        raise BackboneError(f"its layers do not go on where rows leave ({first_line(error)})") from None
 
 
 WIDTH = 4  # of the rows that are tried out
@@ -247,7 +277,13 @@ def _shapes(model: Any, layers: Sequence[nn.Module], read_out: int, rows: int) -
 
 def read(model: Any, rectangles: Sequence[Rectangle], ids: Tensor) -> Tensor:
     """The last hidden states, [1, N, d], of ids [N] that lie in rectangles, all of token type 0."""
+    return called(model, rectangles, ids).last_hidden_state
+
+
+def called(model: Any, rectangles: Sequence[Rectangle], ids: Tensor, leaving: int = 0) -> Hidden:
+    """What a model puts out for ids [N] that lie in rectangles, all of token type 0, of which so many slots leave."""
     device = next(model.parameters()).device
-    positions = torch.cat([torch.arange(r.width).repeat(r.rows) for r in rectangles])[None].to(device)
+    rows = (ids[r.start : r.stop].view(r.rows, r.width) for r in rectangles)
+    positions = torch.cat([model.reading.positions(each).flatten() for each in rows])[None].to(device)
     arguments = model.reading.arguments(ids[None].to(device), positions, torch.zeros_like(positions))
-    return model(layout=lay_out(rectangles), **arguments).last_hidden_state
+    return model(layout=lay_out(rectangles, leaving), **arguments)

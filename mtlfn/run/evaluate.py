@@ -52,7 +52,7 @@ def predictions(
     for batch in evaluation_batches(corpus, chosen, SLOTS):
         found: dict[int, Any] = {}
         if (micro_batch := collate(corpus, batch.tolist())) is not None:
-            found = dict(zip(micro_batch.inputs.sequences, predict(model, params, micro_batch), strict=True))
+            found = dict(zip(micro_batch.inputs.sequences.tolist(), predict(model, params, micro_batch), strict=True))
         for e in batch.tolist():
             out[e] = _joined(corpus.task, examples[e], [found.get(s) for s in corpus.sequences(e)], usual)
         done(len(out))

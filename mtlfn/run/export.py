@@ -71,9 +71,19 @@ def card(model: Model, task: Task) -> str:
     base, depth = model.backbone, len(model.backbone.layers)
     at = f", revision {base.revision}" if base.revision else ""
     where = f"[{base.hub_id}](https://huggingface.co/{base.hub_id}){at}" if base.hub_id else "a local folder or file"
+    # The weights of many models are stored in half precision, in which transformers would compute.
+    options = f', revision="{base.revision}"' if base.hub_id and base.revision else ""
+    options += f', gguf_file="{Path(base.name).name}"' if Path(base.name).suffix == ".gguf" else ""
+    options += ", dtype=torch.float32"
     layer, crosses = _reads(model, task), model.strategy.hierarchical and task.level == 2
-    hidden = "last_hidden_state" if layer == depth else f"hidden_states[{layer}]"
-    looks = f" and, by the cross-level attention in the same file, `hidden_states[{model.read_out}]`" if crosses else ""
+    if crosses:
+        reads = (
+            "`last_hidden_state` and, through the cross-level attention in the same file, "
+            f"`hidden_states[{model.read_out}]`, which is first normalised to mean 0 and variance 1 over each token"
+        )
+    else:
+        hidden = "last_hidden_state" if layer == depth else f"hidden_states[{layer}]"
+        reads = f"`{hidden}`, normalised to mean 0 and variance 1 over each token"
     return (CARD if model.strategy.fusion == "sum" else FUSED_CARD).substitute(
         front=f"base_model: {base.hub_id}\n" if base.hub_id else "",
         task=task.name,
@@ -84,9 +94,9 @@ def card(model: Model, task: Task) -> str:
         family=base.model.config.model_type,
         digest=base.digest,
         source=base.hub_id or "FOLDER",
-        revision=f', revision="{base.revision}"' if base.hub_id and base.revision else "",
-        hidden=hidden,
-        looks=looks,
+        options=options,
+        reads=reads,
+        auto=" (`AutoPeftModelForFeatureExtraction` takes the right one.)" if base.hub_id else "",
     )
 
 
@@ -111,25 +121,26 @@ CARD = Template(
 ## Loading
 
 ```python
+import torch
 from peft import PeftModel
 from transformers import AutoModel
 
-base = AutoModel.from_pretrained("${source}"${revision})
+base = AutoModel.from_pretrained("${source}"${options})
 model = PeftModel.from_pretrained(base, ".").eval()  # "." is this folder
 ```
 
 Load it onto `AutoModel`, the model without a head. On another class the names of the weights do not match: PEFT then
-warns of missing adapter keys, and the adapter does nothing. (`AutoPeftModelForFeatureExtraction` takes the right one.)
+warns of missing adapter keys, and the adapter does nothing.${auto}
 
-The head is not part of the PEFT adapter. Its tensors are in `head.safetensors`, what they are in `head.json`; it reads
-`${hidden}`${looks}, normalised to mean 0 and variance 1 over each token.
+The head is not part of the PEFT adapter. Its tensors are in `head.safetensors`, what they are in `head.json`. It reads
+${reads}.
 """
 )
 FUSED_CARD = Template(
     HEAD
     + """
-The two adapters of this strategy are fused by ${fusion}, which is no sum of products, so PEFT cannot hold them:
+The two adapters of this strategy are joined by ${fusion} fusion, which is no sum of products, so PEFT cannot hold them:
 `adapter.safetensors` has the tensors as mtlfn names them. The head's are in `head.safetensors`, what they are in
-`head.json`; it reads `${hidden}`${looks}.
+`head.json`; it reads ${reads}.
 """
 )

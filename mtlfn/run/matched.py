@@ -62,7 +62,7 @@ def finished(run: Path, flag: str = "--match") -> Finished:
         raise UsageError(f"{flag} {run}: is no run of mtlfn (it has no config.json); name the folder of a finished run")
     if not (run / "result.json").is_file():
         raise UsageError(f"{flag} {run}: the run is not finished (it has no result.json); give its command again first")
-    if problems := seal.verify(run).problems:
+    if problems := seal.verify(run, exports=False).problems:
         raise UsageError(
             f"{flag} {run}: it is not as it was when it finished: {problems[0]}; give the command of that run again, "
             "which makes it anew"
@@ -133,7 +133,7 @@ def _like(run: Finished, tasks: Sequence[str], tokens: int, **changes: Any) -> C
     return attrs.evolve(settings, **{**named, **fresh, **budget, **changes})
 
 
-def check(parent: Parent, facts: Mapping[str, Any]) -> None:
+def check(parent: Parent, facts: Mapping[str, Any], backbone_settings: str) -> None:
     """UsageError that names the first difference in what a match must have in common with its parent.
 
     Without the parent's directory nothing is compared: a run that has begun was compared when it did.
@@ -147,6 +147,12 @@ def check(parent: Parent, facts: Mapping[str, Any]) -> None:
             raise UsageError(
                 f"{path}: no match, it has {what}: {name} is {there.get(name)!r} there and {facts[name]!r} here"
             )
+    hashes = documents.read(path / documents.ENVIRONMENT)["must_match"]["hashes"]
+    if hashes.get("backbone_settings", backbone_settings) != backbone_settings:
+        raise UsageError(
+            f"{path}: no match, its backbone has another configuration: backbone_settings is "
+            f"{hashes['backbone_settings']!r} there and {backbone_settings!r} here"
+        )
     for task, splits in facts["data"].items():
         for split in sorted({*splits, *there["data"].get(task, splits)}):
             if splits.get(split) != there["data"].get(task, splits).get(split):

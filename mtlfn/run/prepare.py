@@ -15,8 +15,10 @@ from mtlfn.core import keys, scaling, state, step
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State
 from mtlfn.data import sampler, sources, store, stream, survey
+from mtlfn.data.collate import collate
 from mtlfn.data.task import SPLITS, CacheError, Dataset, Task, label_counts
 from mtlfn.models import backbone, lora, model
+from mtlfn.models.families import KNOWN, first_line
 from mtlfn.models.proof import Proof
 from mtlfn.models.strategy import STRATEGIES, Strategy
 from mtlfn.run import batch_size, evaluate, kaggle, matched
@@ -156,13 +158,19 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
             }
             for s in SPLITS
         }
-        proof = proven(base, config.max_length, cache)
+        train = corpora["train"]
+        for task, corpus in train.items():
+            if not len(corpus):
+                raise UsageError(f"task {task}: no training example is left after tokenisation ({corpus.notes})")
+        _check_vocabulary(base, corpora)
+        budget = config.budget_tokens
+        if config.max_epochs is not None:
+            budget = config.max_epochs * sum(corpus.tokens for corpus in train.values())
+        per_step = sampler.per_step(config.sampling, config.micro_batches, len(tasks))
+        wanted = config.micro_batch_tokens or micro_batch_slots(budget, per_step)
+        proof = proven(base, config.max_length, _largest_pass(corpora, wanted, per_step), cache)
     except OSError as error:
         raise _unusable(cache, error) from None
-    train = corpora["train"]
-    for task, corpus in train.items():
-        if not len(corpus):
-            raise UsageError(f"task {task}: no training example is left after tokenisation ({corpus.notes})")
     gradients = config.gradients or strategy.gradients
     built = model.build(
         base,
@@ -187,10 +195,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         "data": {t: {split: held[t].digest for split, held in corpora.items() if t in held} for t in train},
     }
     if config.parent is not None:
-        matched.check(config.parent, {**facts, "max_length": config.max_length})
-    budget = config.budget_tokens
-    if config.max_epochs is not None:
-        budget = config.max_epochs * sum(corpus.tokens for corpus in train.values())
+        matched.check(config.parent, {**facts, "max_length": config.max_length}, base.settings)
     schedule = Schedule(
         peak=config.learning_rate,
         schedule_tokens=config.schedule_tokens or budget,
@@ -207,9 +212,10 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         clip_norm=config.clip_norm,
         scaling=config.precision == "fp16",
     )
+    if precision != torch.float32 or base.model.config.model_type not in KNOWN:
+        _try(config, built, _step(step_config, built), corpora)
     slots = config.micro_batch_tokens
     if slots is None:
-        wanted = micro_batch_slots(budget, sampler.per_step(config.sampling, config.micro_batches, len(tasks)))
         slots = batch_size.search(
             batch_size.attempt(_step(step_config, built), _start(config, built), train, device), wanted
         )
@@ -237,6 +243,54 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         proof=proof,
         identity=identity(config, **facts),
     )
+
+
+def _check_vocabulary(base: backbone.Backbone, corpora: Mapping[str, Mapping[str, store.Corpus]]) -> None:
+    """UsageError where the tokenizer gives what the model has no embedding of."""
+    config = base.model.config
+    limits = [("ids", "token", base.model.get_input_embeddings().weight.shape[0], "the embeddings have")]
+    if "token_type_ids" in base.model.reading.takes:
+        limits.append(("types", "token type", config.type_vocab_size, "the configuration has"))
+    for column, what, count, who in limits:
+        for splits in corpora.values():
+            for task, corpus in splits.items():
+                most = int(getattr(corpus, column).max(initial=0))
+                if most >= count:
+                    raise UsageError(
+                        f"--backbone {base.name}: task {task} has the {what} {most}, and {who} {count}: the tokenizer "
+                        "is another model's, or was given tokens that the model was not"
+                    )
+
+
+def _largest_pass(corpora: Mapping[str, Mapping[str, store.Corpus]], micro_batch: int, per_step: int) -> int:
+    """Slots of the largest pass through the backbone: a step's micro-batches, or one of an evaluation."""
+
+    def longest(corpus: store.Corpus) -> int:
+        rows, width = stream.example_sizes(corpus)
+        return int((rows * width).max(initial=0))
+
+    of_a_step = max(max(micro_batch, longest(corpus)) for corpus in corpora["train"].values()) * per_step
+    evaluated = [longest(corpus) for split in ("dev", "test") for corpus in corpora[split].values()]
+    return max(of_a_step, evaluate.SLOTS, *evaluated)
+
+
+def _try(
+    config: Config, built: model.Model, take: step.Step, corpora: Mapping[str, Mapping[str, store.Corpus]]
+) -> None:
+    """A step and a prediction of each task, of a model that nobody has trained here: what fails is one line."""
+    start = _start(config, built)
+    try:
+        take(start, batch_size.heaviest(corpora["train"], batch_size.LEAST, start.cursors))
+        for corpus in corpora["dev"].values():
+            if (micro_batch := collate(corpus, [0])) is not None:
+                model.predict(built, start.params, micro_batch)
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+        kind, why = built.backbone.model.config.model_type, f"{type(error).__name__}: {first_line(error)}"
+        raise backbone.BackboneError(
+            f"--backbone {config.backbone}: {kind} cannot be trained with --precision {config.precision}, "
+            f"--lora-targets {config.lora_targets} and --engine {config.engine} ({why}); try fp32, other targets or "
+            "another backbone"
+        ) from None
 
 
 def _unusable(cache: Path, error: OSError) -> UsageError:
@@ -277,6 +331,9 @@ def _precision(name: str, device: torch.device) -> torch.dtype:
 def _max_length(config: Config, base: backbone.Backbone, datasets: Mapping[str, Dataset]) -> int:
     """The longest sequence in tokens: as asked for, where the backbone takes so many, or as the data want it."""
     longest = backbone.longest(base)
+    least = 8  # of --max-length
+    if longest is not None and longest < least:
+        raise UsageError(f"--backbone {base.name}: takes rows of at most {longest} tokens, expected {least} or more")
     if config.max_length is None:
         return survey.fitting_length(datasets.values(), base.tokenizer, longest)
     if longest is not None and config.max_length > longest:

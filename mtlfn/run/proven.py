@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import string
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,38 +13,41 @@ import cattrs
 import mtlfn.models
 from mtlfn.models import placement
 from mtlfn.models.backbone import Backbone
-from mtlfn.models.proof import Proof, prove
+from mtlfn.models.families import KNOWN
+from mtlfn.models.proof import TOLERANCE, Proof, prove
+from mtlfn.run import documents
 from mtlfn.run.config import digest
-from mtlfn.run.disk import make_folder, write_file
+from mtlfn.run.disk import make_folder
 
 LIBRARIES = ("torch", "transformers", "peft")
 
 
-def proven(base: Backbone, length: int, cache: Path) -> Proof:
-    """The proof of a backbone for rows of up to ``length`` tokens; the backbone is read as it says.
+def proven(base: Backbone, length: int, slots: int, cache: Path) -> Proof:
+    """The proof of a backbone for rows of up to ``length`` tokens in passes of up to ``slots``; it is read as it says.
 
     BackboneError where it cannot be read; OSError where the cache cannot be written.
     """
-    path = cache / "proofs" / f"{_key(base, length)}.json"
+    path = cache / "proofs" / f"{_key(base, length, slots)}.json"
     if (proof := _kept(path, length)) is None:
-        proof = prove(base, length)
+        proof = prove(base, length, slots)
         make_folder(path.parent)
-        write_file(path, (json.dumps(attrs.asdict(proof)) + "\n").encode())
+        documents.write(path, attrs.asdict(proof))
     elif proof.way == "padded":
         placement.read_padded(base.model)
     return proof
 
 
 def _kept(path: Path, length: int) -> Proof | None:
-    """The proof in a file; None where it is absent or damaged."""
+    """The proof in a file; None where it is absent, damaged or none."""
     try:
-        found = cattrs.Converter(forbid_extra_keys=True).structure(dict(json.loads(path.read_text())), Proof)
+        found = cattrs.Converter(forbid_extra_keys=True).structure(documents.read(path), Proof)
     except (OSError, ValueError, TypeError, KeyError, cattrs.BaseValidationError):
         return None
-    return found if found.length == length else None
+    fits = found.length == length and 0 <= found.difference <= TOLERANCE
+    return found if fits and set(found.why) <= set(string.printable) else None
 
 
-def _key(base: Backbone, length: int) -> str:
+def _key(base: Backbone, length: int, slots: int) -> str:
     """Of all that the proof depends on: weights, configuration, libraries, our own code and the length."""
     return digest(
         {
@@ -52,7 +55,9 @@ def _key(base: Backbone, length: int) -> str:
             "settings": base.settings,
             "libraries": {name: version(name) for name in LIBRARIES},
             "code": _code(),
+            "takes": sorted(base.model.reading.takes),
             "length": length,
+            "slots": 0 if base.model.config.model_type in KNOWN else slots,
         }
     )
 

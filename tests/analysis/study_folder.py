@@ -78,9 +78,7 @@ def run(
                 "loss": {task: tokens // 2 + seed for task in tasks},
                 "padded": {task: tokens + 7 for task in tasks},
             },
-            "scores": {
-                task: {"metric": "micro_f1", "test": value(task, score, seed), "dev": score} for task in tasks
-            },
+            "scores": {task: {"metric": "micro_f1", "test": value(task, score, seed), "dev": score} for task in tasks},
             "parameters": {"active_adapter": dict.fromkeys(tasks, 1000)},
             "conflicts": conflicts(pairs, STEPS),
             "nonfinite_steps": 0,

@@ -10,7 +10,6 @@ from mtlfn.data.store import Corpus
 from mtlfn.data.task import Task
 
 KINDS = ("tagging", "relation", "ranking", "classification", "multilabel", "regression")
-PAD = -7  # no position
 
 
 def corpus(name: str, kind: str, lengths: list[list[int]], seed: int) -> Corpus:
@@ -48,7 +47,6 @@ def corpus(name: str, kind: str, lengths: list[list[int]], seed: int) -> Corpus:
         examples=np.cumsum([0, *map(len, lengths)]).astype(np.int64),
         labels=np.array([v for row in labels for v in row], dtype=np.float32 if kind == "regression" else np.int32),
         label_starts=np.cumsum([0, *map(len, labels)]).astype(np.int64),
-        pad_id=PAD,
         digest="",
         notes={},
     )

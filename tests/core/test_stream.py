@@ -21,7 +21,7 @@ from mtlfn.data import stream as streams
 from mtlfn.data.collate import IGNORED, Inputs, collate
 from mtlfn.data.store import Corpus
 from mtlfn.data.stream import StreamConfig
-from tests.core.corpora import KINDS, PAD, corpora, corpus
+from tests.core.corpora import KINDS, corpora, corpus
 from tests.core.families import raw_bytes
 
 Walk = list[tuple[State, Batch]]
@@ -71,7 +71,7 @@ def rows_of(corpus: Corpus, micro_batch: MicroBatch) -> list[tuple[int, int]]:
         assert corpus.starts[sequence] == start
         assert 1 <= n <= corpus.length(sequence)
         for found, source, filler in (
-            (inputs.input_ids, corpus.ids, PAD),
+            (inputs.input_ids, corpus.ids, 0),
             (inputs.token_types, corpus.types, 0),
             (inputs.marks, corpus.marks, -1),
         ):

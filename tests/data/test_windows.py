@@ -115,7 +115,7 @@ def test_split_tokenise_label_and_decode_lose_nothing_that_can_be_expressed(toke
         return
     rows = list(tokenise.tokenise(TASK, made, tokenizer, 512))
     for example, row in zip(made, rows, strict=True):
-        corpus = Corpus(task=TASK, **_flatten([row]), pad_id=0, digest="", notes={})
+        corpus = Corpus(task=TASK, **_flatten([row]), digest="", notes={})
         batch = collate(corpus, [0])
         assert batch.tokens.loss == 1
         distinct = set(example.mentions)

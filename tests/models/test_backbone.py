@@ -43,8 +43,6 @@ def test_an_encoder_and_a_decoder_are_told_apart(bert, llama):
         assert not loaded.model.training
         assert not any(p.requires_grad for p in loaded.model.parameters())
         assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
-    assert other.tokenizer.pad_token == "</s>"  # it has none of its own
-    assert one.tokenizer.pad_token == "[PAD]"
 
 
 def test_a_decoder_saved_without_its_head_is_a_decoder(tmp_path):
@@ -299,8 +297,13 @@ def a_dimension_of_zero(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"num_attention_heads": 0}))
 
 
+def beside_an_adapter(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+
+
 HOSTILE = [
     only_a_pickle,
+    beside_an_adapter,
     of_ten_million_layers,
     a_header_of_many_bytes,
     a_header_of_no_json,
@@ -321,6 +324,17 @@ def test_a_hostile_folder_is_one_line(copied, damage):
         assert "asks for 10000000 layers" in message
     if damage is only_a_pickle:
         assert "safetensors" in message
+    if damage is beside_an_adapter:
+        assert "merge it into the weights" in message
+
+
+def test_a_family_that_counts_from_padding_needs_a_padding_token(tmp_path):
+    from tests.models.families import make
+
+    folder = make("roberta", tmp_path / "roberta")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": None}))
+    assert "no pad_token_id, from which it counts positions" in refusal(folder)
 
 
 @pytest.mark.parametrize(
@@ -350,8 +364,7 @@ def test_a_tokenizer_without_padding_and_end_token_pads_with_any(llama, tmp_path
         config.pop(name, None)
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     base = backbone.load(str(folder))
-    assert base.tokenizer.eos_token is None
-    assert base.tokenizer.pad_token_id == 0
+    assert base.tokenizer.eos_token is base.tokenizer.pad_token is None
     from mtlfn.data import store
     from mtlfn.data.collate import collate
 

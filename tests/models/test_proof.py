@@ -16,12 +16,14 @@ from torch import Tensor
 from mtlfn.models import attention, backbone, layout, placement, proof
 from mtlfn.models.attention import CAUSAL, EVERYTHING, Rule
 from mtlfn.models.families import BackboneError
-from mtlfn.run import proven
+from mtlfn.run import documents, proven
+from tests.models import families
 from tests.models.families import make
 
 # Where windows, caps, sinks and directions differ, and both ways of reading; the window's name, where there is one.
 WINDOWS = {
     "bert": None,
+    "roberta": None,
     "llama": None,
     "llama-two-way": None,
     "mistral": "sliding_window",
@@ -49,7 +51,8 @@ def stock(base: backbone.Backbone, row: Tensor) -> tuple[Tensor, Tensor]:
     """The hidden states at the read-out layer and at the top of a row alone, with eager attention."""
     with proof._eager(base.model):
         use_cache = {"use_cache": False} if "use_cache" in base.model.reading.takes else {}
-        out = base.model(input_ids=row[None], output_hidden_states=True, **use_cache)
+        everything = torch.ones_like(row[None])
+        out = base.model(input_ids=row[None], attention_mask=everything, output_hidden_states=True, **use_cache)
     return out.hidden_states[READ_OUT][0], out.last_hidden_state[0]
 
 
@@ -73,8 +76,12 @@ def read(base: backbone.Backbone, rows: list[list[Tensor]], leaving: int, unpad:
     left = rectangles[leaving - 1].stop if leaving else 0
     laid = (layout.unpadded if unpad else layout.lay_out)(rectangles, left)
     flat = torch.cat(ids)[laid.places if unpad else slice(None)][None]
-    positions = torch.cat([torch.arange(r.width).repeat(r.rows) for r in laid.rectangles])[None]
-    found = base.model(layout=laid, **base.model.reading.arguments(flat, positions, torch.zeros_like(flat)))
+    reading, groups = base.model.reading, torch.cat(ids).split([r.slots for r in rectangles])
+    places = [
+        reading.positions(each.view(r.rows, r.width)).flatten() for each, r in zip(groups, rectangles, strict=True)
+    ]
+    positions = torch.cat(places)[laid.places if unpad else slice(None)][None]
+    found = base.model(layout=laid, **reading.arguments(flat, positions, torch.zeros_like(flat)))
     top, features = found.last_hidden_state, found.features
     if unpad:
         features = layout.spread(features, laid.places, at)
@@ -101,7 +108,9 @@ def test_a_row_is_what_it_is_alone_and_feels_no_neighbour(family, data):
     generator = torch.Generator().manual_seed(seed)
 
     def row(length: int) -> Tensor:
-        return torch.randint(3, 259, (length,), generator=generator)
+        """Any tokens, that of padding among them."""
+        tokens = torch.randint(0, 259, (length,), generator=generator)
+        return torch.where(torch.rand(length, generator=generator) < 0.1, torch.ones_like(tokens), tokens)
 
     rows = [[row(n) for n in group] for group in lengths]
     found = read(base, rows, leaving, unpad)
@@ -186,7 +195,7 @@ def count_positions_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         placement.Reading,
         "arguments",
-        lambda self, ids, positions, types: arguments(self, ids, torch.arange(ids.shape[1])[None], types),
+        lambda self, ids, positions, types: arguments(self, ids, torch.arange(ids.shape[1])[None] % 256, types),
     )
 
 
@@ -246,18 +255,115 @@ def test_a_keyword_that_is_not_known_is_an_error_and_not_swallowed(tmp_path, mon
             attention.attention(module, q, q[:, :2], q[:, :2], **{"attention_mask": None, **keywords})
 
 
+# What the proof finds of families that no test reads
+
+
+def unknown(config: str, folder: Path, **settings: object) -> backbone.Backbone:
+    """A tiny random model of a family of transformers."""
+    import transformers
+
+    families.tokenizer()(folder)
+    shared = {"vocab_size": 259, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "initializer_range": 0.3}
+    made = getattr(transformers, config)(**{**shared, **families.SHARED, **settings})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transformers.AutoModel.from_config(made).save_pretrained(folder)
+    return backbone.load(str(folder))
+
+
+LLAMA4 = {"num_key_value_heads": 2, "head_dim": 8, "num_local_experts": 2, "intermediate_size_mlp": 64}
+
+
+def test_what_goes_by_the_number_of_a_slot_is_found_in_passes_as_large_as_those_in_use(tmp_path):
+    """Llama 4 scales queries by how far into the pass they are."""
+    settings = {**LLAMA4, "floor_scale": 256, "attention_chunk_size": 64}
+    found = proof.prove(unknown("Llama4TextConfig", tmp_path, **settings), 64, 100)
+    assert found.way == "ragged"
+    found = proof.prove(unknown("Llama4TextConfig", tmp_path, **settings), 64, 2048)
+    assert found.way == "padded"
+    assert "differs from stock transformers" in found.why
+
+
+def test_chunks_are_masks_like_any_other(tmp_path):
+    base = unknown("Llama4TextConfig", tmp_path, **LLAMA4, attention_chunk_size=8)
+    assert proof.prove(base, 64, 512).way == "ragged"
+
+
+def test_rows_that_change_with_the_longest_beside_them_are_refused(tmp_path):
+    """LongRoPE takes other factors where the longest row of a batch passes a threshold."""
+    rope = {"rope_type": "longrope", "long_factor": [4.0] * 4, "short_factor": [1.0] * 4, "rope_theta": 10000.0,
+            "original_max_position_embeddings": 32}  # fmt: skip
+    base = unknown("Phi3Config", tmp_path, rope_parameters=rope, max_position_embeddings=256,
+                   original_max_position_embeddings=32)  # fmt: skip
+    with pytest.raises(BackboneError, match="phi3 cannot be used: a row beside padding differs"):
+        proof.prove(base, 64)
+    assert proof.prove(backbone.load(str(tmp_path)), 24).way == "ragged"
+
+
+def test_what_a_model_puts_out_is_as_wide_as_it_says(tmp_path, monkeypatch):
+    base = unknown("LlamaConfig", tmp_path)
+    monkeypatch.setattr(backbone.Backbone, "width", 48)
+    with pytest.raises(BackboneError, match="puts out 32 numbers a token, where its configuration says 48"):
+        proof.prove(base, 32)
+
+
+@pytest.mark.parametrize(
+    ("config", "settings", "why"),
+    [
+        ("BloomConfig", {"n_layer": 4, "n_head": 4}, "goes by rows and by something else"),
+        ("GPTBigCodeConfig", {"n_embd": 32, "n_layer": 4, "n_head": 4}, "do not go on where rows leave"),
+    ],
+)
+def test_a_family_that_cannot_be_read_inside_is_refused_for_levels_and_works_without(tmp_path, config, settings, why):
+    from mtlfn.models.strategy import STRATEGIES
+    from tests import tiny
+
+    base = unknown(config, tmp_path / "base", **settings)
+    assert proof.prove(base, 32).difference <= proof.TOLERANCE
+    with pytest.raises(BackboneError, match=f"cannot be read at a layer inside: .*{why}.*; use s1, s2 or s3a"):
+        tiny.build(tmp_path / "base", tmp_path / "cache", ("spans", "ddi"))
+    built, _ = tiny.build(tmp_path / "base", tmp_path / "cache", ("spans", "ddi"), strategy=STRATEGIES["s2"])
+    assert built.linears
+
+
+def test_only_plain_linears_of_the_layers_are_adapted(tmp_path):
+    """The routers of experts are linears by class, and put out two things."""
+    from mtlfn.models import lora
+    from mtlfn.models.strategy import S2
+
+    base = unknown("Llama4TextConfig", tmp_path, **LLAMA4)
+    _, linears = lora.attach(base, S2, lora.LoraSettings(targets="all-linear"))
+    assert linears
+    assert not any("router" in linear.name for linear in linears)
+    base = unknown("Llama4TextConfig", tmp_path, **LLAMA4)
+    with pytest.raises(BackboneError, match=r"router is of the class .* which cannot be adapted here"):
+        lora.attach(base, S2, lora.LoraSettings(targets="router"))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_experts_that_are_one_tensor_are_refused(tmp_path, dropout):
+    from mtlfn.models import lora
+    from mtlfn.models.strategy import S2
+
+    base = unknown(
+        "Qwen3MoeConfig", tmp_path, num_experts=2, num_experts_per_tok=1, moe_intermediate_size=32, head_dim=8
+    )
+    with pytest.raises(BackboneError, match=r"^--lora-targets gate_proj,up_proj: "):
+        lora.attach(base, S2, lora.LoraSettings(targets="gate_proj,up_proj", dropout=dropout))
+
+
 # What is kept of it
 
 
 def test_a_proof_is_kept_by_what_it_depends_on_and_made_again_where_it_is_damaged(tmp_path, monkeypatch):
     calls = []
     prove = proof.prove
-    monkeypatch.setattr(proven, "prove", lambda base, length: calls.append(length) or prove(base, length))
+    monkeypatch.setattr(proven, "prove", lambda base, length, slots: calls.append(length) or prove(base, length, slots))
     cache, folders = tmp_path / "cache", [make("mpnet", tmp_path / name) for name in ("one", "two")]
 
     def again(folder: Path = folders[0], length: int = 32) -> proof.Proof:
         base = backbone.load(str(folder))
-        found = proven.proven(base, length, cache)
+        found = proven.proven(base, length, 2048, cache)
         assert base.way == found.way == "padded"
         return found
 
@@ -274,11 +380,17 @@ def test_a_proof_is_kept_by_what_it_depends_on_and_made_again_where_it_is_damage
     assert calls == [32, 48, 32]
     kept = sorted((cache / "proofs").iterdir())
     assert len(kept) == 3
-    for text in ("", "{", "[]", '{"way": "ragged"}'):
+    honest = documents.read(kept[0])
+    forged = [
+        json.dumps({**honest, "length": 32, "difference": difference, "way": "ragged"})
+        for difference in (0.5, float("nan"), float("inf"))
+    ]
+    texts = ["", "{", "[]", '{"way": "ragged"}', "[" * 100_000, *forged, json.dumps({**honest, "way": "sideways"})]
+    for text in texts:
         for path in kept:
             path.write_text(text)
         assert again() == first
-    assert calls == [32, 48, 32, 32, 32, 32, 32]
+    assert calls == [32, 48, 32, *[32] * len(texts)]
 
 
 def test_a_proof_for_a_family_that_calls_another_attention_is_taken_up_without_a_forward_pass(tmp_path, monkeypatch):
@@ -286,9 +398,9 @@ def test_a_proof_for_a_family_that_calls_another_attention_is_taken_up_without_a
     folder = make("bert", tmp_path / "bert")
     with pytest.MonkeyPatch.context() as patch:
         let_rows_meet(patch)
-        assert proven.proven(backbone.load(str(folder)), 32, tmp_path).way == "padded"
+        assert proven.proven(backbone.load(str(folder)), 32, 2048, tmp_path).way == "padded"
     monkeypatch.setattr(proven, "prove", lambda *_: pytest.fail("proven again"))
     base = backbone.load(str(folder))
     assert base.way == "ragged"
-    proven.proven(base, 32, tmp_path)
+    proven.proven(base, 32, 2048, tmp_path)
     assert base.way == "padded"

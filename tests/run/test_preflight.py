@@ -135,9 +135,7 @@ def test_every_try_is_measured_by_what_it_takes_itself(monkeypatch):
     memory.keep_freed()
     total = 10**10
     monkeypatch.setattr(batch_size, "heaviest", lambda corpora, slots, cursors: slots)
-    monkeypatch.setattr(
-        batch_size.psutil, "virtual_memory", lambda: SimpleNamespace(available=total // 2, total=total)
-    )
+    monkeypatch.setattr(batch_size.psutil, "virtual_memory", lambda: SimpleNamespace(available=total // 2, total=total))
 
     def taken(megabytes: int) -> float:
         return total / 2 - attempt(megabytes) * total

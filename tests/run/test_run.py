@@ -316,5 +316,3 @@ def test_a_loss_that_is_not_finite_several_times_stops_the_run_with_a_checkpoint
     assert steps(folder)[-1]["nonfinite"] == 5
     assert not (folder / "result.json").exists()
     assert newest(folder).parent.name == "step-00000005"
-
-
