@@ -32,7 +32,7 @@ from mtlfn.analysis import cells, verdict
 from mtlfn.analysis.bootstrap import Difference, difference
 from mtlfn.core.keys import fold, root
 from mtlfn.data import embedded_cache, worlds
-from mtlfn.run import plan
+from mtlfn.run import execute, plan
 from mtlfn.run.command import guarded
 from mtlfn.run.config import Config, UsageError
 
@@ -133,12 +133,12 @@ def train(job: Job) -> bool:
         for node in plan.controls(lambda at: at / "multi-task", job.budget_tokens, [target], kind, kind)
     )
     for node in (plan.multi("s2", config(job), "multi-task"), *controls):
-        if not plan.finished(job.place, node):
+        if plan.progress(job.place, [node])[node.name] != "finished":
             if time.time() >= job.until:
                 return False
             job.place.mkdir(parents=True, exist_ok=True)
             with (job.place / "train.log").open("a") as log, redirect_stdout(log):
-                if plan.execute(job.place, [node], sys.argv) != 0:
+                if execute.execute(job.place, [node], sys.argv) != 0:
                     return False
         for name in ("checkpoints", "export"):  # megabytes, hundreds of times, that nobody reads again
             shutil.rmtree(job.place / node.name / name, ignore_errors=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,8 @@ class Run:
     """A finished run. ``settings``: its identity without the seed, as JSON text; "" where config.json is missing.
 
     ``scores``: task -> its primary metric on the test split, as far as the result says. ``sealed``: whether the run is
-    proven to be as it was when it finished; runs of older versions are not.
+    proven to be as it was when it finished; runs of older versions are not. ``smoke_test``: "passed", "skipped", or
+    "unknown" where no file tells. ``environment_breaks``: changes of the environment that were accepted.
     """
 
     path: Path
@@ -63,6 +64,8 @@ class Run:
     settings: str
     scores: Mapping[str, float]
     sealed: bool
+    smoke_test: str
+    environment_breaks: tuple[str, ...]
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -125,8 +128,8 @@ class Sides:
     control: NDArray[np.float64]
 
 
-def find(paths: Sequence[Path]) -> Found:
-    """All runs in these folders, or in folders below them, put together.
+def find(paths: Sequence[Path], without: Collection[Path] = ()) -> Found:
+    """All runs in these folders, or in folders below them, put together; ``without``: runs that count as unfinished.
 
     Raises:
         UsageError: a folder that is not there or holds no run; a run named itself that has not finished; a result.json
@@ -143,7 +146,7 @@ def find(paths: Sequence[Path]) -> Found:
         if not held:
             raise UsageError(f"RUN {path}: holds no run (no result.json, no config.json)")
         for folder in held:
-            if (folder / "result.json").exists():
+            if (folder / "result.json").exists() and folder not in without:
                 finished[folder.resolve()] = read_run(folder)
             elif folder == path:
                 raise UsageError(
@@ -191,6 +194,8 @@ def read_run(folder: Path) -> Run:
             settings=settings,
             scores={t: float(s["test"]) for t, s in document.get("scores", {}).items() if s.get("test") is not None},
             sealed=verified.sealed,
+            smoke_test=_smoke_test(folder),
+            environment_breaks=tuple(map(str, document.get("environment_breaks", ()))),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
@@ -283,6 +288,13 @@ def _run_folders(path: Path) -> Iterable[Path]:
             below.clear()
             yield Path(folder)
         below.sort()
+
+
+def _smoke_test(folder: Path) -> str:
+    try:
+        return "skipped" if documents.read(folder / documents.SMOKE)["skipped"] else "passed"
+    except (OSError, ValueError, KeyError):
+        return "unknown"
 
 
 def _settings(folder: Path) -> str:

@@ -12,7 +12,7 @@ import tyro
 from attrs import field, frozen
 from attrs.validators import optional
 
-from mtlfn.run.command import OK, again, cli, guarded
+from mtlfn.run.command import BUG, OK, again, cli, guarded
 from mtlfn.run.config import Config
 
 
@@ -23,13 +23,14 @@ class Verdict:
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Directories of finished runs, or folders that hold some: multi-task runs and their controls."""
 
-    margin: float = 0.01
-    """Differences within it count as none, in the unit of the metrics. Fix it before looking at any score."""
+    margin: float | None = None
+    """Differences within it count as none, in the unit of the metrics. Fix it before looking at any score. Default, as
+    for alpha and draws: what the study fixed when it began; for runs of no study 0.01, 0.05 and 10,000."""
 
-    alpha: float = 0.05
+    alpha: float | None = None
     """Level of the tests; Holm's correction runs over the tasks."""
 
-    draws: int = 10_000
+    draws: int | None = None
     """Replicates of the bootstrap."""
 
     output: Path = Path(".")
@@ -58,6 +59,12 @@ class Study:
     max_hours: float | None = field(default=None, validator=optional(attrs.fields(Config).max_hours.validator))
     """Stop, resumable, before so many hours have passed since the process began."""
 
+    skip_smoke_test: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Begin runs without the smoke test. Which ones stays on record."""
+
+    accept_environment: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on although the environment of begun runs changed. The change stays on record."""
+
 
 @frozen
 class Report:
@@ -70,8 +77,8 @@ class Report:
     """Folder for the report. Default: report/ in the study."""
 
     margin: float | None = None
-    """Margin of the verdict. Default, as for alpha and draws: that of the study's verdict.json, else that of
-    python -m mtlfn.verdict."""
+    """Margin of the verdict. Default, as for alpha and draws: what the study fixed when it began, else what its last
+    report had, else that of python -m mtlfn.verdict."""
 
     alpha: float | None = None
     """Level of the tests."""
@@ -91,19 +98,22 @@ def study(description: str, argv: Sequence[str] | None = None) -> int:
         from mtlfn.analysis import study as studies
 
         made = studies.read(asked.study)
-        changes = {"output_dir": asked.output_dir, "threads": asked.threads, "max_hours": asked.max_hours}
-        run = attrs.evolve(made.run, **{name: value for name, value in changes.items() if value is not None})
+        names = ("output_dir", "threads", "max_hours", "skip_smoke_test", "accept_environment")
+        changes = {name: getattr(asked, name) for name in names}
+        run = attrs.evolve(made.run, **{name: value for name, value in changes.items() if value})
         made = attrs.evolve(made, run=run, seeds=made.seeds if asked.seeds is None else asked.seeds)
         nodes, root = studies.nodes(made), studies.folder(made)
+        studies.check(made, root, more_seeds=asked.seeds is not None)
         print("\n".join(studies.lines(made, root, nodes)))
         if asked.plan:
             return OK
-        from mtlfn.run import plan
+        from mtlfn.run import execute
 
-        code = plan.execute(root, nodes, again("study", argv))
-        if code == OK:
-            studies.conclude(made, root)
-            print(f"everything is in {root / studies.REPORT}")
+        studies.claim(made, root)
+        code = execute.execute(root, nodes, again("study", argv))
+        if code == OK or (code == BUG and studies.any_finished(root, nodes)):
+            studies.conclude(made, root, nodes)
+            print(f"everything is in {root / studies.REPORT}" + (", of what is finished" if code else ""))
         return code
 
     return guarded(work)
@@ -123,9 +133,9 @@ def verdict(argv: Sequence[str] | None = None) -> int:
         )
         if isinstance(asked, int):
             return asked
-        from mtlfn.analysis import cells, outcome
+        from mtlfn.analysis import cells, outcome, study
 
-        document = outcome.judge(cells.find(asked.runs), asked.margin, asked.alpha, asked.draws)
+        document = outcome.judge(cells.find(asked.runs), study.rule(asked, asked.runs))
         outcome.write(document, asked.output)
         outcome.show(document)
         print(f"everything is in {asked.output / 'verdict.json'} and {asked.output / 'verdict.csv'}")
@@ -150,13 +160,9 @@ def report(argv: Sequence[str] | None = None) -> int:
             return asked
         from mtlfn.analysis import cells, outcome, report, study
 
-        given = {name: getattr(asked, name) for name in ("margin", "alpha", "draws")}
-        defaults = {name: getattr(Verdict((asked.study,)), name) for name in given}
-        settings = defaults | report.recorded(asked.study / study.REPORT)
-        settings |= {name: value for name, value in given.items() if value is not None}
         folder = asked.output or asked.study / study.REPORT
         found = cells.find([asked.study])
-        document = outcome.judge(found, **settings)
+        document = outcome.judge(found, study.rule(asked, [asked.study]))
         report.write(asked.study, found, document, folder)
         print(f"the report is {folder / 'report.html'}")
         return OK

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from attrs import frozen
 
 from mtlfn.analysis import bootstrap, cells, verdict
 from mtlfn.analysis.equivalence import p_above, p_below, p_within
@@ -24,12 +25,30 @@ SIDES = {"controlled": "total", "plain": "per-task"}  # difference -> control
 LEAST_DRAWS = 1000
 
 
-def judge(found: cells.Found, margin: float, alpha: float, draws: int) -> dict[str, Any]:
+@frozen(kw_only=True)
+class Rule:
+    """How a verdict is given.
+
+    Attributes:
+        margin: differences within it count as none, in the unit of the metrics.
+        alpha: level of the tests; Holm's correction runs over the tasks.
+        draws: replicates of the bootstrap.
+        fixed: the same three as the study fixed them before anything was seen; None for runs of no study.
+    """
+
+    margin: float = 0.01
+    alpha: float = 0.05
+    draws: int = 10_000
+    fixed: Mapping[str, float] | None = None
+
+
+def judge(found: cells.Found, rule: Rule) -> dict[str, Any]:
     """The document of ``verdict.json``.
 
     Raises:
         UsageError: a setting out of range; runs that cannot be compared (``cells``).
     """
+    margin, alpha, draws = rule.margin, rule.alpha, rule.draws
     if not 0 < margin < math.inf:
         raise UsageError(f"--margin {margin:g}: expected a finite number above 0, in the unit of the metrics")
     if not 0 < alpha < 0.5:
@@ -41,7 +60,7 @@ def judge(found: cells.Found, margin: float, alpha: float, draws: int) -> dict[s
     used = [run for study in found.studies for run in (*study.multi.values(), *study.controls.values())]
     return {
         "schema": SCHEMA,
-        "settings": {"margin": margin, "alpha": alpha, "draws": draws, "power": verdict.POWER, "key": root(0)},
+        "settings": {**attrs.asdict(rule), "power": verdict.POWER, "key": root(0)},
         "studies": [_study(study, margin, alpha, draws) for study in found.studies],
         "runs": [_run(run) for run in used],
         "unfinished": [str(path) for path in found.unfinished],
@@ -116,10 +135,30 @@ def _run(run: cells.Run) -> dict[str, Any]:
         "seed": run.seed,
         "digest": run.digest,
         "sealed": run.sealed,
+        "smoke_test": run.smoke_test,
+        "environment_breaks": list(run.environment_breaks),
         "tasks": list(run.tasks),
         "tokens": dict(run.tokens),
         "match": None if run.match is None else attrs.asdict(run.match),
     }
+
+
+def departures(settings: Mapping[str, Any]) -> list[str]:
+    """What of the rule is not as the study fixed it, in words."""
+    fixed = settings.get("fixed") or {}
+    return [f"{name} {settings[name]:g} where the study fixed {value:g}" for name, value in fixed.items()
+            if settings[name] != value]  # fmt: skip
+
+
+def exceptions(document: Mapping[str, Any]) -> list[str]:
+    """What was let pass in the runs, in words: unsealed results, smoke tests left out, changes of environment."""
+    runs = document["runs"]
+    told = [
+        ("not sealed (made by an older version, taken as it says)", [r["path"] for r in runs if not r["sealed"]]),
+        ("without the smoke test", [r["path"] for r in runs if r["smoke_test"] == "skipped"]),
+        ("went on in another environment", [r["path"] for r in runs if r["environment_breaks"]]),
+    ]
+    return [f"{what}: {_some(paths)}" for what, paths in told if paths]
 
 
 def write(document: Mapping[str, Any], folder: Path) -> None:
@@ -198,8 +237,10 @@ def show(document: Mapping[str, Any]) -> None:
             console.print(
                 f"missing: {each['task']}, {each['side']}, seed {each['seed']}: {each['why']}", soft_wrap=True
             )
-    if loose := [each["path"] for each in document["runs"] if not each["sealed"]]:
-        console.print(f"not sealed: {_some(loose)}: made by an older version, taken as it says", soft_wrap=True)
+    if changed := departures(settings):
+        console.print(f"NOT the rule of the study: {'; '.join(changed)}", soft_wrap=True)
+    for line in exceptions(document):
+        console.print(line, soft_wrap=True)
     for path in document["unfinished"]:
         console.print(f"not finished: {path}", soft_wrap=True)
     for each in document["unused"]:

@@ -21,7 +21,7 @@ class Record:
 
     Attributes:
         name: its folder, as seen from the folder of the study.
-        result, config, environment, data: result.json, config.json, env.json, data.json.
+        result, config, environment, data, smoke: result.json, config.json, env.json, data.json, smoke.json.
         steps, evaluations: lines of metrics.jsonl.
         resumes: how often it went on from a checkpoint; None where train.log is missing.
         replay: replay.json, where the run was replayed.
@@ -33,6 +33,7 @@ class Record:
     config: Mapping[str, Any]
     environment: Mapping[str, Any]
     data: Mapping[str, Any]
+    smoke: Mapping[str, Any]
     steps: tuple[Mapping[str, Any], ...]
     evaluations: tuple[Mapping[str, Any], ...]
     resumes: int | None
@@ -100,6 +101,7 @@ def read(folder: Path, root: Path) -> Record:
         config=_document(folder / "config.json"),
         environment=_document(folder / "env.json"),
         data=_document(folder / "data.json"),
+        smoke=_document(folder / "smoke.json"),
         steps=tuple(line for line in lines if "event" not in line),
         evaluations=tuple(line for line in lines if line.get("event") in ("quick", "full")),
         resumes=log.read_text(errors="replace").count(RESUMED) if log.is_file() else None,

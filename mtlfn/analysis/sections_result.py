@@ -95,6 +95,8 @@ def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any], 
                 "alarm",
             )
         )
+    if changed := outcome.departures(settings):
+        blocks.append(Text(f"NOT the rule of the study: {'; '.join(changed)}.", "alarm"))
     if study["missing"]:
         blocks.append(Text(f"Missing: {count(len(study['missing']), 'run')}; see the list at the end.", "alarm"))
     blocks += [

@@ -164,6 +164,7 @@ def repeat(anchor: str, runs: Runs) -> Section:
         "environment changes that were accepted": "; ".join(breaks) or "none",
         "steps with a loss or gradient that was not finite":
             str(sum(run.result.get("nonfinite_steps", 0) for run in everything)),
+        "smoke tests left out": ", ".join(run.name for run in everything if run.smoke.get("skipped")) or "none",
         "seals": _seals(everything),
         "replay": _replays(everything),
     }  # fmt: skip

@@ -11,7 +11,8 @@ budget_tokens = 150000
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +20,20 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import ge, gt, lt
 
-from mtlfn.run import plan
-from mtlfn.run.config import Config, UsageError, finite, from_table, read_toml, task_names, typed
+from mtlfn.analysis import cells, outcome, report
+from mtlfn.analysis.records import get
+from mtlfn.run import documents, plan
+from mtlfn.run.config import Config, UsageError, finite, from_table, identity, read_toml, task_names, typed
+from mtlfn.run.directory import Mismatch
+from mtlfn.run.disk import make_folder
 
 REPORT = "report"
+DOCUMENT = "study.json"
+RULE = ("margin", "alpha", "draws")
+# What controls take from the study and not from the run that they are matched with: where things lie now, and leave.
+PLACES = ("backbone", "revision", "data_dir", "cache_dir", "device", "max_hours")
+PLACES += ("skip_smoke_test", "accept_environment")
+GROWING = ("controls", "pairwise")  # what may be added to a study; seeds only where --seeds says so
 
 
 @frozen(kw_only=True)
@@ -68,8 +79,9 @@ def nodes(study: Study) -> tuple[plan.Node, ...]:
     if len(tasks) < 2:
         raise UsageError(f"tasks {', '.join(tasks)}: a study compares multi-task runs; name two tasks or more")
     out: list[plan.Node] = []
-    # Where things lie now: controls inherit their settings from a run that may have been trained elsewhere.
-    places = {name: getattr(study.run, name) for name in ("backbone", "revision", "data_dir", "cache_dir")}
+    places = {name: getattr(study.run, name) for name in PLACES}
+    if study.run.threads is not None:
+        places["threads"] = study.run.threads
     for i in range(study.seeds):
         seed = study.run.seed + i
         full = plan.multi(study.strategy, attrs.evolve(study.run, seed=seed), f"seed-{seed}/multi")
@@ -93,14 +105,98 @@ def folder(study: Study) -> Path:
     return plan.folder("study", study.run, **about)
 
 
-def conclude(study: Study, root: Path) -> None:
-    """Verdict and report of what is finished."""
-    from mtlfn.analysis import cells, outcome, report
+def about(study: Study) -> dict[str, Any]:
+    """What the study's folder belongs to, as it stands in ``study.json``."""
+    said = attrs.asdict(study, filter=lambda a, _: a.name != "run", recurse=False)
+    run = {**identity(study.run), "tasks": ",".join(task_names(study.run))}
+    return json.loads(json.dumps({**said, "run": run}))
 
-    found = cells.find([root])
-    document = outcome.judge(found, study.margin, study.alpha, study.draws)
+
+def recorded(root: Path) -> dict[str, Any] | None:
+    """``study.json`` of a study's folder; None where there is none. UsageError where it is not what was written."""
+    try:
+        return documents.read(root / DOCUMENT)
+    except FileNotFoundError:
+        return None
+    except (OSError, documents.Altered) as error:
+        raise UsageError(
+            f"{root / DOCUMENT}: cannot be used ({error}); it says what the study was to compare, and by which margin, "
+            "before anything was seen: put it back as it was"
+        ) from None
+
+
+def check(study: Study, root: Path, *, more_seeds: bool) -> None:
+    """Mismatch where the folder is that of another study. ``more_seeds``: seeds were asked for beside the file."""
+    if (there := recorded(root)) is None:
+        return
+    here = about(study)
+    names = [*(("run", name) for name in sorted({*here["run"], *there["run"]})), *((name,) for name in here)]
+    for path in names:
+        if path == ("run",):
+            continue
+        before, now = (get(document, *path) for document in (there, here))
+        grown = path[0] in GROWING and set(_listed(before)) <= set(_listed(now))
+        if before == now or grown or (path == ("seeds",) and more_seeds and now > before):
+            continue
+        hint = "name another folder, or give what it was begun with"
+        if path == ("seeds",):
+            hint = f"give --seeds {before} to go on with it, or more to add to it"
+        elif path[0] in RULE:
+            hint = f"it was fixed before anything was seen; python -m mtlfn.verdict {root} takes any"
+        raise Mismatch(
+            f"--output-dir {root}: is the folder of another study: {'.'.join(path)} is {before!r} there and {now!r} "
+            f"now; {hint}"
+        )
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list) else [True] * bool(value)
+
+
+def claim(study: Study, root: Path) -> None:
+    """Puts on record what the study compares. UsageError where the folder cannot be written."""
+    if recorded(root) == (said := about(study)):
+        return
+    try:
+        make_folder(root)
+        documents.write(root / DOCUMENT, said)
+    except OSError as error:
+        raise UsageError(f"--output-dir {root}: cannot be written ({error.strerror}); name another folder") from None
+
+
+def conclude(study: Study, root: Path, made: Sequence[plan.Node]) -> None:
+    """Verdict and report of what is finished."""
+    damaged = [root / name for name, far in plan.progress(root, made).items() if far == "damaged"]
+    found = cells.find([root], without=damaged)
+    document = outcome.judge(found, _rule(about(study)))
     report.write(root, found, document, root / REPORT)
     outcome.show(document)
+
+
+def rule(asked: Any, paths: Sequence[Path]) -> outcome.Rule:
+    """The rule of a verdict on these folders: as asked for, else as their study fixed it, else as its last report had.
+
+    ``asked``: has margin, alpha and draws, each None where it was not asked for. UsageError where the folders belong to
+    studies of several rules and none was asked for.
+    """
+    given = {name: value for name in RULE if (value := getattr(asked, name)) is not None}
+    around = {at: None for path in paths for at in (path, *path.resolve().parents)}
+    fixed = [_rule(found) for at in around if (found := recorded(at)) is not None]
+    if any(each != fixed[0] for each in fixed) and len(given) < len(RULE):
+        raise UsageError("RUN: the folders belong to studies of different rules; give --margin, --alpha and --draws")
+    held = fixed[0] if fixed else outcome.Rule(**report.recorded(paths[0] / REPORT) if paths else {})
+    return attrs.evolve(held, **given)
+
+
+def _rule(document: Mapping[str, Any]) -> outcome.Rule:
+    fixed = {name: document[name] for name in RULE}
+    return outcome.Rule(**fixed, fixed=fixed)
+
+
+def any_finished(root: Path, made: Sequence[plan.Node]) -> bool:
+    """Whether a multi-task run has finished, so that there is something to tell."""
+    far = plan.progress(root, made)
+    return any(far[node.name] == "finished" for node in made if not node.needs)
 
 
 def lines(study: Study, root: Path, made: Sequence[plan.Node]) -> list[str]:

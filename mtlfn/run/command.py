@@ -33,10 +33,10 @@ def main(strategy: str, description: str, argv: Sequence[str] | None = None) -> 
             return config
         command = again(strategy, argv)
         if config.seeds > 1:
-            from mtlfn.run import plan
+            from mtlfn.run import execute, plan
 
             nodes = plan.seeds(strategy, config)
-            return plan.execute(plan.folder(f"{strategy}-seeds", config), nodes, command)
+            return execute.execute(plan.folder(f"{strategy}-seeds", config), nodes, command)
         from mtlfn.run import loop
 
         return loop.run(strategy, config, command)

@@ -13,7 +13,7 @@ import attrs
 from mtlfn.data.task import SPLITS
 from mtlfn.run import archive, checkpoint, documents, ledger
 from mtlfn.run.command import MISMATCH, RESUMABLE
-from mtlfn.run.config import LABELS, LATER, Config, UsageError, identity, settings
+from mtlfn.run.config import LABELS, LATER, Config, UsageError, identity, listed, settings, task_names
 from mtlfn.run.disk import TEMPORARY, make_folder
 from mtlfn.run.prepare import Prepared, describe_data
 
@@ -38,6 +38,14 @@ class Busy(Exception):
         super().__init__(f"--output-dir {folder}: another process is writing this run; wait for it, or stop it")
 
 
+class Failed(Exception):
+    """The run cannot go on as it is, and the same command would not help; the message says what might."""
+
+    def __init__(self, exit_code: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class Stopped(Exception):
     """The disk failed while the run went on; what was saved before stands."""
 
@@ -58,7 +66,8 @@ def check_settings(folder: Path, config: Config, strategy: str) -> None:
             raise Mismatch(f"--output-dir {folder}: not empty and not a run of mtlfn; name another folder")
         return
     # Settings whose default depends on the data are compared later, when they are known.
-    asked = {k: v for k, v in identity(config, strategy=strategy).items() if v not in (None, "", 0)}
+    asked = {**identity(config, strategy=strategy), "tasks": ",".join(task_names(config))}
+    asked = {n: v for n, v in asked.items() if v not in (None, "") and not (n == "read_out_layer" and v == 0)}
     _compare(folder, recorded(folder)["identity"], json.loads(json.dumps(asked)), subset=True)
 
 
@@ -160,9 +169,9 @@ def _compare(folder: Path, there: dict[str, Any], here: dict[str, Any], subset: 
     # Hashes of the data last: another setting explains more.
     names = (here.keys() if subset else there.keys() | here.keys()) - LABELS
     for name in sorted(names, key=lambda name: (name == "data", name)):
-        if name == "tasks" and subset:
-            continue
         before, now = there.get(name, LATER.get(name)), here.get(name, LATER.get(name))
+        if name == "tasks" and subset and sorted(listed(str(before))) == sorted(listed(now)):
+            continue  # their order is the model's
         if before == now:
             continue
         if name == "data":

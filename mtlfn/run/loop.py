@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
 from mtlfn.core.batch import Batch
 from mtlfn.core.state import State
-from mtlfn.run import archive, checkpoint, deadline, directory, disk, documents, ledger, memory, observers
+from mtlfn.run import archive, checkpoint, deadline, directory, disk, documents, ledger, matched, memory, observers
 from mtlfn.run.command import OK
 from mtlfn.run.config import Config, UsageError
 from mtlfn.run.directory import Mismatch
@@ -84,14 +85,25 @@ def train(walk: Walk, state: State, hooks: Hooks) -> Ended:
     return Ended(state, found, None)
 
 
-def run(strategy: str, config: Config, command: Sequence[str]) -> int:
-    """Trains to the end or to the next stop; returns the exit code. ``command``: what the user gave, to give again."""
+def run(strategy: str, config: Config, command: Sequence[str], beside: Path | None = None) -> int:
+    """Trains to the end or to the next stop; returns the exit code.
+
+    Args:
+        command: what the user gave, to give again.
+        beside: a run that this one will be compared with: it must have the same data and backbone.
+
+    Raises:
+        UsageError, DataError: something that was given cannot be used.
+        Mismatch, Busy, Stopped, Failed: each with its exit code (run/directory.py).
+    """
     from mtlfn.run import conclude, start
 
     limit = deadline.Deadline(deadline.began(), config.max_hours)
     folder = resolve_directory(config, strategy)
     directory.check_settings(folder, config, strategy)
     prepared = load(strategy, directory.with_recorded_size(folder, config))
+    if beside is not None:
+        matched.check(beside, prepared.identity, prepared.model.backbone.settings)
     directory.make(folder)
     with disk.locked(folder / directory.LOCK) as mine:
         if not mine:
@@ -103,6 +115,9 @@ def run(strategy: str, config: Config, command: Sequence[str]) -> int:
                 print(f"mtlfn: this run is finished; its result:\n{finished}\nall of it: {folder}")
                 return OK
             return start.run(strategy, prepared, folder, report, command, limit)
+        except directory.Failed as error:
+            report.log(str(error))
+            raise
         except (ledger.Broken, archive.Diverged) as error:
             raise (directory.broken(error) if isinstance(error, ledger.Broken) else Mismatch(str(error))) from None
         except (OSError, checkpoint.Damaged) as error:

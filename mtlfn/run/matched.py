@@ -133,31 +133,31 @@ def _like(run: Finished, tasks: Sequence[str], tokens: int, **changes: Any) -> C
     return attrs.evolve(settings, **{**named, **fresh, **budget, **changes})
 
 
-def check(parent: Parent, facts: Mapping[str, Any], backbone_settings: str) -> None:
-    """UsageError that names the first difference in what a match must have in common with its parent.
+def check(path: Path, facts: Mapping[str, Any], backbone_settings: str) -> None:
+    """UsageError that names the first difference in what a run must have in common with the one it is compared with.
 
-    Without the parent's directory nothing is compared: a run that has begun was compared when it did.
+    Without that one's directory nothing is compared: a run that has begun was compared when it did.
     """
-    path = Path(parent.path)
     if not (path / "config.json").is_file():
         return
     there = documents.read(path / documents.CONFIG)["identity"]
     for name, what in FACTS.items():
         if there.get(name) != facts[name]:
             raise UsageError(
-                f"{path}: no match, it has {what}: {name} is {there.get(name)!r} there and {facts[name]!r} here"
+                f"{path}: cannot be compared with this run: {what}: {name} is {there.get(name)!r} there and "
+                f"{facts[name]!r} here"
             )
     hashes = documents.read(path / documents.ENVIRONMENT)["must_match"]["hashes"]
     if hashes.get("backbone_settings", backbone_settings) != backbone_settings:
         raise UsageError(
-            f"{path}: no match, its backbone has another configuration: backbone_settings is "
-            f"{hashes['backbone_settings']!r} there and {backbone_settings!r} here"
+            f"{path}: cannot be compared with this run: another configuration of the backbone: backbone_settings "
+            f"is {hashes['backbone_settings']!r} there and {backbone_settings!r} here"
         )
     for task, splits in facts["data"].items():
         for split in sorted({*splits, *there["data"].get(task, splits)}):
             if splits.get(split) != there["data"].get(task, splits).get(split):
                 raise UsageError(
-                    f"{path}: no match, it has other data: {task}, split {split}, has the hash "
+                    f"{path}: cannot be compared with this run: other data: {task}, split {split}, has the hash "
                     f"{there['data'][task].get(split)} there and {splits.get(split)} here"
                 )
 

@@ -103,6 +103,10 @@ class Reporter:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
             print(text, file=self._stream, flush=True)
+        self.log(text)
+
+    def log(self, text: str) -> None:
+        """Lines for the log alone."""
         if self._log is not None:
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(text + "\n")

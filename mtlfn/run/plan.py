@@ -1,23 +1,22 @@
 """Several runs as a plan: what there is to run, what each needs, and how far it is. The runs themselves are ordinary.
 
-A plan is data: it can be printed before anything runs. Running it skips what is finished and resumes what is not, so
-a plan that was killed goes on with the same command.
+A plan is data: it can be printed before anything runs (run/execute.py runs it).
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import attrs
 from attrs import frozen
 
-from mtlfn.run import kaggle, loop, matched
-from mtlfn.run.command import OK
+from mtlfn.run import directory, documents, kaggle, matched, seal
 from mtlfn.run.config import Config, UsageError, folder_name
 
+Progress = Literal["finished", "damaged", "begun", "to do"]
 TOKENS_PER_SECOND = 1500.0  # MiniLM on two CPU cores, about: what a plan expects before a run of it was seen
 
 
@@ -132,28 +131,39 @@ def check_kept(tasks: Sequence[str], keep: Collection[str]) -> None:
         raise UsageError(f"--keep {','.join(keep)}: name some of the tasks {', '.join(tasks)}, and not all of them")
 
 
-def finished(root: Path, node: Node) -> bool:
-    """Whether a node's run has its result."""
-    return (root / node.name / "result.json").is_file()
+def progress(root: Path, nodes: Iterable[Node]) -> dict[str, Progress]:
+    """Node -> how far its run is. A run is finished where its result is as it was sealed and is the one of the plan.
+
+    Raises:
+        Mismatch: a node's folder holds something else than its run.
+    """
+    far: dict[str, Progress] = {}
+    for node in nodes:
+        folder = root / node.name
+        if all(far[name] == "finished" for name in node.needs):  # else its configuration is not known yet
+            directory.check_settings(folder, node.config(root), node.experiment)
+        if (folder / documents.RESULT).is_file():
+            far[node.name] = "damaged" if seal.verify(folder, exports=False).problems else "finished"
+        else:
+            far[node.name] = "begun" if (folder / documents.CONFIG).is_file() else "to do"
+    return far
 
 
-def table(root: Path, nodes: Iterable[Node]) -> list[str]:
+def table(root: Path, nodes: Sequence[Node]) -> list[str]:
     """The plan in words: a line a node with its tokens, expected time, needs and how far it is, and the sum."""
-    nodes = tuple(nodes)
-    rate = _rate(root, nodes)
+    far = progress(root, nodes)
+    rate = _rate([root / node.name for node in nodes if far[node.name] == "finished"])
     width = max(len(node.name) for node in nodes)
     lines, left = [], 0.0
     for node in nodes:
-        done, begun = finished(root, node), (root / node.name / "config.json").is_file()
         seconds = node.tokens / rate
-        left += 0.0 if done else seconds
-        state = "finished" if done else "begun" if begun else "to do"
+        left += 0.0 if far[node.name] == "finished" else seconds
         after = f"after {', '.join(node.needs)}" if node.needs else ""
         lines.append(
             f"{node.name:<{width}}  {node.experiment:<4} {node.tokens:>11,} tokens  {seconds / 60:>6.1f} min  "
-            f"{state:<8}  {after}".rstrip()
+            f"{far[node.name]:<8}  {after}".rstrip()
         )
-    open_ = sum(not finished(root, node) for node in nodes)
+    open_ = sum(state != "finished" for state in far.values())
     total = sum(node.tokens for node in nodes)
     lines.append(
         f"{len(nodes)} runs, {total:,} tokens; {open_} not finished, about {left / 60:.0f} min of training at "
@@ -162,33 +172,13 @@ def table(root: Path, nodes: Iterable[Node]) -> list[str]:
     return lines
 
 
-def _rate(root: Path, nodes: Sequence[Node]) -> float:
+def _rate(finished: Iterable[Path]) -> float:
     """Tokens a second, of the finished runs together if there are any."""
     tokens = seconds = 0.0
-    for node in nodes:
-        if finished(root, node):
-            result = json.loads((root / node.name / "result.json").read_text())
-            tokens, seconds = tokens + result["tokens"]["total"], seconds + result["training_seconds"]
+    for folder in finished:
+        result = documents.read(folder / documents.RESULT)
+        tokens, seconds = tokens + result["tokens"]["total"], seconds + result["training_seconds"]
     return tokens / seconds if seconds else TOKENS_PER_SECOND
-
-
-def execute(root: Path, nodes: Sequence[Node], command: Sequence[str], say: Callable[[str], None] = print) -> int:
-    """Runs what is not finished, in order; the exit code of the first run that did not end in a result, else 0."""
-    check_needs(nodes)
-    if (root / "config.json").is_file():
-        raise UsageError(f"--output-dir {root}: is the folder of one run, and this makes several; name another folder")
-    for number, node in enumerate(nodes, 1):
-        where = f"[{number}/{len(nodes)}] {node.name}"
-        if finished(root, node):
-            say(f"{where}: finished")
-            continue
-        say(f"{where}: {node.experiment}, {node.tokens:,} tokens")
-        config = attrs.evolve(node.config(root), output_dir=root / node.name)
-        if (code := loop.run(node.experiment, config, command)) != OK:
-            open_ = [n.name for n in nodes if not finished(root, n)]
-            say(f"mtlfn: {len(open_)} of {len(nodes)} runs are left: {', '.join(open_)}")
-            return code
-    return OK
 
 
 def check_needs(nodes: Sequence[Node]) -> None:

@@ -43,6 +43,9 @@ class Machine:
     skip_smoke_test: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Begin without the smoke test, also where the matched run began with it."""
 
+    accept_environment: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on although the environment changed. The change stays on record."""
+
     def changes(self) -> dict[str, Any]:
         """What was asked for."""
         return {name: value for name, value in attrs.asdict(self).items() if value is not None and value is not False}
@@ -88,7 +91,7 @@ def token_controlled(description: str, argv: Sequence[str] | None = None) -> int
         asked = cli(TokenControlled, argv, None, "mtlfn.experiments.token_controlled", description)
         if isinstance(asked, int):
             return asked
-        from mtlfn.run import kaggle, matched, plan
+        from mtlfn.run import execute, kaggle, matched, plan
 
         run = matched.finished(asked.match)
         tasks = listed(asked.tasks) or tuple(run.tokens)
@@ -99,7 +102,7 @@ def token_controlled(description: str, argv: Sequence[str] | None = None) -> int
         total, changes = sum(run.tokens.values()), asked.machine.changes()
         nodes = plan.controls(lambda _: asked.match, total, tasks, asked.control, asked.control, **changes)
         root = asked.output_dir or kaggle.results() / f"token-controlled-{run.result['identity'][:8]}"
-        return plan.execute(root, nodes, again("token_controlled", argv))
+        return execute.execute(root, nodes, again("token_controlled", argv))
 
     return guarded(match)
 
@@ -114,7 +117,7 @@ def mimic_exclusion(description: str, argv: Sequence[str] | None = None) -> int:
         asked = cli(MimicExclusion, flags, default, "mtlfn.experiments.mimic_exclusion", f"{description}\n\n{HINT}")
         if isinstance(asked, int):
             return asked
-        from mtlfn.run import plan
+        from mtlfn.run import execute, plan
 
         tasks, keep = task_names(asked.run), listed(asked.keep)
         root = plan.folder(f"mimic-exclusion-{asked.strategy}", asked.run, keep=sorted(keep))
@@ -123,6 +126,6 @@ def mimic_exclusion(description: str, argv: Sequence[str] | None = None) -> int:
             seed = asked.run.seed + i
             full = plan.multi(asked.strategy, attrs.evolve(asked.run, seed=seed, seeds=1), f"full/seed-{seed}")
             nodes += (full, *plan.exclusion(asked.strategy, full, tasks, keep, f"exclusion/seed-{seed}"))
-        return plan.execute(root, nodes, again("mimic_exclusion", argv))
+        return execute.execute(root, nodes, again("mimic_exclusion", argv))
 
     return guarded(exclude)

@@ -195,7 +195,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         "data": {t: {split: held[t].digest for split, held in corpora.items() if t in held} for t in train},
     }
     if config.parent is not None:
-        matched.check(config.parent, {**facts, "max_length": config.max_length}, base.settings)
+        matched.check(Path(config.parent.path), {**facts, "max_length": config.max_length}, base.settings)
     schedule = Schedule(
         peak=config.learning_rate,
         schedule_tokens=config.schedule_tokens or budget,

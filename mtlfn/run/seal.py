@@ -67,29 +67,32 @@ def verify(folder: Path, *, exports: bool = True) -> Verified:
     except Altered as error:
         return Verified(True, (f"{documents.RESULT}: {error}",))
     files = result.get("files")
-    entries, problems = _ledger(folder)
+    entries, broken = _ledger(folder)
     sealed = next((entry.result for entry in reversed(entries) if entry.result), "")
     if files is None and not sealed:
         return Verified(False, ())
-    if not problems and sealed != hashlib.sha256(data).hexdigest():
-        problems.append(
+    found = []
+    if not broken and sealed != hashlib.sha256(data).hexdigest():
+        found.append(
             f"{documents.RESULT}: is not the one that the last line of {documents.LEDGER} names"
             if sealed
             else f"{documents.LEDGER}: has no line for {documents.RESULT}"
         )
     if not isinstance(files, dict):
-        return Verified(True, (*problems, f"{documents.RESULT}: names no files"))
+        return Verified(True, (*broken, *found, f"{documents.RESULT}: names no files"))
     for name, sha in files.items():
         path = folder / name
         if not path.is_file():
             if not exports and name.startswith(f"{EXPORT}/"):
                 continue
-            problems.append(f"{name}: is missing")
+            found.append(f"{name}: is missing")
         elif _sha(path) != sha:
-            problems.append(f"{name}: is not what was written")
+            found.append(f"{name}: is not what was written")
     # What is there and not named was put there later; whoever takes it would take it for the run's.
-    problems += [f"{name}: is not of this run" for name in _files(folder) if name not in files]
-    return Verified(True, tuple(problems))
+    found += [f"{name}: is not of this run" for name in _files(folder) if name not in files]
+    if any(name.startswith(f"{documents.CONFIG}:") for name in found):
+        return Verified(True, (*found, *broken))  # no ledger follows from another config.json
+    return Verified(True, (*broken, *found))
 
 
 def _ledger(folder: Path) -> tuple[tuple[ledger.Entry, ...], list[str]]:

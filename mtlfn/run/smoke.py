@@ -113,7 +113,8 @@ def verdict(checks: tuple[Check, ...]) -> str | None:
 def _finite(state: State, losses: list[list[float]]) -> Check:
     wrong = state.nonfinite.total
     good = wrong == 0 and all(math.isfinite(v) for row in losses for v in row)
-    return Check("losses and gradients are finite", good, f"{wrong} of {len(losses)} steps were not")
+    found = f"{wrong} of {len(losses)} steps were not, expected 0"
+    return Check("losses and gradients are finite", good, found)
 
 
 def _losses(state: State) -> list[float]:
@@ -122,7 +123,9 @@ def _losses(state: State) -> list[float]:
 
 def _falling(early: list[list[float]], late: list[list[float]]) -> Check:
     first, last = (sum(map(sum, rows)) / max(sum(map(len, rows)), 1) for rows in (early, late))
-    return Check("the loss falls", last <= (1 - FALL) * first, f"from {first:.4g} to {last:.4g} on the same examples")
+    bar = (1 - FALL) * first
+    expected = f"expected {bar:.4g} or less, {FALL:.0%} lower, after {STEPS} steps"
+    return Check("the loss falls", last <= bar, f"from {first:.4g} to {last:.4g} on the same examples, {expected}")
 
 
 def _reached(state: State, reach: Reach) -> Check:
@@ -141,8 +144,9 @@ def _round_trip(state: State) -> Check:
 
 def _flat(memory: list[int]) -> Check:
     early, late = memory[0], memory[-1]
-    good = late - early <= max(GROWTH * early, GROWTH_BYTES)
-    return Check("memory is flat", good, f"{early / 2**20:,.0f} MB, then {late / 2**20:,.0f} MB")
+    bar = early + max(GROWTH * early, GROWTH_BYTES)
+    found = f"{early / 2**20:,.0f} MB, then {late / 2**20:,.0f} MB, expected {bar / 2**20:,.0f} MB or less"
+    return Check("memory is flat", late <= bar, found)
 
 
 def document(checks: tuple[Check, ...]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from mtlfn.run import (
 )
 from mtlfn.run import summary as texts
 from mtlfn.run.command import BUG, PREFLIGHT, RESUMABLE
-from mtlfn.run.directory import Mismatch
+from mtlfn.run.directory import Failed, Mismatch
 from mtlfn.run.documents import Altered
 from mtlfn.run.evaluations import Evaluations, Leaving
 from mtlfn.run.loop import NONFINITE_IN_A_ROW, Hooks, train
@@ -65,8 +65,8 @@ def run(
         report.say(line)
     _same_data(prepared, folder, report.say)
     due = not walk.finished(state) and _smoke_test_is_due(folder, report.say)
-    if due and not _smoke(prepared, folder, report, probe):
-        return PREFLIGHT
+    if due:
+        _smoke(prepared, folder, report, probe)
     lines = record.cut(folder / documents.METRICS, metrics, state.step)
     if resumed is not None:
         _watched_otherwise(prepared, folder, lines, state.step)
@@ -93,8 +93,7 @@ def run(
     deadline.answered(folder, "STOP")
     at = f"step {ended.state.step}, {ended.state.input_tokens:,} tokens"
     if ended.state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW:
-        report.say(f"stopped: {why}; saved {at}. Try a lower --learning-rate, then another --output-dir.")
-        return BUG
+        raise Failed(BUG, f"stopped: {why}; saved {at}. Try a lower --learning-rate, then another --output-dir")
     report.say(f"stopped: {why} · {at} · saved in {folder}")
     report.say(f"to go on: {texts.going_on(command)}")
     return RESUMABLE
@@ -161,25 +160,24 @@ def _smoke_test_is_due(folder: Path, say: Callable[[str], None]) -> bool:
         return True
 
 
-def _smoke(prepared: Prepared, folder: Path, report: observers.Reporter, probe: memory.Probe) -> bool:
-    """The smoke test, recorded; False where it failed."""
+def _smoke(prepared: Prepared, folder: Path, report: observers.Reporter, probe: memory.Probe) -> None:
+    """The smoke test, recorded; Failed where it did not pass."""
     from mtlfn.run import smoke
 
     if prepared.config.skip_smoke_test:
         documents.write(folder / documents.SMOKE, {"skipped": True, "reason": "--skip-smoke-test"})
         report.say("smoke     skipped, as asked for with --skip-smoke-test")
-        return True
+        return
     began = time.monotonic()
     checks = smoke.smoke(prepared, probe)
     if failed := smoke.verdict(checks):
-        report.say(
-            f"smoke     FAILED: {failed}. Nothing was trained. Another --learning-rate or other data may help; "
-            "--skip-smoke-test begins all the same"
+        raise Failed(
+            PREFLIGHT,
+            f"the smoke test failed: {failed}. Nothing was trained. Another --learning-rate or other data may help; "
+            "--skip-smoke-test begins all the same",
         )
-        return False
     documents.write(folder / documents.SMOKE, smoke.document(checks))
     report.say(f"smoke     {smoke.STEPS} steps on {smoke.EXAMPLES} examples: passed ({time.monotonic() - began:.0f} s)")
-    return True
 
 
 def _expect(prepared: Prepared, state: State, limit: deadline.Deadline, report: observers.Reporter) -> None:

@@ -378,7 +378,7 @@ def test_the_margin_is_that_of_the_studys_verdict_unless_another_is_given(copy, 
 
 
 def test_a_study_ends_in_its_report(copy):
-    studies.conclude(studies.Study(margin=0.05, draws=1000), copy)
+    studies.conclude(studies.Study(margin=0.05, draws=1000), copy, ())
     assert "at most 0.05 (the margin" in (copy / "report" / "report.md").read_text()
     assert json.loads((copy / "report" / "verdict.json").read_text())["settings"]["margin"] == 0.05
 

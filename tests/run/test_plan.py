@@ -149,17 +149,19 @@ def test_what_cannot_be_matched_is_refused_by_name(multi, tmp_path, capsys, data
     path = moved / "ddi" / "train.jsonl"
     path.write_text(path.read_text().replace("aspirin", "codeine"))
     said = refused("--data-dir", moved, "--tasks", "ddi")
-    assert "no match, it has other data: ddi, split train, has the hash" in said
+    assert "cannot be compared with this run: other data: ddi, split train, has the hash" in said
     from tests.tiny import make_bert
 
     other = make_bert(tmp_path / "other", intermediate_size=48)
-    assert "no match, it has another backbone" in refused("--backbone", other, "--tasks", "hoc", out=tmp_path / "o2")
+    assert "cannot be compared with this run: another backbone" in refused(
+        "--backbone", other, "--tasks", "hoc", out=tmp_path / "o2"
+    )
     # The same weights in a model of another activation: no parameter tells them apart.
     changed = make_bert(tmp_path / "changed")
     said = json.loads((changed / "config.json").read_text())
     (changed / "config.json").write_text(json.dumps({**said, "hidden_act": "relu"}))
     told = refused("--backbone", changed, "--tasks", "hoc", out=tmp_path / "o3")
-    assert "no match, its backbone has another configuration" in told
+    assert "cannot be compared with this run: another configuration of the backbone" in told
     (multi / "result.json").unlink()
     assert "the run is not finished" in refused()
 

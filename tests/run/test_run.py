@@ -310,8 +310,9 @@ def test_a_loss_that_is_not_finite_several_times_stops_the_run_with_a_checkpoint
     folder = out / "nan"
     ended = go(output_dir=folder, budget_tokens=2000)
     assert ended.code == 1
-    assert "not finite" in ended.out
-    assert "--learning-rate" in ended.out
+    assert "not finite in 5 steps in a row" in ended.message
+    assert "--learning-rate" in ended.message
+    assert "--learning-rate" in (folder / "train.log").read_text()
     assert len(steps(folder)) == 5
     assert steps(folder)[-1]["nonfinite"] == 5
     assert not (folder / "result.json").exists()

@@ -121,9 +121,9 @@ def test_a_study_that_is_killed_goes_on_and_every_pair_has_equal_tokens(file, tm
 def test_a_control_that_lacks_is_listed_as_missing(file, tmp_path):
     made = study.read(file)
     nodes = [n for n in study.nodes(made) if "pairs" not in n.name and "exclusion" not in n.name and "seed-0" in n.name]
-    from mtlfn.run import plan
+    from mtlfn.run import execute
 
-    assert plan.execute(tmp_path / "out", nodes[:-1], ["again"]) == 0
+    assert execute.execute(tmp_path / "out", nodes[:-1], ["again"]) == 0
     (found,) = cells.find([tmp_path / "out"]).studies
     assert [(m.task, m.side, m.seed) for m in found.missing] == [("pubmedqa", "token-controlled S1", 0)]
 
