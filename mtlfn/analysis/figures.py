@@ -7,6 +7,7 @@ and no picture tells by colour alone. Texts are never read as mathematics: task 
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -47,7 +48,7 @@ def short(name: str, longest: int = LONGEST) -> str:
 
 def draw(name: str, title: str, alt: str, height: float, paint: Callable[[Any], None]) -> Figure:
     """A figure of one axes; ``paint`` draws on it."""
-    import matplotlib
+    matplotlib = _matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
@@ -60,6 +61,17 @@ def draw(name: str, title: str, alt: str, height: float, paint: Callable[[Any], 
         canvas.set_dpi(200)
         FigureCanvasAgg(canvas).print_png(png, metadata={"Software": None})
     return Figure(name, title, alt, inline(svg.getvalue(), name, alt), png.getvalue())
+
+
+def _matplotlib() -> Any:
+    """The module; it reads MPLBACKEND once and fails on the backend of a notebook, which a child process inherits."""
+    asked = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if asked is not None:
+            os.environ["MPLBACKEND"] = asked
+    return matplotlib
 
 
 def inline(svg: str, name: str, alt: str) -> str:

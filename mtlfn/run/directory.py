@@ -29,15 +29,6 @@ class Mismatch(Exception):
     exit_code = MISMATCH
 
 
-class Busy(Exception):
-    """Another process writes this run: nothing is wrong, and the same command goes on once it has ended."""
-
-    exit_code = RESUMABLE
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(f"--output-dir {folder}: another process is writing this run; wait for it, or stop it")
-
-
 class Failed(Exception):
     """The run cannot go on as it is, and the same command would not help; the message says what might."""
 

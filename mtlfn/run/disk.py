@@ -6,11 +6,9 @@ folder fsynced. A name that holds ``TEMPORARY`` is never read; ``sweep`` removes
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
@@ -135,20 +133,6 @@ def sweep(folder: Path) -> None:
     """Removes what interrupted writers left in a folder."""
     for orphan in folder.glob(f"*{TEMPORARY}*"):
         _forget(orphan)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[bool]:
-    """Holds the lock file; False where another process holds it. The kernel drops it when the process ends."""
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        except OSError:  # a file system that knows no locks
-            pass
-        yield True
 
 
 def _write(path: Path, parts: Iterable[Buffer], disk: Disk) -> None:

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from mtlfn.core.batch import Batch
 from mtlfn.core.state import State
-from mtlfn.run import archive, checkpoint, deadline, directory, disk, documents, ledger, matched, memory, observers
+from mtlfn.run import archive, checkpoint, deadline, directory, documents, ledger, lock, matched, memory, observers
 from mtlfn.run.command import OK
 from mtlfn.run.config import Config, UsageError
 from mtlfn.run.directory import Mismatch
@@ -94,7 +94,7 @@ def run(strategy: str, config: Config, command: Sequence[str], beside: Path | No
 
     Raises:
         UsageError, DataError: something that was given cannot be used.
-        Mismatch, Busy, Stopped, Failed: each with its exit code (run/directory.py).
+        Mismatch, Stopped, Failed (run/directory.py), Busy (run/lock.py): each with its exit code.
     """
     from mtlfn.run import conclude, start
 
@@ -105,9 +105,7 @@ def run(strategy: str, config: Config, command: Sequence[str], beside: Path | No
     if beside is not None:
         matched.check(beside, prepared.identity, prepared.model.backbone.settings)
     directory.make(folder)
-    with disk.locked(folder / directory.LOCK) as mine:
-        if not mine:
-            raise directory.Busy(folder)
+    with lock.held(folder / directory.LOCK, print):
         prepared = directory.claim(folder, strategy, prepared, command)
         report = observers.Reporter(folder / documents.LOG)
         try:

@@ -200,9 +200,11 @@ def _expect(prepared: Prepared, state: State, limit: deadline.Deadline, report: 
 
 @contextmanager
 def _signals() -> Iterator[Callable[[], bool]]:
-    """SIGINT, SIGTERM and SIGHUP ask the run to finish its step, save and leave."""
+    """SIGINT, SIGTERM and SIGHUP ask the run to finish its step, save and leave; under nohup, SIGHUP asks nothing."""
     asked: list[int] = []
-    previous = {s: signal.signal(s, lambda number, _: asked.append(number)) for s in SIGNALS}
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    numbers = [number for number in SIGNALS if not (ignored and number == signal.SIGHUP)]
+    previous = {number: signal.signal(number, lambda number, _: asked.append(number)) for number in numbers}
     try:
         yield lambda: bool(asked)
     finally:

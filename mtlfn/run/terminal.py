@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+AGAIN = 2.0  # seconds
+
 
 class Lasting:
     """A stream whose writes never fail: once its reader is gone, or its disk is full, what is written is dropped.
@@ -65,16 +67,24 @@ def lasting() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM is what Ctrl-C is: a KeyboardInterrupt, where nothing better was arranged."""
+    """SIGTERM is what Ctrl-C is: a KeyboardInterrupt, where nothing better was arranged, and never a lost one.
+
+    A library that catches everything may swallow a KeyboardInterrupt; so it comes again, every ``AGAIN`` seconds, until
+    it has come through to here.
+    """
 
     def interrupt(number: int, frame: Any) -> None:
+        signal.setitimer(signal.ITIMER_REAL, AGAIN)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in (*numbers, signal.SIGALRM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)

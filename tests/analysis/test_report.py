@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import struct
+import subprocess
 import sys
 from html import escape
 from html.parser import HTMLParser
@@ -404,6 +406,14 @@ def test_what_a_run_left_out_of_its_settings_is_not_read(tmp_path):
     assert report.recorded(tmp_path) == {}
     (tmp_path / "verdict.json").write_text('{"settings": {"margin": 1}}')
     assert report.recorded(tmp_path) == {}
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "inline", "no-such-backend"])
+def test_a_report_started_from_a_notebook_has_its_figures(backend):
+    drawn = "from mtlfn.analysis import figures\nprint(figures.draw('a', 'A', 'An a', 1, lambda axes: None).png[1:4])"
+    env = {**os.environ, "MPLBACKEND": backend}
+    ended = subprocess.run([sys.executable, "-c", drawn], env=env, capture_output=True, text=True)
+    assert ended.stdout == "b'PNG'\n", ended.stderr
 
 
 def test_the_module_is_a_command(study, monkeypatch, capsys):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mtlfn.core.state import digest
-from mtlfn.run import disk, ledger
+from mtlfn.run import ledger
 from mtlfn.run.archive import Place, restore
 from tests.run.disks import Cut, PowerCut
 from tests.run.test_checkpoint import IDENTITY, at
@@ -117,12 +117,3 @@ def test_without_fsync_the_model_loses_states(tmp_path, monkeypatch):
 
     with pytest.raises((AssertionError, ledger.Broken)):
         all_survive()
-
-
-def test_one_writer_at_a_time(tmp_path):
-    with disk.locked(tmp_path / "lock") as first:
-        assert first
-        with disk.locked(tmp_path / "lock") as second:
-            assert not second
-    with disk.locked(tmp_path / "lock") as third:
-        assert third

@@ -324,11 +324,11 @@ def test_a_file_named_stop_ends_the_run_and_one_named_save_makes_a_checkpoint(go
 
 
 def test_a_second_writer_is_refused(go, tmp_path):
-    from mtlfn.run.disk import locked
+    from mtlfn.run import lock
 
     folder = tmp_path / "run"
     assert go(output_dir=folder, max_steps=1).code == 75
-    with locked(folder / "lock"):
+    with lock.held(folder / "lock", print):
         ended = go(output_dir=folder)
     assert ended.code == 75  # nothing is wrong: later the same command goes on
     assert "another process" in ended.message

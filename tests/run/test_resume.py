@@ -105,7 +105,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     monkeypatch.setattr(record, "append", then_signal)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_step_saves_and_the_run_goes_on(go, out, whole, monkeypatch, number):
     folder, handlers = out / f"signal{number}", [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)]
     with monkeypatch.context() as patch:
@@ -117,6 +117,16 @@ def test_a_signal_ends_the_step_saves_and_the_run_goes_on(go, out, whole, monkey
     assert [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)] == handlers
     assert go(**HARD, engine="merged", output_dir=folder).code == 0
     assert result(folder)["digest"] == result(whole(engine="merged"))["digest"]
+
+
+def test_under_nohup_a_run_outlives_its_terminal(go, out, whole, monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop_at(monkeypatch, 2, signal.SIGHUP)
+        assert go(**HARD, engine="merged", output_dir=out / "nohup").code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert result(out / "nohup")["digest"] == result(whole(engine="merged"))["digest"]
 
 
 def test_a_process_that_is_told_to_end_leaves_75_and_goes_on_in_another(go, out, whole, bert, data, warm):

@@ -61,6 +61,37 @@ def test_a_run_can_be_stopped_before_it_trains(command, number):
     assert said == "mtlfn: stopped; what was saved stands, and the same command goes on from it\n"
 
 
+def test_an_interrupt_that_a_library_swallows_comes_again():
+    process = subprocess.Popen([sys.executable, "-c", SWALLOWING], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "hashing\n"
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert rest == "swallowed\n"
+
+
+# A command in which a library catches everything, once, and then goes on for long.
+SWALLOWING = """
+import signal, sys, time
+from mtlfn.run import terminal
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+terminal.AGAIN = 0.2
+
+def work():
+    print("hashing", flush=True)
+    try:
+        time.sleep(60)
+    except BaseException:
+        print("swallowed", flush=True)
+    time.sleep(60)
+    return 0
+
+from mtlfn.run.command import guarded
+sys.exit(guarded(work))
+"""
+
 # The experiment, with reading that takes long.
 SLOW = """
 import signal, sys, time

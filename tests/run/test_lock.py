@@ -1,0 +1,67 @@
+"""One writer a run, also where the file system knows no locks."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mtlfn.run import lock
+
+
+@pytest.fixture
+def without_locks(monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(lock.fcntl, "flock", refuse)
+
+
+def test_one_writer_at_a_time(tmp_path):
+    with (
+        lock.held(tmp_path / "lock", print),
+        pytest.raises(lock.Busy, match="another process is writing"),
+        lock.held(tmp_path / "lock", print),
+    ):
+        pass
+    with lock.held(tmp_path / "lock", print):
+        assert not (tmp_path / lock.OWNER).exists()
+
+
+@pytest.mark.usefixtures("without_locks")
+def test_a_file_system_without_locks_is_said_and_has_an_owner_file(tmp_path):
+    said = []
+    with lock.held(tmp_path / "lock", said.append):
+        assert "cannot be locked (No locks available)" in said[0]
+        assert json.loads((tmp_path / lock.OWNER).read_text())["process"] == os.getpid()
+        with pytest.raises(lock.Busy, match=f"process {os.getpid()} on host"), lock.held(tmp_path / "lock", print):
+            pass
+    assert not (tmp_path / lock.OWNER).exists()
+
+
+@pytest.mark.usefixtures("without_locks")
+def test_the_owner_file_of_a_process_that_is_gone_is_taken_over(tmp_path):
+    # Written by a process that ends without a word, as a killed one does.
+    written = (
+        "import os, json, psutil, pathlib\nfrom mtlfn.run import lock\n"
+        f"pathlib.Path({str(tmp_path / lock.OWNER)!r}).write_text(json.dumps(lock._process(psutil.Process())))\n"
+    )
+    subprocess.run([sys.executable, "-c", written], check=True)
+    said = []
+    with lock.held(tmp_path / "lock", said.append):
+        assert "is gone: taken over" in said[1]
+        assert json.loads((tmp_path / lock.OWNER).read_text())["process"] == os.getpid()
+
+
+@pytest.mark.usefixtures("without_locks")
+@pytest.mark.parametrize("owner", [{"host": "elsewhere", "process": 1, "began": 0.0}, {}, [], None])
+def test_a_process_that_cannot_be_seen_is_believed_and_the_file_named(tmp_path, owner):
+    path = tmp_path / lock.OWNER
+    path.write_text("half of" if owner is None else json.dumps(owner))
+    with pytest.raises(lock.Busy, match=r"If it is gone, remove that file"), lock.held(tmp_path / "lock", print):
+        pass
+    assert path.exists()
