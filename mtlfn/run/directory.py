@@ -72,6 +72,11 @@ def recorded(folder: Path) -> dict[str, Any]:
             f"--output-dir {folder}: config.json cannot be used ({error}); put it back as it was, or name another "
             "folder"
         ) from None
+    if (schema := found.get("schema", 1)) not in range(1, SCHEMA + 1):
+        raise Mismatch(
+            f"--output-dir {folder}: config.json has schema {schema!r}, expected 1 to {SCHEMA}: it was written by a "
+            "newer version of mtlfn, or altered; use that version, or name another folder"
+        )
     return found
 
 

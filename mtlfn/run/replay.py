@@ -18,6 +18,7 @@ from typing import Any
 from attrs import frozen
 
 from mtlfn.core.state import State, digest, leaf_digests
+from mtlfn.data.task import SPLITS
 from mtlfn.run import archive, checkpoint, conclude, directory, documents, ledger, observers, record, seal
 from mtlfn.run import summary as texts
 from mtlfn.run.command import MISMATCH, OK
@@ -25,7 +26,7 @@ from mtlfn.run.config import UsageError, from_settings
 from mtlfn.run.documents import Altered
 from mtlfn.run.fingerprint import differences, environment
 from mtlfn.run.loop import load
-from mtlfn.run.prepare import Prepared
+from mtlfn.run.prepare import Prepared, describe_data
 from mtlfn.run.walk import Evaluation, Walk, advance, cadence
 
 # What a step leaves in metrics.jsonl that repeats; the rest is time.
@@ -76,9 +77,16 @@ def replay(folder: Path, start: int | None, end: int | None, every: bool, say: S
         entries = ledger.read(place.ledger, place.identity)
     except ledger.Broken as error:
         complain(str(error))
+        if (folder / documents.RESULT).exists():  # which file is another one, if the ledger is not
+            for problem in seal.verify(folder, exports=False).problems:
+                complain(problem)
         _keep(folder, None, say, mismatches=wrong)
         return MISMATCH
     if not entries:
+        if checkpoint.steps(place.checkpoints) or (folder / documents.RESULT).exists():
+            complain(f"{documents.LEDGER}: has no line, and the run has taken steps")
+            _keep(folder, None, say, mismatches=wrong)
+            return MISMATCH
         raise UsageError(f"{folder}: its ledger is empty, so there is nothing to compare with; train first")
     say(f"ledger    {len(entries)} lines, each sealed with the one before")
     changed = _environment(folder, prepared, complain, say)
@@ -106,6 +114,7 @@ def replay(folder: Path, start: int | None, end: int | None, every: bool, say: S
         _compare_result(folder, entries[-1], complain)
         if every and state is not None and prepared.walk.finished(state):
             _compare_products(folder, found["experiment"], prepared, state, evaluation, complain, say)
+            _compare_documents(folder, prepared, complain, whole=not changed, moved=bool(changes))
     _keep(
         folder,
         entries[-1].digest,
@@ -313,10 +322,9 @@ def _compare_products(
     for name in odd:
         complain(f"{name}: is not what the last state gives" if name in made else f"{name}: is not of this run")
     again = json.loads(json.dumps(texts.result(experiment, prepared, folder, state, evaluation.scores, scores)))
-    try:
-        found = documents.read(folder / documents.RESULT)
-    except (OSError, Altered):
-        return  # said above
+    if (tokens := _said(folder / documents.TOKENS)) is not None and tokens != again["tokens"]:
+        complain(f"{documents.TOKENS}: is not what the run gives")
+    found = _said(folder / documents.RESULT) or again
     for name in again:
         if name not in OF_THE_PROCESS and json.dumps(found.get(name), sort_keys=True) != json.dumps(
             again[name], sort_keys=True
@@ -325,3 +333,39 @@ def _compare_products(
     if not odd:
         what = "predictions, statistics, exports" + (f"; {len(away)} files of exports are away" if away else "")
         say(f"equal     {len(made) - len(away)} files made of the last state again: {what}")
+
+
+def _compare_documents(folder: Path, prepared: Prepared, complain: Say, *, whole: bool, moved: bool) -> None:
+    """What the run says of its data and smoke test, beside what they are.
+
+    ``whole``: compares every word on the data; else, since other code may word them otherwise, what they are.
+    ``moved``: not where they lay.
+    """
+    from mtlfn.run import memory, smoke
+
+    def facts(data: Mapping[str, Any]) -> dict[str, Any]:
+        if whole:
+            return {task: {**about, "source": None if moved else about["source"]} for task, about in data.items()}
+        kept = ("examples", "tokens", "sha256")
+        return {
+            task: {split: {k: about[split][k] for k in kept} for split in SPLITS if split in about}
+            for task, about in data.items()
+        }
+
+    if (data := _said(folder / documents.DATA)) is not None:
+        there, here = (facts(found) for found in (data, json.loads(json.dumps(describe_data(prepared)))))
+        for task in sorted({*there, *here}):
+            if there.get(task) != here.get(task):
+                complain(f"{documents.DATA}: {task} is not what the data give")
+    test = _said(folder / documents.SMOKE)
+    passed = test is not None and not test["skipped"]
+    if passed and (failed := smoke.verdict(smoke.smoke(prepared, memory.probe(prepared.model.device)))):
+        complain(f"{documents.SMOKE}: says that the smoke test passed, and it fails: {failed}")
+
+
+def _said(path: Path) -> dict[str, Any] | None:
+    """A document; None where it cannot be read, which the seal has told."""
+    try:
+        return documents.read(path)
+    except (OSError, Altered):
+        return None

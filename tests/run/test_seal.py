@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mtlfn.run import documents, ledger, record, seal
+from mtlfn.run import documents, ledger, record, seal, smoke
 from mtlfn.run.command import replay
 from tests.run.conftest import contents
 from tests.run.test_run import result
@@ -266,7 +266,29 @@ def forge_record(folder: Path) -> str:
     return "step 1 (loss)"
 
 
-FORGED = (forge_score, forge_tokens, forge_prediction, forge_statistics, forge_export, forge_record)
+def forge_counts(folder: Path) -> str:
+    document = documents.read(folder / "tokens.json")
+    documents.write(folder / "tokens.json", {**document, "total": document["total"] + 1})
+    return "tokens.json: is not what the run gives"
+
+
+def forge_data(folder: Path) -> str:
+    document = documents.read(folder / "data.json")
+    document["ddi"]["dev"]["cut"]["truncated"] += 7
+    documents.write(folder / "data.json", document)
+    return "data.json: ddi is not what the data give"
+
+
+def forge_schema(folder: Path) -> str:
+    document = documents.read(folder / "config.json")
+    documents.write(folder / "config.json", {**document, "schema": 3})
+    return "config.json has schema 3, expected 1 to 2"
+
+
+FORGED = (
+    forge_score, forge_tokens, forge_prediction, forge_statistics, forge_export, forge_record, forge_counts, forge_data,
+    forge_schema,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("forge", FORGED)
@@ -276,7 +298,23 @@ def test_what_was_forged_and_sealed_again_is_found_by_replaying_all_of_it(finish
     assert seal.verify(finished) == seal.Verified(True, ())
     capfd.readouterr()
     assert replay([str(finished), "--all"]) == 4
-    assert expected in capfd.readouterr().out
+    assert expected in "".join(capfd.readouterr())
+
+
+def test_a_smoke_test_that_is_said_to_have_passed_is_taken_again(finished, monkeypatch, capfd):
+    monkeypatch.setattr(smoke, "smoke", lambda *_: (smoke.Check("the loss falls", False, "from 1 to 1"),))
+    documents.write(finished / "smoke.json", {"skipped": False, "passed": True, "checks": []})
+    found = documents.read(finished / "result.json")
+    documents.write(finished / "result.json", {**found, "smoke_test": "passed"})
+    reseal(finished)
+    assert replay([str(finished), "--all"]) == 4
+    assert "smoke.json: says that the smoke test passed, and it fails" in capfd.readouterr().out
+
+
+def test_replay_names_the_file_that_is_another_runs(finished, other, capfd):
+    swap(finished / "config.json", other / "config.json")
+    assert replay([str(finished), "--all"]) == 4
+    assert "config.json: is not what was written" in capfd.readouterr().out
 
 
 def test_the_honest_run_sealed_again_is_equal(finished):
