@@ -32,6 +32,7 @@ from bench_parts import corpus, tasks_of
 
 from mtlfn.core import keys, schedule, state, step
 from mtlfn.core.batch import Batch
+from mtlfn.core.gradients import ENGINES
 from mtlfn.data.collate import collate
 from mtlfn.models import lora, model
 from mtlfn.models.backbone import Backbone, assemble
@@ -89,7 +90,9 @@ def one(asked: argparse.Namespace) -> dict[str, float]:
     start = state.init(keys.root(0), model.init_params(built, keys.root(0)), tuple(t.name for t in tasks))
     batch = Batch(tuple(m for m in made if m is not None), start.cursors)
     rates = schedule.Schedule(peak=1e-3, schedule_tokens=10**9, warmup_ratio=0.0)
-    taken = step.build(step.StepConfig(schedule=rates, engine=asked.engine), partial(model.losses, built), built.reach)
+    taken = step.build(
+        step.StepConfig(schedule=rates, engine=ENGINES[asked.engine]), partial(model.losses, built), built.reach
+    )
     read = memory.probe(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -26,7 +26,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from mtlfn.core import gradients, keys, schedule, state, step
+from mtlfn.core import gradients, keys, methods, schedule, state, step
 from mtlfn.core.batch import Batch
 from mtlfn.core.state import Tree
 from mtlfn.data.collate import collate
@@ -75,7 +75,7 @@ class Problem:
 
     def step(self, engine: str, method: str) -> step.Step:
         """A pure step."""
-        config = step.StepConfig(schedule=self.rates, engine=engine, gradients=method)
+        config = step.StepConfig(schedule=self.rates, engine=gradients.ENGINES[engine], method=methods.method(method))
         return step.build(config, partial(model.losses, self.model), self.model.reach)
 
     def rows(self) -> gradients.TaskGradients:

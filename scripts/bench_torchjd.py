@@ -32,7 +32,7 @@ from torch import Tensor
 from torchjd.aggregation import Aggregator, PCGrad, Sum
 from torchjd.autojac import backward, jac_to_grad, mtl_backward
 
-from mtlfn.core import combine, gradients
+from mtlfn.core import combine, gradients, methods
 from mtlfn.core.batch import MicroBatch
 from mtlfn.data.task import Task
 from mtlfn.models import backbone, cross_attention, heads, lora
@@ -245,7 +245,7 @@ def our_sum(net: Network, found: gradients.TaskGradients) -> dict[str, Tensor]:
     flat = {(slot, name): v for slot, names in params.items() for name, v in names.items()}
     tree: dict[str, dict[str, Tensor]] = {}
     for g, m in zip(groups, measured, strict=True):
-        weights = combine.row_weights(combine.coefficients("sum", m, {}), m)
+        weights = combine.row_weights(methods.add(m, {}, ""), m)
         for (slot, name), value in zip(g.paths, combine.summed(g, weights, flat), strict=True):
             tree.setdefault(slot, {})[name] = value
     own = {f"{task}/{name}": v for task in batch.present for name, v in tree[f"head/{task}"].items()}

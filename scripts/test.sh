@@ -5,7 +5,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
-prepare test gguf
+prepare test gguf methods
 cd -- "$root"
 
 linted=0

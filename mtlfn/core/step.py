@@ -10,12 +10,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+import numpy as np
 from attrs import evolve, field, frozen
 from torch import Tensor
 
-from mtlfn.core import combine, optimizer, scaling, weighting
+from mtlfn.core import combine, methods, optimizer, scaling, weighting
 from mtlfn.core.batch import Batch
-from mtlfn.core.gradients import ENGINES, Loss, Reach
+from mtlfn.core.gradients import Engine, Loss, Reach, merged
 from mtlfn.core.keys import fold
 from mtlfn.core.schedule import Schedule, learning_rate
 from mtlfn.core.state import Last, Moments, NonFinite, State
@@ -28,8 +29,8 @@ class StepConfig:
     """Hyper-parameters of a step.
 
     Attributes:
-        engine: how per-task gradients are taken.
-        gradients: how they become one.
+        engine: takes per-task gradients (``gradients.ENGINES``).
+        method: makes them one (``methods.method``).
         weighting: how task losses are weighed.
         schedule: learning rate of adapters and heads against tokens.
         sigma_learning_rate: peak learning rate of s = log sigma^2, on the same schedule.
@@ -39,8 +40,8 @@ class StepConfig:
     """
 
     schedule: Schedule
-    engine: Literal["loop", "merged"] = "merged"
-    gradients: combine.Method = "pcgrad"
+    engine: Engine = merged
+    method: methods.Method = methods.project
     weighting: Literal["equal", "uncertainty"] = "equal"
     sigma_learning_rate: float = 0.01
     weight_decay: float = 0.01
@@ -72,7 +73,7 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
     )
     scale = state.scaler.scale if config.scaling else 1.0
     scaled = weights if scale == 1 else {task: weight * scale for task, weight in weights.items()}
-    gradients = ENGINES[config.engine](loss, state.params, reach, batch, key, scaled)
+    gradients = config.engine(loss, state.params, reach, batch, key, scaled)
     groups = combine.group(gradients, reach, present)
     weighted = {
         task: weighting.uncertainty_loss(gradients.losses[task], sigma[task])
@@ -87,15 +88,16 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
         {**absent, **dict(zip(weighted, weighed, strict=True))},
     )
     sound = all(map(math.isfinite, scalars))
-    if not sound or not all(math.isfinite(v) for m in measured for v in m.gram.flat):
-        skipped = evolve(_detached(advanced), last=evolve(last, grad_norm=math.nan))
+    skipped = evolve(advanced, last=evolve(last, grad_norm=math.nan), nonfinite=_one_more(state.nonfinite))
+    if not sound or not all(np.isfinite(m.gram).all() for m in measured):
         if sound and scale > 1:  # an overflow in float16, which a lower scale may prevent
-            return evolve(skipped, scaler=scaling.overflowed(state.scaler))
-        return evolve(skipped, nonfinite=NonFinite(state.nonfinite.total + 1, state.nonfinite.in_a_row + 1))
-
+            skipped = evolve(skipped, scaler=scaling.overflowed(state.scaler), nonfinite=state.nonfinite)
+        return _detached(skipped)
     order = combine.orders(key, present)
-    surgeries = [combine.coefficients(config.gradients, m, order) for m in measured]
+    surgeries = [config.method(m, order, key) for m in measured]
     row_weights = [combine.row_weights(s, m) for s, m in zip(surgeries, measured, strict=True)]
+    if not all(np.isfinite(w).all() for w in row_weights):  # a solver that came to nothing
+        return _detached(skipped)
     norm = combine.norm(row_weights, measured)
     clip = config.clip_norm / norm if 0 < config.clip_norm < norm else 1.0
     params = {(slot, name): v for slot, tensors in state.params.items() for name, v in tensors.items()}
@@ -112,6 +114,10 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
         nonfinite=NonFinite(state.nonfinite.total, 0),
         last=evolve(last, grad_norm=norm),
     )
+
+
+def _one_more(count: NonFinite) -> NonFinite:
+    return NonFinite(count.total + 1, count.in_a_row + 1)
 
 
 def _advance(state: State, batch: Batch) -> State:

@@ -49,7 +49,7 @@ class Strategy:
     name: str
     slots: tuple[Slot, ...]
     hierarchical: bool = False
-    gradients: Literal["pcgrad", "sum"] = "sum"
+    gradients: str = "sum"
     fusion: Fusion = "sum"
 
     @property

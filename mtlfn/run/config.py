@@ -120,8 +120,9 @@ class Config:
     """Longest sequence in tokens, special tokens included; the rest is cut off and counted. Default: 128, 256, 384 or
     512, the least that leaves 95 % of every task's training sequences whole."""
 
-    gradients: Literal["pcgrad", "sum"] | None = None
-    """How task gradients become one. Default: what the strategy says (S3b: pcgrad)."""
+    gradients: str | None = None
+    """How task gradients become one: pcgrad, sum, or a weighting of TorchJD by name, as torchjd:UPGrad or
+    torchjd:CAGrad:c=0.4. Default: what the strategy says (S3b: pcgrad)."""
 
     fusion: Literal["sum", "gated", "attention"] = "sum"
     """S3a only: how the shared and the private adapter add up. Only "sum" can be exported as a PEFT adapter."""

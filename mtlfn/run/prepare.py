@@ -11,7 +11,8 @@ import attrs
 import torch
 from attrs import frozen
 
-from mtlfn.core import keys, scaling, state, step
+from mtlfn.core import keys, methods, scaling, state, step
+from mtlfn.core.gradients import ENGINES
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State
 from mtlfn.data import sampler, sources, store, stream, survey
@@ -129,6 +130,8 @@ def _step(config: step.StepConfig, built: model.Model) -> step.Step:
 def prepare(strategy_name: str, config: Config) -> Prepared:
     """Reads, tokenises and loads; UsageError, DataError or BackboneError where something cannot be used."""
     strategy = _strategy(strategy_name, config)
+    gradients = config.gradients or strategy.gradients
+    method = _method(gradients)
     device = _device(config.device)
     precision = _precision(config.precision, device)
     if config.micro_batches and config.sampling == "uniform":
@@ -171,7 +174,6 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         proof = proven(base, config.max_length, _largest_pass(corpora, wanted, per_step), cache)
     except OSError as error:
         raise _unusable(cache, error) from None
-    gradients = config.gradients or strategy.gradients
     built = model.build(
         base,
         strategy,
@@ -204,8 +206,8 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     )
     step_config = step.StepConfig(
         schedule=schedule,
-        engine=config.engine,
-        gradients=gradients,
+        engine=ENGINES[config.engine],
+        method=method,
         weighting=config.weighting,
         sigma_learning_rate=config.sigma_learning_rate,
         weight_decay=config.weight_decay,
@@ -304,6 +306,13 @@ def _strategy(name: str, config: Config) -> Strategy:
     # A control has its parent's architecture, with one task in it: level-1 heads read where theirs do.
     above = config.parent is not None and STRATEGIES[config.parent.experiment].hierarchical
     return attrs.evolve(strategy, fusion=config.fusion, hierarchical=strategy.hierarchical or above)
+
+
+def _method(name: str) -> methods.Method:
+    try:
+        return methods.method(name)
+    except ValueError as error:
+        raise UsageError(f"--gradients {name}: {error}") from None
 
 
 def _device(name: str) -> torch.device:

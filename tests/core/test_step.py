@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mtlfn.core import combine, gradients, step, weighting
+from mtlfn.core import combine, gradients, methods, step, weighting
 from mtlfn.core import state as states
 from mtlfn.core.batch import Batch
 from mtlfn.core.gradients import TaskGradients
@@ -39,7 +39,7 @@ PLAN = [TASKS, TASKS, ("a", "c"), TASKS, ("b",), LEVEL2, TASKS, ("a", "b", "d"),
 
 def build(engine="merged", method="pcgrad", weights="equal", *, rate=0.3, loss=None, **options) -> step.Step:
     options = {"schedule": SCHEDULE, "weight_decay": 0.1, "clip_norm": 1.0, **options}
-    config = StepConfig(engine=engine, gradients=method, weighting=weights, **options)
+    config = StepConfig(engine=gradients.ENGINES[engine], method=methods.method(method), weighting=weights, **options)
     return step.build(config, loss or tiny.loss(rate), REACH)
 
 
@@ -543,7 +543,7 @@ def crafted(rows: Mapping[str, Mapping[str, list]], reach: gradients.Reach, pres
     like = {(s, n): v[0] for s, r in taken.rows.items() for n, v in r.items()}
     update: dict[tuple[str, str], list] = {}
     for g, m in zip(groups, measured, strict=True):
-        surgery = combine.coefficients("pcgrad", m, order)
+        surgery = methods.project(m, order, "")
         pieces = combine.summed(g, combine.row_weights(surgery, m), like)
         update.update({p: v.tolist() for p, v in zip(g.paths, pieces, strict=True)})
     return update
@@ -631,7 +631,7 @@ def test_conflicts_count_ordered_pairs_and_add_up(rows, seed):
     held = torch.tensor(rows, dtype=torch.float64)
     groups = combine.group(TaskGradients({}, {"shared": {"w": held}}), reach, tasks)
     measured, _ = combine.measure(groups, [])
-    surgeries = [combine.coefficients("pcgrad", m, combine.orders(root(seed), tasks)) for m in measured]
+    surgeries = [methods.project(m, combine.orders(root(seed), tasks), "") for m in measured]
     before = {i: {j: Conflict() for j in TASKS if j != i} for i in TASKS}
     twice = combine.conflicts(combine.conflicts(before, measured, surgeries), measured, surgeries)
     for a, i in enumerate(TASKS):

@@ -7,6 +7,7 @@ import pytest
 from mtlfn.core import state
 from mtlfn.core import step as stepping
 from mtlfn.core.batch import Batch
+from mtlfn.core.gradients import ENGINES
 from mtlfn.core.schedule import Schedule
 from mtlfn.data import metrics, store
 from mtlfn.data.collate import collate
@@ -33,7 +34,7 @@ def test_a_few_examples_are_fitted(bert, cache, task, engine):
     rate = 1e-2 if task == "mentions" else 2e-2
     config = stepping.StepConfig(
         schedule=Schedule(peak=rate, schedule_tokens=10**9, warmup_ratio=0.0, decay="constant"),
-        engine=engine,
+        engine=ENGINES[engine],
         weight_decay=0.0,
         clip_norm=1.0,
     )

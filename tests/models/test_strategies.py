@@ -55,9 +55,9 @@ def test_the_engines_agree_with_each_other_and_with_a_float64_copy(worlds, name)
 def test_a_step_of_s3a_is_pure_and_repeats_on_encoder_and_decoder(request, cache, folder, fusion):
     tasks = ("spans", "ddi", "answers")
     world = world_of(request.getfixturevalue(folder), cache, attrs.evolve(S3A, fusion=fusion), tasks)
-    config = stepping.StepConfig(schedule=Schedule(peak=3e-3, schedule_tokens=5000), gradients="pcgrad")
+    config = stepping.StepConfig(schedule=Schedule(peak=3e-3, schedule_tokens=5000))
     for engine in ENGINES:
-        run = stepping.build(attrs.evolve(config, engine=engine), world.loss, world.built.reach)
+        run = stepping.build(attrs.evolve(config, engine=ENGINES[engine]), world.loss, world.built.reach)
         current = state.init(tiny.KEY, world.params, tasks)
         batch = tiny.batch(world.corpora, ("spans", 3), ("ddi", 2), ("answers", 4))
         was, module, generators = state.digest(current), module_bytes(world.built), tiny.generators()

@@ -23,6 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from mtlfn.core import step as stepping
 from mtlfn.core.batch import Batch, Cursor
+from mtlfn.core.gradients import ENGINES
 from mtlfn.core.keys import fold
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State, digest
@@ -63,7 +64,7 @@ def evaluate(state: State) -> Evaluation:
 
 @functools.cache
 def walk(engine: str) -> Walk:
-    config = stepping.StepConfig(schedule=SCHEDULE, engine=engine, weighting="uncertainty")
+    config = stepping.StepConfig(schedule=SCHEDULE, engine=ENGINES[engine], weighting="uncertainty")
     step = stepping.build(config, tiny.loss(), tiny.REACH)
     state, tokens = tiny.begin(), 0
     for _ in range(STEPS):

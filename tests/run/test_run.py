@@ -317,3 +317,21 @@ def test_a_loss_that_is_not_finite_several_times_stops_the_run_with_a_checkpoint
     assert steps(folder)[-1]["nonfinite"] == 5
     assert not (folder / "result.json").exists()
     assert newest(folder).parent.name == "step-00000005"
+
+
+def test_any_weighting_of_torchjd_trains_and_resumes(go, out):
+    flags = {"gradients": "torchjd:UPGrad", "budget_tokens": 600, "lora_dropout": 0.2}
+    whole, folder = out / "upgrad-whole", out / "upgrad"
+    ended = go(**flags, output_dir=whole)
+    assert ended.code == 0, ended.err
+    assert "mtlfn s3b · torchjd:UPGrad" in ended.out
+    assert go(**flags, output_dir=folder, max_steps=2).code == 75
+    assert go(**flags, output_dir=folder).code == 0
+    assert result(folder)["digest"] == result(whole)["digest"]
+    assert result(whole)["conflicts"] == result(folder)["conflicts"] != {}
+
+
+def test_another_gradient_method_is_refused_before_anything_is_read(go, out):
+    ended = go(gradients="torchjd:GradVac", output_dir=out / "gradvac", data_dir=out / "nowhere")
+    assert ended.code == 2
+    assert "--gradients torchjd:GradVac: TorchJD has no weighting 'GradVac' that could be used" in ended.message

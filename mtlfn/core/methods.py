@@ -1,0 +1,72 @@
+"""How task gradients become one: each method is a value, a pure function of a Gram matrix.
+
+``sum`` and ``pcgrad`` are written here and in ``pcgrad``; ``torchjd:NAME`` is any weighting of TorchJD that needs no
+more than a Gram matrix and has no memory of its own. A new method is a function and a line in ``METHODS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from attrs import frozen
+
+from mtlfn.core import pcgrad
+from mtlfn.core.keys import Key
+from mtlfn.core.pcgrad import Surgery
+
+TORCHJD = "torchjd"
+Orders = Mapping[str, tuple[str, ...]]
+
+
+@frozen(eq=False)
+class Measured:
+    """The task gradients of a group of tensors, as a method sees them.
+
+    Attributes:
+        tasks: whose rows they are.
+        exponents: int [t]; row i of the Gram matrix is the gradient of task i divided by 2 ** exponents[i].
+        gram: float64 [t, t] of the scaled rows.
+    """
+
+    tasks: tuple[str, ...]
+    exponents: np.ndarray
+    gram: np.ndarray
+
+    @property
+    def unscaled(self) -> np.ndarray:
+        """Gram matrix of the gradients themselves, float64 [t, t]."""
+        return self.gram * np.ldexp(1.0, self.exponents[:, None] + self.exponents[None, :])
+
+
+# (gradients of a group, for each task the order in which it meets the others, a key for what is drawn) -> coefficients
+Method = Callable[[Measured, Orders, Key], Surgery]
+
+
+def add(measured: Measured, orders: Orders, key: Key) -> Surgery:
+    """The plain sum of the gradients."""
+    return pcgrad.plain(measured.gram)
+
+
+def project(measured: Measured, orders: Orders, key: Key) -> Surgery:
+    """PCGrad, the orders restricted to the tasks of the group."""
+    at = {task: i for i, task in enumerate(measured.tasks)}
+    return pcgrad.surgery(measured.gram, [[at[j] for j in orders[i] if j in at] for i in measured.tasks])
+
+
+METHODS: Mapping[str, Method] = {"pcgrad": project, "sum": add}
+
+
+def method(name: str) -> Method:
+    """The method of a name: one of ``METHODS``, or ``torchjd:NAME``, with arguments as in ``torchjd:CAGrad:c=0.4``.
+
+    ValueError says what was expected, or what has to be installed.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    library, _, asked = name.partition(":")
+    if library == TORCHJD and asked:
+        from mtlfn.core import torchjd_weightings
+
+        return torchjd_weightings.method(asked)
+    raise ValueError(f"expected {', '.join(METHODS)} or {TORCHJD}:NAME, as {TORCHJD}:UPGrad")
