@@ -15,11 +15,11 @@ from mtlfn.core.keys import fold, numpy_generator, root
 from mtlfn.core.state import Tree
 from mtlfn.data import metrics, official, units
 from mtlfn.data.collate import collate
+from mtlfn.data.iob2 import valid_iob2
 from mtlfn.data.store import Corpus
 from mtlfn.data.stream import evaluation_batches
 from mtlfn.data.task import Dataset, Example, Task, label_counts
 from mtlfn.data.windows import in_characters
-from mtlfn.models.heads import valid_iob2
 from mtlfn.models.model import Model, predict
 from mtlfn.run.disk import write_file
 

@@ -14,7 +14,8 @@ from mtlfn.data.collate import collate
 from mtlfn.data.formats.document import Document, Mention
 from mtlfn.data.store import Corpus, _flatten
 from mtlfn.data.task import Task
-from mtlfn.models import backbone, span_head
+from mtlfn.models import backbone
+from mtlfn.models.heads import spans as span_head
 from tests.tiny import bert, tiny_folder
 
 __all__ = ["bert", "tiny_folder"]

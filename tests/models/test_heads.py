@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtlfn.data.collate import IGNORED, Inputs
+from mtlfn.data.iob2 import valid_iob2
 from mtlfn.data.task import Task, label_counts
 from mtlfn.data.tokenise import HEAD, HEAD_SIGN, TAIL, TAIL_SIGN
 from mtlfn.models import heads
+from mtlfn.models.heads import head
 from tests import tiny
 
 TASKS = {
@@ -173,7 +175,7 @@ def test_the_label_counts_that_weights_are_made_of():
 
 def test_encoders_are_read_by_the_mean_and_decoders_by_the_last_token():
     features, given = torch.randn(ROWS, WIDTH, D), inputs("classification")
-    mean, last = (heads.pooled(features, given, causal) for causal in (False, True))
+    mean, last = (head.pooled(features, given, causal) for causal in (False, True))
     for row, n in enumerate(LENGTHS.tolist()):
         torch.testing.assert_close(mean[row], features[row, :n].mean(0))
         assert torch.equal(last[row], features[row, n - 1])
@@ -226,4 +228,4 @@ def test_predictions_of_every_kind():
     ],
 )
 def test_an_inside_tag_that_continues_nothing_begins(tags, valid):
-    assert heads.valid_iob2(tags.split()) == valid.split()
+    assert valid_iob2(tags.split()) == valid.split()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mtlfn.core.keys import root
 from mtlfn.data.collate import Inputs
 from mtlfn.data.task import Task
-from mtlfn.models import span_head
+from mtlfn.models.heads import spans as span_head
 
 FLAT = Task(name="flat", kind="spans", level=1, labels=("X", "Y", "Z"), max_width=3)
 PIECES = Task(name="pieces", kind="spans", level=1, labels=("X", "Y"), max_width=2, discontiguous=True)

@@ -14,7 +14,7 @@ threshold is 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ from torch import Tensor
 from mtlfn.core.keys import Key, fold, uniform
 from mtlfn.data.collate import Inputs
 from mtlfn.data.task import Span, Task
+from mtlfn.models.heads.head import Head, Params
 
 HIDDEN = 64
 LINK = 16
@@ -52,7 +53,7 @@ def init(task: Task, width: int, key: Key) -> dict[str, Tensor]:
     return made
 
 
-def logits(task: Task, params: Mapping[str, Tensor], features: Tensor, inputs: Inputs) -> Tensor:
+def logits(task: Task, params: Params, features: Tensor, inputs: Inputs, causal: bool = False) -> Tensor:
     """Scores of every candidate, [rows, words, max_width, columns (+ 2 LINK)]: first word, width - 1.
 
     ``features``: [rows, tokens, d]. A word is read at its first token; what is no candidate scores ``NEVER``.
@@ -96,7 +97,7 @@ def _following(values: Tensor, most: int) -> Tensor:
     return torch.stack([padded[:, w : w + n] for w in range(most)], dim=2)
 
 
-def loss_sum(task: Task, logits: Tensor, inputs: Inputs) -> Tensor:
+def loss_sum(task: Task, logits: Tensor, inputs: Inputs, weights: Tensor | None = None) -> Tensor:
     """Sum over the rows of the mean loss of their columns, 0-d; a row without words adds nothing.
 
     ``inputs.labels``: int64 [pieces, 5]: row, mention, label, first word, width - 1.
@@ -162,7 +163,7 @@ def _links(task: Task, row: Tensor, places: Sequence[Span]) -> Tensor:
     return scores + scores.T
 
 
-def decode(task: Task, logits: Tensor) -> list[list[tuple[str, tuple[Span, ...]]]]:
+def decode(task: Task, logits: Tensor, marks: Tensor | None = None) -> list[list[tuple[str, tuple[Span, ...]]]]:
     """The mentions of each row: (label, pieces in words, end exclusive), in the order of their first words."""
     scores = logits[..., : columns(task)].cpu()
     out: list[list[tuple[str, tuple[Span, ...]]]] = [[] for _ in range(len(scores))]
@@ -205,3 +206,6 @@ def largest_groups(friends: Sequence[Iterable[int]]) -> list[frozenset[int]]:
 
     grow(frozenset(), frozenset(range(len(near))), frozenset())
     return sorted(found, key=sorted)
+
+
+HEAD = Head(init=init, logits=logits, loss_sum=loss_sum, decode=decode)
