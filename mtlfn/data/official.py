@@ -6,6 +6,7 @@ so that scores are those of whole documents, whatever the examples could not hol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,13 @@ def _partial(dataset: Dataset, gold: Gold, examples: Sequence[Example], predicti
     return spans.partial_credit({d.id: d.mentions for d in gold}, found)
 
 
+def _united(
+    dataset: Dataset, gold: Sequence[Document], examples: Sequence[Example], predictions: Sequence[Any]
+) -> dict[str, tuple[Mention, ...]]:
+    """The predicted spans as they are scored."""
+    return {name: spans.united(held) for name, held in mentions.found(dataset, gold, examples, predictions).items()}
+
+
 # Labels of a text: 2021 T6, subtask 1
 
 
@@ -215,7 +223,10 @@ def _label_scores(
 
 
 def _label_files(dataset: Dataset, split: str, folder: Path, predictions: Sequence[Any]) -> None:
-    rows = [(i, text, tuple(found)) for (i, text, _), found in zip(dataset.gold[split], predictions, strict=True)]
+    rows = [
+        (i, text, tuple(dict.fromkeys(found)))
+        for (i, text, _), found in zip(dataset.gold[split], predictions, strict=True)
+    ]
     semeval2021_t6.write_labels(folder, split, rows, notes=False)
 
 
@@ -312,11 +323,19 @@ def _ranks(_: Dataset, gold: Gold, examples: Sequence[Example], predictions: Seq
 
 def _rank_files(subtask: semeval2017_t3.Subtask) -> Callable[[Dataset, str, Path, Sequence[Any]], None]:
     def made(dataset: Dataset, split: str, folder: Path, predictions: Sequence[Any]) -> None:
-        found = {e.id: list(p) for e, p in zip(dataset[split], predictions, strict=True)}
+        found = {e.id: _finite(p) for e, p in zip(dataset[split], predictions, strict=True)}
         path = folder / f"{split}.subtask{subtask}.pred"
         relevancy.write_predictions(path, subtask, [q for q in dataset.gold[split] if q.id in found], found)
 
     return made
+
+
+def _finite(scores: Sequence[float]) -> list[float]:
+    """Numbers that a file can hold, in the order and with the signs that the scores are ranked and decided by."""
+    known = [score for score in scores if math.isfinite(score)]
+    lowest, highest = (math.nextafter(end(known, default=0.0), to) for end, to in ((min, -math.inf), (max, math.inf)))
+    lowest, highest = min(lowest, -1.0), max(highest, 1.0)
+    return [s if math.isfinite(s) else highest if s == math.inf else lowest for s in scores]
 
 
 OFFICIAL: dict[str, Official] = {
@@ -339,6 +358,6 @@ OFFICIAL: dict[str, Official] = {
     "semeval2017_t3": Official(load=_answers("A"), score=_ranks, write=_rank_files("A")),
     "semeval2017_t3_b": Official(load=_answers("B"), score=_ranks, write=_rank_files("B")),
     "semeval2017_t3_c": Official(load=_answers("C"), score=_ranks, write=_rank_files("C")),
-    "semeval2021_t6": Official(load=_memes, score=_partial, write=_mention_files(semeval2021_t6.write, mentions.found)),
+    "semeval2021_t6": Official(load=_memes, score=_partial, write=_mention_files(semeval2021_t6.write, _united)),
     "semeval2021_t6_labels": Official(load=_techniques, score=_label_scores, write=_label_files),
 }
