@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from attrs import frozen
 
+from mtlfn.data import files
 from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Kind, Span, Task, problems
 
 Row = dict[str, Any]
@@ -158,7 +157,7 @@ def _split_file(folder: Path, split: str) -> Path | None:
 def _examples(path: Path, task: Task, schema: Schema) -> tuple[Example, ...]:
     examples: list[Example] = []
     lines: dict[str, int] = {}
-    for number, line in _lines(path):
+    for number, line in files.lines(path):
         try:
             example = schema.example(_row(line))
             if problem := problems(task, example):
@@ -174,28 +173,19 @@ def _examples(path: Path, task: Task, schema: Schema) -> tuple[Example, ...]:
     return tuple(examples)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Numbered from 1, blank lines left out. Bytes, since only a line feed ends a line (text mode splits at more)."""
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-            for number, line in enumerate(stream, 1):
-                if line.strip():
-                    yield number, line
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is not a whole gzip file ({error}); copy or compress it again") from error
-
-
 def _row(line: bytes) -> Row:
     try:
         text = line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise DataError(f"found the byte {line[error.start]:#04x} at {error.start + 1}, expected UTF-8") from error
     try:
-        row = json.loads(text)
+        row = files.parse(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"found {_short(text)}, expected one JSON object ({error.msg} at character {error.pos + 1})"
         ) from error
+    except files.RepeatedKey:
+        raise
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise DataError(f"found {_short(text)}, expected one JSON object that can be read ({error})") from error
     if not isinstance(row, dict):

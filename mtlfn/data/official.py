@@ -244,8 +244,11 @@ def _containment(name: str, folder: Path, log: Log) -> Dataset:
         official=name,
     )
     made = {split: tuple(e for d in found[split] for e in pairs.examples(d, CONTAINS)) for split in SPLITS}
-    lost = {split: sum(pairs.unreachable(d, CONTAINS) for d in found[split]) for split in SPLITS}
-    return Dataset(task=task, **made, gold=found, notes={"links that are no candidates": lost})
+    notes = {"links that are no candidates": {s: sum(pairs.unreachable(d, CONTAINS) for d in found[s]) for s in SPLITS}}
+    short = {split: sum(pairs.shortened(d, CONTAINS) for d in found[split]) for split in SPLITS}
+    if any(short.values()):
+        notes[f"pairs shown in {pairs.STRETCH} words of a longer sentence"] = short
+    return Dataset(task=task, **made, gold=found, notes=notes)
 
 
 def found_links(gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> list[Document]:
