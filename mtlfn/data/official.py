@@ -15,6 +15,7 @@ import attrs
 from attrs import frozen
 
 from mtlfn.data import concepts, mentions, metrics, pairs, splits
+from mtlfn.data.access import TERMS
 from mtlfn.data.formats import (
     relevancy,
     semeval2014_t7,
@@ -23,10 +24,11 @@ from mtlfn.data.formats import (
     semeval2017_t3,
     semeval2021_t6,
 )
-from mtlfn.data.formats.document import Document, Link, Log, Mention, Query
+from mtlfn.data.formats.document import WITHOUT_NOTE, Document, Link, Log, Mention, Query, by_kind
 from mtlfn.data.scoring import classes, ranking, spans, temporal
 from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Task, label_counts
 
+PROBLEMS = "problems by kind"  # name of the note
 DISORDER = "Disease_Disorder"
 SPAN_SCORES = tuple(f"{how}_{what}" for how in ("strict", "relaxed") for what in ("precision", "recall", "f1"))
 CONTAINS = pairs.Candidates(
@@ -66,8 +68,18 @@ def load(name: str, folder: Path, *, strict: bool = False) -> Dataset:
     dataset = OFFICIAL[name].load(name, folder, log)
     done = [problem.done for problem in log.problems]
     notes = {kind: done.count(kind) for kind in ("skipped", "repaired")}
-    notes |= {"first problems": [str(problem) for problem in log.problems[:10]]} if log.problems else {}
+    notes |= {**log.counts, **({PROBLEMS: by_kind(log.problems)} if log.problems else {})}
+    if not dataset.train:
+        raise DataError(f"task {name}: no training example in {folder}{_why(name, log)}")
     return attrs.evolve(dataset, source=str(folder), notes={**notes, **dataset.notes})
+
+
+def _why(name: str, log: Log) -> str:
+    """Why nothing could be read, as far as the log knows."""
+    told = "".join(f"; {line}" for line in by_kind(log.problems)[:3])
+    if log.counts[WITHOUT_NOTE]:
+        told += f". Annotations are read with the texts that they annotate, which come from elsewhere: {TERMS[name]}"
+    return told
 
 
 def score(

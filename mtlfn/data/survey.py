@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mtlfn.data import official
 from mtlfn.data.task import SPLITS, Dataset, Example, label_counts
 from mtlfn.data.tokenise import encodings
 from mtlfn.data.windows import words
@@ -89,9 +90,9 @@ def describe(dataset: Dataset, tokenizer: Any, longest: int | None, terms: Mappi
             yield f"  labels  {counts}"
     yield f"length    --max-length {suggested} leaves {SHARE} % of the training sequences whole"
     notes = dict(dataset.notes)
-    first = notes.pop("first problems", [])
+    problems = notes.pop(official.PROBLEMS, [])
     yield f"reading   {', '.join(f'{name}: {value}' for name, value in notes.items()) or 'nothing to report'}"
-    for problem in first:
+    for problem in problems:
         yield f"  {problem}"
     shared = ", ".join(f"{where} {n:,}" for where, n in repeated(dataset).items())
     yield f"repeated  texts that occur again: {shared}"

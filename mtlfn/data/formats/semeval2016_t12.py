@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element
 
 from mtlfn.data.files import bytes_of
 from mtlfn.data.formats import xml_file
-from mtlfn.data.formats.document import Document, Link, Log, Mention, decode, fits
+from mtlfn.data.formats.document import WITHOUT_NOTE, Document, Link, Log, Mention, decode, fits
 from mtlfn.data.task import DataError, Span
 
 CORPUS = "coloncancer"
@@ -91,6 +91,7 @@ def _document(home: Path, log: Log) -> Document | None:
         log.skipped(home, "the folder", f"has no file {home.name}.Temporal-(Relation|Entity).gold.completed.xml")
         return None
     if not note.is_file():
+        log.counted(WITHOUT_NOTE)
         log.skipped(files[0], "the note", f"expected it in {note}, which does not exist")
         return None
     file, *others = files

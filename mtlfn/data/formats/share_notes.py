@@ -14,7 +14,7 @@ from typing import Protocol
 from attrs import frozen
 
 from mtlfn.data.files import bytes_of
-from mtlfn.data.formats.document import Document, Log, Mention, decode
+from mtlfn.data.formats.document import WITHOUT_NOTE, Document, Log, Mention, decode
 from mtlfn.data.task import DataError
 
 FOLDERS = {"train": "train", "dev": "devel", "test": "test"}
@@ -84,6 +84,8 @@ def pairs(found: Iterable[Path], log: Log, note: str = NOTE, annotations: str = 
             continue
         ((ending, path),) = both.items()
         kind, partner = ("a note", annotations) if ending == note else ("an annotation file", note)
+        if ending == annotations:
+            log.counted(WITHOUT_NOTE)
         log.skipped(path, "the whole file", f"is {kind} without {name}{partner}, expected both")
 
 
