@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 from attrs import frozen
 
 from mtlfn.data import files
-from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Kind, Span, Task, problems
+from mtlfn.data.task import HIDDEN_TEST, SPLITS, DataError, Dataset, Example, Kind, Span, Task, hidden, problems
 
 Row = dict[str, Any]
 
@@ -27,6 +28,7 @@ class Schema:
 
     Attributes:
         kind, level, labels, negative: as in ``Task``.
+        gold: the column that holds what is to be predicted.
         example: row -> Example; raises DataError without file and line, which the reader adds.
     """
 
@@ -34,6 +36,7 @@ class Schema:
     level: Literal[1, 2]
     labels: tuple[str, ...]
     negative: str | None = None
+    gold: str = "label"
     example: Callable[[Row], Example]
 
 
@@ -89,7 +92,7 @@ def _pubmedqa(row: Row) -> Example:
 
 
 SCHEMAS: dict[str, Schema] = {
-    "bc5cdr_disease": Schema(kind="tagging", level=1, labels=("Disease",), example=_bc5cdr_disease),
+    "bc5cdr_disease": Schema(kind="tagging", level=1, labels=("Disease",), gold="tags", example=_bc5cdr_disease),
     "ddi": Schema(
         kind="relation",
         level=2,
@@ -112,6 +115,7 @@ SCHEMAS: dict[str, Schema] = {
             "sustaining proliferative signaling",
             "tumor promoting inflammation",
         ),
+        gold="labels",
         example=_hoc,
     ),
     "pubmedqa": Schema(kind="classification", level=2, labels=("yes", "no", "maybe"), example=_pubmedqa),
@@ -131,10 +135,13 @@ def read(folder: Path, name: str) -> Dataset:
     schema = SCHEMAS[name]
     task = Task(name=name, kind=schema.kind, level=schema.level, labels=schema.labels, negative=schema.negative)
     splits: dict[str, tuple[Example, ...]] = {}
+    notes: dict[str, str] = {}
     for split in SPLITS:
         path = _split_file(folder, split)
+        if split == "test" and path and _unlabelled(path, task, schema):
+            path, notes = None, {HIDDEN_TEST: f"no line of {path.name} has a label"}
         splits[split] = _examples(path, task, schema) if path else ()
-    return Dataset(task=task, source=str(folder), **splits)
+    return Dataset(task=task, source=str(folder), notes=notes, **splits)
 
 
 def _wanted(split: str) -> str:
@@ -152,6 +159,16 @@ def _split_file(folder: Path, split: str) -> Path | None:
     if not found and split != "test":
         raise DataError(f"{folder} has no {split} split; expected the file {_wanted(split)}")
     return found[0] if found else None
+
+
+def _unlabelled(path: Path, task: Task, schema: Schema) -> bool:
+    """Whether there are lines, and none has a label. A line that cannot be read is left to the reader."""
+    try:
+        rows = (_row(line) for _, line in files.lines(path))
+        first = next(rows, None)
+        return first is not None and all(hidden(task, row.get(schema.gold)) for row in chain([first], rows))
+    except DataError:
+        return False
 
 
 def _examples(path: Path, task: Task, schema: Schema) -> tuple[Example, ...]:

@@ -16,7 +16,7 @@ from mtlfn.core.batch import Batch
 from mtlfn.core.state import State
 from mtlfn.run import archive, checkpoint, deadline, directory, disk, documents, ledger, matched, memory, observers
 from mtlfn.run.command import OK
-from mtlfn.run.config import Config, UsageError
+from mtlfn.run.config import Config, UsageError, task_names
 from mtlfn.run.directory import Mismatch
 from mtlfn.run.evaluations import Leaving
 from mtlfn.run.prepare import Prepared, prepare, resolve_directory
@@ -98,6 +98,7 @@ def run(strategy: str, config: Config, command: Sequence[str], beside: Path | No
     """
     from mtlfn.run import conclude, start
 
+    task_names(config)  # before anything is read or written
     limit = deadline.Deadline(deadline.began(), config.max_hours)
     folder = resolve_directory(config, strategy)
     directory.check_settings(folder, config, strategy)
