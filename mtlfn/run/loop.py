@@ -20,6 +20,7 @@ from mtlfn.run.config import Config, UsageError, task_names
 from mtlfn.run.directory import Mismatch
 from mtlfn.run.evaluations import Leaving
 from mtlfn.run.prepare import Prepared, prepare, resolve_directory
+from mtlfn.run.terminal import shown
 from mtlfn.run.walk import Evaluation, Walk, advance
 
 NONFINITE_IN_A_ROW = 5
@@ -113,7 +114,7 @@ def run(strategy: str, config: Config, command: Sequence[str], beside: Path | No
         report = observers.Reporter(folder / documents.LOG)
         try:
             if (finished := conclude.finished(folder, report.say)) is not None:
-                print(f"mtlfn: this run is finished; its result:\n{finished}\nall of it: {folder}")
+                print(f"mtlfn: this run is finished; its result:\n{finished}\nall of it: {shown(str(folder))}")
                 return OK
             return start.run(strategy, prepared, folder, report, command, limit)
         except directory.Failed as error:
