@@ -14,6 +14,7 @@ from attrs.validators import optional
 
 from mtlfn.run.command import BUG, OK, again, cli, guarded
 from mtlfn.run.config import Config
+from mtlfn.run.terminal import say
 
 
 @frozen
@@ -104,7 +105,8 @@ def study(description: str, argv: Sequence[str] | None = None) -> int:
         made = attrs.evolve(made, run=run, seeds=made.seeds if asked.seeds is None else asked.seeds)
         nodes, root = studies.nodes(made), studies.folder(made)
         studies.check(made, root, more_seeds=asked.seeds is not None)
-        print("\n".join(studies.lines(made, root, nodes)))
+        for line in studies.lines(made, root, nodes):
+            say(line)
         if asked.plan:
             return OK
         from mtlfn.run import execute
@@ -113,7 +115,7 @@ def study(description: str, argv: Sequence[str] | None = None) -> int:
         code = execute.execute(root, nodes, again("study", argv))
         if code == OK or (code == BUG and studies.any_finished(root, nodes)):
             studies.conclude(made, root, nodes)
-            print(f"everything is in {root / studies.REPORT}" + (", of what is finished" if code else ""))
+            say(f"everything is in {root / studies.REPORT}" + (", of what is finished" if code else ""))
         return code
 
     return guarded(work)
@@ -122,7 +124,7 @@ def study(description: str, argv: Sequence[str] | None = None) -> int:
 def verdict(argv: Sequence[str] | None = None) -> int:
     """Says of every task whether its gain is transfer or more text; returns the exit code."""
 
-    def say() -> int:
+    def tell() -> int:
         asked = cli(
             Verdict,
             list(sys.argv[1:] if argv is None else argv),
@@ -138,10 +140,10 @@ def verdict(argv: Sequence[str] | None = None) -> int:
         document = outcome.judge(cells.find(asked.runs), study.rule(asked, asked.runs))
         outcome.write(document, asked.output)
         outcome.show(document)
-        print(f"everything is in {asked.output / 'verdict.json'} and {asked.output / 'verdict.csv'}")
+        say(f"everything is in {asked.output / 'verdict.json'} and {asked.output / 'verdict.csv'}")
         return OK
 
-    return guarded(say)
+    return guarded(tell)
 
 
 def report(argv: Sequence[str] | None = None) -> int:
@@ -164,7 +166,7 @@ def report(argv: Sequence[str] | None = None) -> int:
         found = cells.find([asked.study])
         document = outcome.judge(found, study.rule(asked, [asked.study]))
         report.write(asked.study, found, document, folder)
-        print(f"the report is {folder / 'report.html'}")
+        say(f"the report is {folder / 'report.html'}")
         return OK
 
     return guarded(tell)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from html import escape
+import html
 
 from mtlfn.analysis.blocks import Block, Cell, Figure, Figures, Items, Missing, Report, Section, Table, Text
+from mtlfn.run.terminal import shown
 
 STYLE = """
 :root { color-scheme: light; --ink: #1a1a1a; --soft: #555; --line: #d5d5d5; --pale: #f5f5f3; --link: #00548a; }
@@ -67,6 +68,11 @@ figcaption { font-weight: 600; font-size: .93rem; margin-bottom: .2rem; }
 }
 @media print { body { max-width: none; } details > *, details { display: block; } figure { break-inside: avoid; } }
 """
+
+
+def escape(value: str) -> str:
+    """Plain text as HTML that shows it as it is, also where the page is printed on a console."""
+    return html.escape(shown(value, "\n\t"))
 
 
 def page(report: Report) -> str:
@@ -164,4 +170,5 @@ def _number(made: Table, i: int) -> str:
 
 def figure(made: Figure) -> str:
     """The picture, inline."""
-    return f"<figure>\n<figcaption>{escape(made.title)}</figcaption>\n{made.svg}\n</figure>"
+    picture = shown(made.svg, "\n\t")
+    return f"<figure>\n<figcaption>{escape(made.title)}</figcaption>\n{picture}\n</figure>"

@@ -9,6 +9,7 @@ from typing import Any
 from mtlfn.analysis import cells
 from mtlfn.analysis.blocks import Block, Cell, Figures, Items, Missing, Report, Section, Table, Text
 from mtlfn.analysis.sections_result import mean, signed
+from mtlfn.run.terminal import shown
 
 SPECIAL = re.compile(r"([\\`*\[\]|~#])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -61,7 +62,7 @@ def _cell(cell: Cell | str) -> str:
 
 def escape(value: str) -> str:
     """Plain text as Markdown that shows it as it is, on one line."""
-    flat = " ".join(value.split())
+    flat = shown(" ".join(value.split()))
     return SPECIAL.sub(r"\\\g<0>", "".join(ENTITIES.get(c, c) for c in flat))
 
 

@@ -19,6 +19,7 @@ from mtlfn.core.keys import fold, root
 from mtlfn.data import units
 from mtlfn.run.config import UsageError
 from mtlfn.run.disk import make_folder, write_file
+from mtlfn.run.terminal import shown
 
 SCHEMA = 1
 SIDES = {"controlled": "total", "plain": "per-task"}  # difference -> control
@@ -210,12 +211,16 @@ def show(document: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(markup=False, emoji=False)  # a name is no markup
+
+    def tell(line: str) -> None:
+        console.print(shown(line), soft_wrap=True)
+
     settings = document["settings"]
     for study in document["studies"]:
         seeds = ", ".join(map(str, study["seeds"]))
         tests = f"level {settings['alpha']:g} over {len(study['tasks'])} tasks"
-        table = Table(title=f"{study['name']}: seeds {seeds}; margin {settings['margin']:g}, {tests}")
+        table = Table(title=f"{shown(study['name'])}: seeds {seeds}; margin {settings['margin']:g}, {tests}")
         table.add_column("task", no_wrap=True)
         for column in ("multi", "− controlled", "− plain"):
             table.add_column(column)
@@ -224,27 +229,23 @@ def show(document: Mapping[str, Any]) -> None:
             mean = _mean(row["scores"][cells.MULTI])
             differences = [_cell(row[name]) for name in SIDES]
             table.add_row(
-                f"{task}\n{row['metric']}", "" if mean is None else f"{mean:.3f}", *differences, row["verdict"]
+                f"{shown(task)}\n{row['metric']}", "" if mean is None else f"{mean:.3f}", *differences, row["verdict"]
             )
         console.print(table)
-        console.print(
-            "controlled, plain: S1 on as many tokens in all, of the task; with 95 % intervals", soft_wrap=True
-        )
+        tell("controlled, plain: S1 on as many tokens in all, of the task; with 95 % intervals")
         for task, row in study["tasks"].items():
             if row["advice"]:
-                console.print(f"{task}: {row['verdict']}; {row['advice']}", soft_wrap=True)
+                tell(f"{task}: {row['verdict']}; {row['advice']}")
         for each in study["missing"]:
-            console.print(
-                f"missing: {each['task']}, {each['side']}, seed {each['seed']}: {each['why']}", soft_wrap=True
-            )
+            tell(f"missing: {each['task']}, {each['side']}, seed {each['seed']}: {each['why']}")
     if changed := departures(settings):
-        console.print(f"NOT the rule of the study: {'; '.join(changed)}", soft_wrap=True)
+        tell(f"NOT the rule of the study: {'; '.join(changed)}")
     for line in exceptions(document):
-        console.print(line, soft_wrap=True)
+        tell(line)
     for path in document["unfinished"]:
-        console.print(f"not finished: {path}", soft_wrap=True)
+        tell(f"not finished: {path}")
     for each in document["unused"]:
-        console.print(f"takes no part: {each['path']}: {each['why']}", soft_wrap=True)
+        tell(f"takes no part: {each['path']}: {each['why']}")
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

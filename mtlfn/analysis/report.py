@@ -58,6 +58,7 @@ def _sections(
         sections_result.differences(f"{prefix}differences", told, settings["margin"]),
         sections_result.learning(f"{prefix}curves", told, runs),
         sections_runs.tokens(f"{prefix}tokens", runs),
+        sections_runs.lacking(f"{prefix}data", runs),
         sections_result.exclusion(f"{prefix}exclusion", told, runs),
         sections_pairs.conflicts(f"{prefix}conflicts", study, runs),
         sections_pairs.transfers(f"{prefix}transfer", study, runs),

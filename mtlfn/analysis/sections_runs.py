@@ -73,6 +73,25 @@ def tokens(anchor: str, runs: Runs) -> Section:
     )
 
 
+def lacking(anchor: str, runs: Runs) -> Section:
+    """What the data of the tasks lack: labels that training never shows, splits with nothing to find, unread words."""
+    title = "What the data lack"
+    told: dict[tuple[str, str], None] = {}
+    looked = False
+    for run in runs.all:
+        for task, about in run.data.items():
+            found = get(about, "notices")
+            looked |= found is not None
+            told |= {(task, line): None for line in found or ()}
+    if not looked:
+        return Section(anchor, title, (Missing("notices", "no data.json has any; older versions did not look"),))
+    if not told:
+        return Section(
+            anchor, title, (Text("Every label occurs in training, every split has something to find.", "good"),)
+        )
+    return Section(anchor, title, (Table(("task", "what is lacking"), tuple(told), "Told before training."),))
+
+
 def _less(there: int, here: int) -> str:
     return f"{there - here:+,}".replace("-", "−") if there != here else "0"
 

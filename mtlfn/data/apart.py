@@ -16,6 +16,8 @@ from mtlfn.data.formats.document import Document
 from mtlfn.data.task import DataError, Dataset, Example, standardised
 
 NOTE = "training examples held out by other tasks"  # name of the note: other task -> number
+LEFT_OUT = "training examples left out"  # how many these are, each counted once
+NAMED = 3  # other tasks that a line names
 
 
 def kept_apart(datasets: Sequence[Dataset], beside: Sequence[Dataset] = ()) -> tuple[Dataset, ...]:
@@ -27,6 +29,17 @@ def kept_apart(datasets: Sequence[Dataset], beside: Sequence[Dataset] = ()) -> t
         return tuple(datasets)
     held = {d.task.name: _held_out(d) for d in (*datasets, *beside)}
     return tuple(_without(d, {name: texts for name, texts in held.items() if name != d.task.name}) for d in datasets)
+
+
+def told(dataset: Dataset) -> str:
+    """What was left out, in a line; "" where nothing was."""
+    found = dataset.notes.get(NOTE)
+    if not found:
+        return ""
+    most = sorted(found, key=lambda name: (-found[name], name))
+    rest = f" and {len(most) - NAMED} more tasks" if len(most) > NAMED else ""
+    held = f"{dataset.notes[LEFT_OUT]:,} training examples left out, which are dev or test texts of "
+    return held + ", ".join(most[:NAMED]) + rest
 
 
 def _without(dataset: Dataset, held: Mapping[str, frozenset[str]]) -> Dataset:
@@ -44,7 +57,7 @@ def _without(dataset: Dataset, held: Mapping[str, frozenset[str]]) -> Dataset:
             f"{', '.join(found)}; train these tasks in different runs"
         )
     task = standardised(dataset.task, train) if dataset.task.kind == "regression" else dataset.task
-    notes = {**dataset.notes, NOTE: found}
+    notes = {**dataset.notes, NOTE: found, LEFT_OUT: len(texts) - len(train)}
     return attrs.evolve(dataset, task=task, train=train, notes=notes)
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from attrs import asdict, fields, frozen
 
 from mtlfn.data.rows import class_names, example, of_type
-from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Task, problems, standardised
+from mtlfn.data.task import HIDDEN_TEST, SPLITS, DataError, Dataset, Example, Task, hidden, problems, standardised
 
 if TYPE_CHECKING:
     import datasets
@@ -42,7 +42,8 @@ OPTIONAL: dict[str, tuple[str, ...]] = {
 }
 Kind = Literal["tagging", "relation", "ranking", "classification", "multilabel", "regression"]  # that columns can hold
 NAMED = {"tagging": "tags", "relation": "label", "ranking": "relevance", "classification": "label"} | {
-    "multilabel": "labels"
+    "multilabel": "labels",
+    "regression": "label",
 }
 
 
@@ -80,7 +81,11 @@ class Columns:
 
 @frozen(kw_only=True)
 class Splits:
-    """Names of the splits in the source. Without a name for test, a split called "test" is taken if there is one."""
+    """Names of the splits in the source.
+
+    Without a name for test, a split called "test" is taken if there is one; with an empty one (in TOML, ``test =
+    false``) none is. A test split in which nothing has a label, as public sets hide it, is left out in any case.
+    """
 
     train: str = "train"
     dev: str = "validation"
@@ -140,7 +145,7 @@ def _contradiction(mapping: Mapping) -> str | None:
         return f"columns lacks {', '.join(missing)}, which the kind {kind} needs"
     if surplus := given - {*NEEDED[kind], *OPTIONAL[kind]}:
         return f"columns has {', '.join(sorted(surplus))}, which the kind {kind} does not use"
-    named = [name for name in (splits.train, splits.dev, splits.test) if name is not None]
+    named = [name for name in (splits.train, splits.dev, splits.test) if name]
     if len(set(named)) < len(named):
         return f"splits is {', '.join(named)}, expected different names: training data must not be evaluated on"
     return None
@@ -170,12 +175,19 @@ def structure(table: Any, name: str) -> Mapping:
             part, lambda value, form, plain=plain: plain(of_type(value, dict, "a table"), form)
         )
     try:
-        return converter.structure(table, Mapping)
+        return converter.structure(_without_test(table), Mapping)
     except (cattrs.BaseValidationError, DataError) as error:
         if isinstance(error, DataError):
             raise DataError(f"[task.{name}]: {error}") from error
         found = cattrs.transform_error(error, path=f"task.{name}", format_exception=_explain)
         raise DataError(f"[task.{name}] cannot be used: {'; '.join(found)}") from error
+
+
+def _without_test(table: Any) -> Any:
+    """The table with ``splits.test = false`` written as no name."""
+    splits = table.get("splits") if isinstance(table, dict) else None
+    hidden = isinstance(splits, dict) and splits.get("test") is False
+    return {**table, "splits": {**splits, "test": ""}} if hidden else table
 
 
 def _string_list(value: Any) -> tuple[str, ...]:
@@ -217,11 +229,12 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
     tables = _load(name, mapping, base)
     source = mapping.source + (f"@{mapping.revision}" if mapping.revision else "")
     splits: dict[str, tuple[Example, ...]] = {}
+    notes: dict[str, str] = {}
     for split in SPLITS:
         key = getattr(mapping.splits, split)
         if key is None:
             key = "test" if "test" in tables and "test" not in (mapping.splits.train, mapping.splits.dev) else None
-        if key is None:
+        if key is None or (split == "test" and key == ""):
             splits[split] = ()
             continue
         if key not in tables:
@@ -229,10 +242,13 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
                 f"task {name}: {source} has no split {key!r}, splits found: {', '.join(map(str, tables))}; "
                 f"name the {split} split under splits in [task.{name}]"
             )
+        if split == "test" and _unlabelled(task, mapping, tables[key]):
+            splits[split], notes = (), {HIDDEN_TEST: f"none of the {len(tables[key]):,} rows of {key!r} has a label"}
+            continue
         splits[split] = _examples(task, mapping, tables[key], split, f"task {name}, {source}, split {key}")
     if task.kind == "regression":
         task = standardised(task, splits["train"])
-    return Dataset(task=task, source=source, **splits)
+    return Dataset(task=task, source=source, notes=notes, **splits)
 
 
 def _load(name: str, mapping: Mapping, base: Path) -> dict[Any, Any]:
@@ -273,6 +289,17 @@ def _load(name: str, mapping: Mapping, base: Path) -> dict[Any, Any]:
     return tables
 
 
+def _unlabelled(task: Task, mapping: Mapping, table: datasets.Dataset) -> bool:
+    """Whether no row of a table has a label."""
+    several = (getattr(mapping.columns, NAMED[task.kind]) or "").split(" + ")
+    if not set(several) <= set(table.column_names):
+        table = table.flatten()
+    if not set(several) <= set(table.column_names):
+        return not set(several) & set(table.column_names)
+    rows = table.select_columns(several).with_format(None)
+    return len(table) > 0 and all(hidden(task, row[column]) for row in rows for column in several)
+
+
 def _examples(task: Task, mapping: Mapping, table: datasets.Dataset, split: str, place: str) -> tuple[Example, ...]:
     columns = {role: column.split(" + ") for role, column in asdict(mapping.columns).items() if column is not None}
     wanted = list(dict.fromkeys(column for several in columns.values() for column in several))
@@ -286,7 +313,7 @@ def _examples(task: Task, mapping: Mapping, table: datasets.Dataset, split: str,
                     f"{', '.join(table.column_names)}"
                 )
     names = mapping.names
-    if not names and task.kind in NAMED:
+    if not names and task.kind != "regression":
         names = class_names(table.features[columns[NAMED[task.kind]][0]])
     # Other columns may be costly to decode (images); a stored format may turn lists into arrays.
     table = table.select_columns(wanted).with_format(None)

@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 from attrs import frozen
 
-from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Kind, Span, Task, problems
+from mtlfn.data import files
+from mtlfn.data.task import HIDDEN_TEST, SPLITS, DataError, Dataset, Example, Kind, Span, Task, hidden, problems
 
 Row = dict[str, Any]
 
@@ -28,6 +28,7 @@ class Schema:
 
     Attributes:
         kind, level, labels, negative: as in ``Task``.
+        gold: the column that holds what is to be predicted.
         example: row -> Example; raises DataError without file and line, which the reader adds.
     """
 
@@ -35,6 +36,7 @@ class Schema:
     level: Literal[1, 2]
     labels: tuple[str, ...]
     negative: str | None = None
+    gold: str = "label"
     example: Callable[[Row], Example]
 
 
@@ -90,7 +92,7 @@ def _pubmedqa(row: Row) -> Example:
 
 
 SCHEMAS: dict[str, Schema] = {
-    "bc5cdr_disease": Schema(kind="tagging", level=1, labels=("Disease",), example=_bc5cdr_disease),
+    "bc5cdr_disease": Schema(kind="tagging", level=1, labels=("Disease",), gold="tags", example=_bc5cdr_disease),
     "ddi": Schema(
         kind="relation",
         level=2,
@@ -113,6 +115,7 @@ SCHEMAS: dict[str, Schema] = {
             "sustaining proliferative signaling",
             "tumor promoting inflammation",
         ),
+        gold="labels",
         example=_hoc,
     ),
     "pubmedqa": Schema(kind="classification", level=2, labels=("yes", "no", "maybe"), example=_pubmedqa),
@@ -132,10 +135,13 @@ def read(folder: Path, name: str) -> Dataset:
     schema = SCHEMAS[name]
     task = Task(name=name, kind=schema.kind, level=schema.level, labels=schema.labels, negative=schema.negative)
     splits: dict[str, tuple[Example, ...]] = {}
+    notes: dict[str, str] = {}
     for split in SPLITS:
         path = _split_file(folder, split)
+        if split == "test" and path and _unlabelled(path, task, schema):
+            path, notes = None, {HIDDEN_TEST: f"no line of {path.name} has a label"}
         splits[split] = _examples(path, task, schema) if path else ()
-    return Dataset(task=task, source=str(folder), **splits)
+    return Dataset(task=task, source=str(folder), notes=notes, **splits)
 
 
 def _wanted(split: str) -> str:
@@ -155,10 +161,20 @@ def _split_file(folder: Path, split: str) -> Path | None:
     return found[0] if found else None
 
 
+def _unlabelled(path: Path, task: Task, schema: Schema) -> bool:
+    """Whether there are lines, and none has a label. A line that cannot be read is left to the reader."""
+    try:
+        rows = (_row(line) for _, line in files.lines(path))
+        first = next(rows, None)
+        return first is not None and all(hidden(task, row.get(schema.gold)) for row in chain([first], rows))
+    except DataError:
+        return False
+
+
 def _examples(path: Path, task: Task, schema: Schema) -> tuple[Example, ...]:
     examples: list[Example] = []
     lines: dict[str, int] = {}
-    for number, line in _lines(path):
+    for number, line in files.lines(path):
         try:
             example = schema.example(_row(line))
             if problem := problems(task, example):
@@ -174,28 +190,19 @@ def _examples(path: Path, task: Task, schema: Schema) -> tuple[Example, ...]:
     return tuple(examples)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Numbered from 1, blank lines left out. Bytes, since only a line feed ends a line (text mode splits at more)."""
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-            for number, line in enumerate(stream, 1):
-                if line.strip():
-                    yield number, line
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is not a whole gzip file ({error}); copy or compress it again") from error
-
-
 def _row(line: bytes) -> Row:
     try:
         text = line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise DataError(f"found the byte {line[error.start]:#04x} at {error.start + 1}, expected UTF-8") from error
     try:
-        row = json.loads(text)
+        row = files.parse(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"found {_short(text)}, expected one JSON object ({error.msg} at character {error.pos + 1})"
         ) from error
+    except files.RepeatedKey:
+        raise
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise DataError(f"found {_short(text)}, expected one JSON object that can be read ({error})") from error
     if not isinstance(row, dict):

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from mtlfn.data import concepts, windows
+from mtlfn.data import concepts, files, windows
 from mtlfn.data.formats.document import Document, Log, Mention, decode, mention_text
 from mtlfn.data.task import SPLITS, Dataset, Example, Task
 
@@ -64,7 +64,7 @@ def found(
 
 def with_concepts(data: Dataset, dictionary: Path, log: Log) -> Dataset:
     """The data set with the names of its training mentions, then those of the dictionary."""
-    content = dictionary.read_bytes()
+    content = files.bytes_of(dictionary)
     listed = concepts.parse(decode(content, dictionary, log), dictionary, log)
     seen = ((m["cui"] or concepts.NO_CUI, mention_text(d.text, m)) for d in data.gold["train"] for m in d.mentions)
     notes = {

@@ -6,6 +6,7 @@ so that scores are those of whole documents, whatever the examples could not hol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import attrs
 from attrs import frozen
 
 from mtlfn.data import concepts, mentions, metrics, pairs, splits
+from mtlfn.data.access import TERMS
 from mtlfn.data.formats import (
     relevancy,
     semeval2014_t7,
@@ -22,10 +24,11 @@ from mtlfn.data.formats import (
     semeval2017_t3,
     semeval2021_t6,
 )
-from mtlfn.data.formats.document import Document, Link, Log, Mention, Query
+from mtlfn.data.formats.document import WITHOUT_NOTE, Document, Link, Log, Mention, Query, by_kind
 from mtlfn.data.scoring import classes, ranking, spans, temporal
 from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Task, label_counts
 
+PROBLEMS = "problems by kind"  # name of the note
 DISORDER = "Disease_Disorder"
 SPAN_SCORES = tuple(f"{how}_{what}" for how in ("strict", "relaxed") for what in ("precision", "recall", "f1"))
 CONTAINS = pairs.Candidates(
@@ -65,8 +68,18 @@ def load(name: str, folder: Path, *, strict: bool = False) -> Dataset:
     dataset = OFFICIAL[name].load(name, folder, log)
     done = [problem.done for problem in log.problems]
     notes = {kind: done.count(kind) for kind in ("skipped", "repaired")}
-    notes |= {"first problems": [str(problem) for problem in log.problems[:10]]} if log.problems else {}
+    notes |= {**log.counts, **({PROBLEMS: by_kind(log.problems)} if log.problems else {})}
+    if not dataset.train:
+        raise DataError(f"task {name}: no training example in {folder}{_why(name, log)}")
     return attrs.evolve(dataset, source=str(folder), notes={**notes, **dataset.notes})
+
+
+def _why(name: str, log: Log) -> str:
+    """Why nothing could be read, as far as the log knows."""
+    told = "".join(f"; {line}" for line in by_kind(log.problems)[:3])
+    if log.counts[WITHOUT_NOTE]:
+        told += f". Annotations are read with the texts that they annotate, which come from elsewhere: {TERMS[name]}"
+    return told
 
 
 def score(
@@ -185,6 +198,13 @@ def _partial(dataset: Dataset, gold: Gold, examples: Sequence[Example], predicti
     return spans.partial_credit({d.id: d.mentions for d in gold}, found)
 
 
+def _united(
+    dataset: Dataset, gold: Sequence[Document], examples: Sequence[Example], predictions: Sequence[Any]
+) -> dict[str, tuple[Mention, ...]]:
+    """The predicted spans as they are scored."""
+    return {name: spans.united(held) for name, held in mentions.found(dataset, gold, examples, predictions).items()}
+
+
 # Labels of a text: 2021 T6, subtask 1
 
 
@@ -215,7 +235,10 @@ def _label_scores(
 
 
 def _label_files(dataset: Dataset, split: str, folder: Path, predictions: Sequence[Any]) -> None:
-    rows = [(i, text, tuple(found)) for (i, text, _), found in zip(dataset.gold[split], predictions, strict=True)]
+    rows = [
+        (i, text, tuple(dict.fromkeys(found)))
+        for (i, text, _), found in zip(dataset.gold[split], predictions, strict=True)
+    ]
     semeval2021_t6.write_labels(folder, split, rows, notes=False)
 
 
@@ -233,8 +256,11 @@ def _containment(name: str, folder: Path, log: Log) -> Dataset:
         official=name,
     )
     made = {split: tuple(e for d in found[split] for e in pairs.examples(d, CONTAINS)) for split in SPLITS}
-    lost = {split: sum(pairs.unreachable(d, CONTAINS) for d in found[split]) for split in SPLITS}
-    return Dataset(task=task, **made, gold=found, notes={"links that are no candidates": lost})
+    notes = {"links that are no candidates": {s: sum(pairs.unreachable(d, CONTAINS) for d in found[s]) for s in SPLITS}}
+    short = {split: sum(pairs.shortened(d, CONTAINS) for d in found[split]) for split in SPLITS}
+    if any(short.values()):
+        notes[f"pairs shown in {pairs.STRETCH} words of a longer sentence"] = short
+    return Dataset(task=task, **made, gold=found, notes=notes)
 
 
 def found_links(gold: Gold, examples: Sequence[Example], predictions: Sequence[Any]) -> list[Document]:
@@ -312,11 +338,19 @@ def _ranks(_: Dataset, gold: Gold, examples: Sequence[Example], predictions: Seq
 
 def _rank_files(subtask: semeval2017_t3.Subtask) -> Callable[[Dataset, str, Path, Sequence[Any]], None]:
     def made(dataset: Dataset, split: str, folder: Path, predictions: Sequence[Any]) -> None:
-        found = {e.id: list(p) for e, p in zip(dataset[split], predictions, strict=True)}
+        found = {e.id: _finite(p) for e, p in zip(dataset[split], predictions, strict=True)}
         path = folder / f"{split}.subtask{subtask}.pred"
         relevancy.write_predictions(path, subtask, [q for q in dataset.gold[split] if q.id in found], found)
 
     return made
+
+
+def _finite(scores: Sequence[float]) -> list[float]:
+    """Numbers that a file can hold, in the order and with the signs that the scores are ranked and decided by."""
+    known = [score for score in scores if math.isfinite(score)]
+    lowest, highest = (math.nextafter(end(known, default=0.0), to) for end, to in ((min, -math.inf), (max, math.inf)))
+    lowest, highest = min(lowest, -1.0), max(highest, 1.0)
+    return [s if math.isfinite(s) else highest if s == math.inf else lowest for s in scores]
 
 
 OFFICIAL: dict[str, Official] = {
@@ -339,6 +373,6 @@ OFFICIAL: dict[str, Official] = {
     "semeval2017_t3": Official(load=_answers("A"), score=_ranks, write=_rank_files("A")),
     "semeval2017_t3_b": Official(load=_answers("B"), score=_ranks, write=_rank_files("B")),
     "semeval2017_t3_c": Official(load=_answers("C"), score=_ranks, write=_rank_files("C")),
-    "semeval2021_t6": Official(load=_memes, score=_partial, write=_mention_files(semeval2021_t6.write, mentions.found)),
+    "semeval2021_t6": Official(load=_memes, score=_partial, write=_mention_files(semeval2021_t6.write, _united)),
     "semeval2021_t6_labels": Official(load=_techniques, score=_label_scores, write=_label_files),
 }

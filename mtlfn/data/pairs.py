@@ -2,18 +2,23 @@
 
 A pair lies in one sentence, or a source that reaches over (a time, in Clinical TempEval) lies in the sentence before or
 after its target. Links between what is farther apart cannot be found; ``unreachable`` counts them.
+
+The text of a pair is its whole sentences, or of those that have more than ``STRETCH`` words (a text without sentence
+ends is one sentence) as many around the pair: what a corpus takes grows with its length, not with its square.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Collection
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator
 
 from attrs import frozen
 
 from mtlfn.data.formats.document import Document, Mention
 from mtlfn.data.task import Example, Span
 from mtlfn.data.windows import SENTENCE_END, hull, words
+
+STRETCH = 400  # words of a pair's text, at most: more than 512 tokens, the longest rows by default, can show
 
 
 @frozen(kw_only=True)
@@ -49,47 +54,75 @@ def examples(document: Document, candidates: Candidates) -> tuple[Example, ...]:
     linked = {(link.source, link.target) for link in document.links if link.label == candidates.link}
     return tuple(
         _example(document, source, target, window, (source.id, target.id) in linked, candidates)
-        for source, target, window in _pairs(document, candidates)
+        for source, target, window, _ in _pairs(document, candidates)
     )
+
+
+def shortened(document: Document, candidates: Candidates) -> int:
+    """How many pairs are shown in a part of their sentences."""
+    return sum(cut for *_, cut in _pairs(document, candidates)) if document.linked else 0
 
 
 def unreachable(document: Document, candidates: Candidates) -> int:
     """How many links to be found are between mentions that are no candidates."""
-    reached = {(source.id, target.id) for source, target, _ in _pairs(document, candidates)}
+    reached = {(source.id, target.id) for source, target, *_ in _pairs(document, candidates)}
     wanted = {(link.source, link.target) for link in document.links if link.label == candidates.link}
     return len(wanted - reached)
 
 
-def _pairs(document: Document, candidates: Candidates) -> list[tuple[Mention, Mention, Span]]:
-    """Source, target and the stretch of text that holds both in whole sentences."""
-    found = sentences(document.text)
+@frozen
+class _Located:
+    """A mention, its hull, its first and last sentence, and how many words begin up to its first and last character."""
+
+    mention: Mention
+    hull: Span
+    first: int
+    last: int
+    opening: int
+    closing: int
+
+    @property
+    def word(self) -> int:
+        return max(self.opening - 1, 0)
+
+
+def _pairs(document: Document, candidates: Candidates) -> Iterator[tuple[Mention, Mention, Span, bool]]:
+    """Source, target, the stretch of text that holds both, and whether that is less than their whole sentences."""
+    whole = sentences(document.text)
+    begins = [start for start, _ in whole]
+    found = words(document.text)
     starts = [start for start, _ in found]
-    word_starts = [start for start, _ in words(document.text)]
 
-    def place(mention: Mention) -> tuple[int, int]:
-        """First and last sentence of a mention."""
+    def located(mention: Mention) -> _Located:
         start, end = hull(mention.pieces)
-        return bisect_right(starts, start) - 1, bisect_right(starts, end - 1) - 1
+        sentence = bisect_right(begins, start) - 1, bisect_right(begins, end - 1) - 1
+        return _Located(mention, (start, end), *sentence, bisect_right(starts, start), bisect_right(starts, end - 1))
 
-    def between(a: Mention, b: Mention) -> int:
-        first, second = sorted((hull(a.pieces), hull(b.pieces)))
-        return bisect_right(word_starts, second[0]) - bisect_right(word_starts, first[1] - 1)
-
-    ordered = sorted(document.mentions, key=lambda m: (hull(m.pieces), m.id))
-    sources = [m for m in ordered if m.label in candidates.sources]
-    targets = [m for m in ordered if m.label in candidates.targets]
-    places = {m.id: place(m) for m in (*sources, *targets)}
-    out = []
-    for source in sources:
-        for target in targets:
-            if source.id == target.id:
+    ordered = [located(m) for m in sorted(document.mentions, key=lambda m: (hull(m.pieces), m.id))]
+    targets = [place for place in ordered if place.mention.label in candidates.targets]
+    target_words = [place.word for place in targets]
+    for a in ordered:
+        if a.mention.label not in candidates.sources:
+            continue
+        reach = 1 if a.mention.label in candidates.reaching else 0
+        near = bisect_left(target_words, a.closing - STRETCH), bisect_right(target_words, a.closing + candidates.words)
+        for b in targets[slice(*near)]:
+            before, behind = (a, b) if a.hull <= b.hull else (b, a)
+            held = min(a.word, b.word), max(a.closing, b.closing)
+            if (
+                a.mention.id == b.mention.id
+                or max(b.first - a.last, a.first - b.last) > reach
+                or behind.opening - before.closing > candidates.words
+                or held[1] - held[0] > STRETCH
+            ):
                 continue
-            (a, b), (c, d) = places[source.id], places[target.id]
-            gap = max(c - b, a - d, 0)
-            if gap > (1 if source.label in candidates.reaching else 0) or between(source, target) > candidates.words:
-                continue
-            out.append((source, target, (found[min(a, c)][0], found[max(b, d)][1])))
-    return out
+            stretch = whole[min(a.first, b.first)][0], whole[max(a.last, b.last)][1]
+            inside = bisect_left(starts, stretch[0]), bisect_left(starts, stretch[1])
+            if cut := inside[1] - inside[0] > STRETCH:
+                spare = STRETCH - (held[1] - held[0])
+                first = min(max(held[0] - spare // 2, inside[0]), inside[1] - STRETCH)
+                stretch = min(found[first][0], before.hull[0]), max(found[first + STRETCH - 1][1], a.hull[1], b.hull[1])
+            yield a.mention, b.mention, stretch, cut
 
 
 def _example(

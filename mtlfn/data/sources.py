@@ -15,6 +15,7 @@ from mtlfn.data.hub import Mapping
 from mtlfn.data.task import DataError, Dataset, check
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # names become folders and parts of slot names
+LONGEST = 100  # characters of a name: files are called "<task>.test.units.json" and more, folders "<task>+<task>"
 
 
 def resolve(
@@ -40,17 +41,28 @@ def resolve(
         DataError: no name, a name that is malformed, repeated or unknown, or data that ``check`` refuses.
         CacheError: the cache cannot be read or written.
     """
-    if not names:
-        raise DataError("no task is named; name at least one")
-    for position, name in enumerate(names):
-        if not NAME.fullmatch(name):
-            raise DataError(f"the task name {name!r} is not allowed: small letters, digits, '_', '.' and '-' only")
-        if name in names[:position]:
-            raise DataError(f"the task {name!r} is named twice; name every task once")
+    check_names(names)
     wanted = (*names, *(name for name in beside if name not in names))
     found = (check(_resolve(name, data_dir, mappings, base or Path(), cache)) for name in wanted)
     datasets = tuple(map(splits.with_test, found))
     return kept_apart(datasets[: len(names)], datasets[len(names) :])
+
+
+def check_names(names: Sequence[str]) -> None:
+    """DataError where no task is named, or one twice, or with a name that cannot be that of a file."""
+    if not names:
+        raise DataError("no task is named; name at least one")
+    for position, name in enumerate(names):
+        if len(name) > LONGEST:
+            shown = f"{name[:20]}…"
+            raise DataError(
+                f"the task name {shown!r} has {len(name)} characters, expected at most {LONGEST}, since files are "
+                "named after it; choose a shorter one"
+            )
+        if not NAME.fullmatch(name):
+            raise DataError(f"the task name {name!r} is not allowed: small letters, digits, '_', '.' and '-' only")
+        if name in names[:position]:
+            raise DataError(f"the task {name!r} is named twice; name every task once")
 
 
 def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], base: Path, cache: Path | None) -> Dataset:

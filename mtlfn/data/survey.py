@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from mtlfn.data import notices, official
 from mtlfn.data.task import SPLITS, Dataset, Example, label_counts
-from mtlfn.data.tokenise import encodings
+from mtlfn.data.tokenise import encodings, tokenise
 from mtlfn.data.windows import words
 
 LENGTHS = (128, 256, 384, 512)  # what the longest sequence is rounded up to
@@ -62,6 +63,16 @@ def _grams(example: Example) -> Iterator[int]:
     return (hash(tuple(held[i : i + NGRAM])) for i in range(len(held) - NGRAM + 1))
 
 
+def silent_words(dataset: Dataset, tokenizer: Any, length: int) -> dict[str, dict[str, int]]:
+    """Split -> how many words, and how many entities, come to no token; of tagging alone, as ``store`` counts them."""
+    out = {}
+    for split in SPLITS if dataset.task.kind == "tagging" else ():
+        found = [row.silent for row in tokenise(dataset.task, dataset[split], tokenizer, length)]
+        counts = (sum(words for words, _ in found), sum(entities for _, entities in found))
+        out[split] = dict(zip(("words without a token", "entities without a token"), counts, strict=True))
+    return out
+
+
 def describe(dataset: Dataset, tokenizer: Any, longest: int | None, terms: Mapping[str, str]) -> Iterator[str]:
     """The survey, line by line."""
     task = dataset.task
@@ -89,10 +100,12 @@ def describe(dataset: Dataset, tokenizer: Any, longest: int | None, terms: Mappi
             yield f"  labels  {counts}"
     yield f"length    --max-length {suggested} leaves {SHARE} % of the training sequences whole"
     notes = dict(dataset.notes)
-    first = notes.pop("first problems", [])
+    problems = notes.pop(official.PROBLEMS, [])
     yield f"reading   {', '.join(f'{name}: {value}' for name, value in notes.items()) or 'nothing to report'}"
-    for problem in first:
+    for problem in problems:
         yield f"  {problem}"
+    for notice in notices.notices(dataset, silent_words(dataset, tokenizer, suggested)):
+        yield f"notice    {notice}"
     shared = ", ".join(f"{where} {n:,}" for where, n in repeated(dataset).items())
     yield f"repeated  texts that occur again: {shared}"
     for split in ("dev", "test"):

@@ -36,6 +36,8 @@ OFFICIAL: dict[str, str] = {
     "semeval2021_t6_labels": "micro_f1",
 }
 
+HIDDEN_TEST = "test split left out"  # name of the note: why
+
 
 class DataError(ValueError):
     """Data that cannot be used; the message names the file and line (or example), what was found and what to do."""
@@ -138,6 +140,14 @@ class Dataset:
 
     def __getitem__(self, split: str) -> tuple[Example, ...]:
         return getattr(self, split)
+
+
+def hidden(task: Task, value: Any) -> bool:
+    """Whether a label stands for none, as in test splits whose labels are kept back: nothing, -1, or a list of such."""
+    if isinstance(value, (list, tuple)):
+        # Of several labels none is an answer, too.
+        return bool(value or task.kind != "multilabel") and all(hidden(task, each) for each in value)
+    return value is None or (value in (-1, "-1") and value not in task.labels and not isinstance(value, bool))
 
 
 def problems(task: Task, example: Example) -> str | None:

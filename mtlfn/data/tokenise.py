@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -134,7 +135,7 @@ def _silent(example: Example, marks: Sequence[int], cut: bool) -> tuple[int, int
     words = [i for i in range(min(reached, len(example.words))) if i not in shown]
     starts = [i for i, tag in enumerate(example.tags) if tag.startswith("B-")]
     # The entity that a word is in is the last one that began, if no O stands between.
-    inside = {max((s for s in starts if s <= i), default=-1) for i in words if example.tags[i] != "O"}
+    inside = {bisect_right(starts, i) for i in words if example.tags[i] != "O"}
     return len(words), len(inside)
 
 

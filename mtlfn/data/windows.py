@@ -9,6 +9,7 @@ know: a mention that a cut goes through counts as missed.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
 from mtlfn.data.formats.document import Document, Mention
@@ -32,26 +33,53 @@ def hull(pieces: Sequence[Span]) -> Span:
 def cut(text: str, keep: Iterable[Span] = (), limit: int = WORDS) -> tuple[Span, ...]:
     """The windows of a text, in order: together all of it. No cut lies inside a span of ``keep``.
 
-    A window has at most ``limit`` words, unless a span of ``keep`` alone has more.
+    A window has at most ``limit`` words, unless a span of ``keep`` alone has more. Time and memory grow with the length
+    of the text, not with its square, also where no sentence ends.
     """
-    inside: set[int] = set()
-    for start, end in keep:
-        inside.update(range(start + 1, end))
-    found = words(text)
-    sentences = {match.end() for match in SENTENCE_END.finditer(text)} - inside
-    between = [start for start, _ in found[1:] if start not in inside]
+    kept = _together(keep)
+    starts = [start for start, _ in words(text)]
+    sentences = _outside((match.end() for match in SENTENCE_END.finditer(text)), kept)
+    between = _outside(starts[1:], kept)
     out, begin, first = [], 0, 0  # the window begins at this character and this word
-    while len(found) - first > limit:
-        reach = found[first + limit][0]  # the word that does not fit
-        fits = [p for p in sentences if begin < p <= reach] or [p for p in between if begin < p <= reach]
-        later = [p for p in between if p > reach]
-        if not fits and not later:
-            break
-        end = max(fits) if fits else min(later)
+    while len(starts) - first > limit:
+        reach = starts[first + limit]  # the word that does not fit
+        end = _last(sentences, begin, reach) or _last(between, begin, reach)
+        if not end:
+            later = bisect_right(between, reach)
+            if later == len(between):
+                break
+            end = between[later]
         out.append((begin, end))
-        begin = end
-        first = next((i for i in range(first, len(found)) if found[i][0] >= end), len(found))
+        begin, first = end, bisect_left(starts, end)
     return (*out, (begin, len(text)))
+
+
+def _together(spans: Iterable[Span]) -> list[Span]:
+    """The spans in order; those that share a character are one."""
+    out: list[Span] = []
+    for start, end in sorted(spans):
+        if out and start < out[-1][1]:
+            out[-1] = out[-1][0], max(out[-1][1], end)
+        else:
+            out.append((start, end))
+    return out
+
+
+def _outside(places: Iterable[int], spans: Sequence[Span]) -> list[int]:
+    """The places, given in order, that no span has before and behind them."""
+    out, i = [], 0
+    for place in places:
+        while i < len(spans) and spans[i][1] <= place:
+            i += 1
+        if i == len(spans) or place <= spans[i][0]:
+            out.append(place)
+    return out
+
+
+def _last(places: Sequence[int], after: int, most: int) -> int:
+    """The greatest of the places that is above ``after`` and no more than ``most``; 0 where there is none."""
+    i = bisect_right(places, most) - 1
+    return places[i] if i >= 0 and places[i] > after else 0
 
 
 def examples(document: Document, labels: Sequence[str], *, training: bool, limit: int = WORDS) -> tuple[Example, ...]:
@@ -61,19 +89,24 @@ def examples(document: Document, labels: Sequence[str], *, training: bool, limit
     """
     wanted = [m for m in document.mentions if m.label in labels]
     keep = [hull(m.pieces) for m in wanted] if training else ()
+    found = cut(document.text, keep, limit)
+    held: dict[int, list[tuple[str, tuple[Span, ...]]]] = {}
+    for mention in wanted:
+        held.setdefault(bisect_right(found, (hull(mention.pieces)[0], len(document.text))) - 1, []).append(
+            _plain(mention)
+        )
     made = []
-    for start, end in cut(document.text, keep, limit):
+    for number, (start, end) in enumerate(found):
         text = document.text[start:end]
         if not (inside := words(text)):
             continue
-        held = tuple(_plain(m) for m in wanted if start <= hull(m.pieces)[0] < end)
         made.append(
             Example(
                 id=f"{document.id}@{start}",
                 unit=document.id,
                 texts=((text, None),),
                 words=inside,
-                mentions=held,
+                mentions=tuple(held.get(number, ())),
                 offset=start,
             )
         )

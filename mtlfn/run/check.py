@@ -9,11 +9,12 @@ from mtlfn.data import jsonl, official, public, sources, survey
 from mtlfn.data.access import TERMS
 from mtlfn.data.task import Dataset
 from mtlfn.data.task import check as checked
+from mtlfn.run import terminal
 from mtlfn.run.command import OK
 from mtlfn.run.config import UsageError
 
 
-def check(folder: Path, name: str, backbone: str, strict: bool, say: Callable[[str], None] = print) -> int:
+def check(folder: Path, name: str, backbone: str, strict: bool, say: Callable[[str], None] = terminal.say) -> int:
     """Prints what is in a folder; UsageError, DataError or BackboneError where it cannot be read."""
     from mtlfn.models import backbone as backbones
 

@@ -206,5 +206,5 @@ def cli(kind: type[T], argv: Sequence[str], default: T | None, module: str, desc
 
 
 def _complain(error: Exception | str, code: int) -> int:
-    print(f"mtlfn: {error}", file=sys.stderr)
+    print(f"mtlfn: {terminal.shown(str(error))}", file=sys.stderr)
     return code

@@ -16,6 +16,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, instance_of, le, lt, optional
 
 from mtlfn.data.hub import Mapping
+from mtlfn.data.task import DataError
 
 T = TypeVar("T")
 
@@ -248,6 +249,8 @@ def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
     tasks = table.pop("task", {})
     if not isinstance(tasks, dict):
         raise UsageError(f"{place}: task is {tasks!r}, expected tables [task.<name>]")
+    if tasks:
+        _check_names(tuple(tasks), place)
     mappings = {name: hub.structure(value, name) for name, value in tasks.items()}
     # What is named is looked for beside the file that names it; what is not there is a Hub id, or an error later on.
     mappings = {
@@ -360,7 +363,23 @@ def listed(names: str) -> tuple[str, ...]:
 
 
 def task_names(config: Config) -> tuple[str, ...]:
-    """The tasks asked for, in the order given. UsageError where --data-dir comes without --tasks."""
+    """The tasks asked for, in the order given. UsageError where --data-dir comes without --tasks, or where files cannot
+    be named after a task."""
+    names = _task_names(config)
+    _check_names(names, "--tasks")
+    return names
+
+
+def _check_names(names: tuple[str, ...], place: str) -> None:
+    from mtlfn.data.sources import check_names
+
+    try:
+        check_names(names)
+    except DataError as error:
+        raise UsageError(f"{place}: {error}") from None
+
+
+def _task_names(config: Config) -> tuple[str, ...]:
     if config.tasks:
         return listed(config.tasks)
     if config.task:

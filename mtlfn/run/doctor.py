@@ -14,7 +14,7 @@ from attrs import frozen
 
 from mtlfn.core.batch import Batch
 from mtlfn.core.state import digest
-from mtlfn.run import checkpoint, memory
+from mtlfn.run import checkpoint, memory, terminal
 from mtlfn.run import summary as texts
 from mtlfn.run.command import OK, PREFLIGHT
 from mtlfn.run.config import Config
@@ -34,7 +34,7 @@ class Finding:
     detail: str
 
 
-def examine(strategy: str, config: Config, say: Callable[[str], None] = print) -> int:
+def examine(strategy: str, config: Config, say: Callable[[str], None] = terminal.say) -> int:
     """Looks at everything, line by line, and returns the exit code."""
     prepared = load(strategy, config)
     folder = resolve_directory(config, strategy)

@@ -13,13 +13,15 @@ import attrs
 
 from mtlfn.data.task import DataError
 from mtlfn.models.families import first_line
-from mtlfn.run import documents, loop, plan
+from mtlfn.run import documents, loop, plan, terminal
 from mtlfn.run.command import BUG, OK, RESUMABLE
 from mtlfn.run.config import UsageError
 from mtlfn.run.summary import going_on
 
 
-def execute(root: Path, nodes: Sequence[plan.Node], command: Sequence[str], say: Callable[[str], None] = print) -> int:
+def execute(
+    root: Path, nodes: Sequence[plan.Node], command: Sequence[str], say: Callable[[str], None] = terminal.say
+) -> int:
     """Runs what is not finished, in order; 0 where all is, 75 where it was stopped, 1 where runs failed, with a list.
 
     Raises:

@@ -16,10 +16,11 @@ from mtlfn.core.batch import Batch
 from mtlfn.core.state import State
 from mtlfn.run import archive, checkpoint, deadline, directory, documents, ledger, lock, matched, memory, observers
 from mtlfn.run.command import OK
-from mtlfn.run.config import Config, UsageError
+from mtlfn.run.config import Config, UsageError, task_names
 from mtlfn.run.directory import Mismatch
 from mtlfn.run.evaluations import Leaving
 from mtlfn.run.prepare import Prepared, prepare, resolve_directory
+from mtlfn.run.terminal import shown
 from mtlfn.run.walk import Evaluation, Walk, advance
 
 NONFINITE_IN_A_ROW = 5
@@ -98,6 +99,7 @@ def run(strategy: str, config: Config, command: Sequence[str], beside: Path | No
     """
     from mtlfn.run import conclude, start
 
+    task_names(config)  # before anything is read or written
     limit = deadline.Deadline(deadline.began(), config.max_hours)
     folder = resolve_directory(config, strategy)
     directory.check_settings(folder, config, strategy)
@@ -110,7 +112,7 @@ def run(strategy: str, config: Config, command: Sequence[str], beside: Path | No
         report = observers.Reporter(folder / documents.LOG)
         try:
             if (finished := conclude.finished(folder, report.say)) is not None:
-                print(f"mtlfn: this run is finished; its result:\n{finished}\nall of it: {folder}")
+                print(f"mtlfn: this run is finished; its result:\n{finished}\nall of it: {shown(str(folder))}")
                 return OK
             return start.run(strategy, prepared, folder, report, command, limit)
         except directory.Failed as error:

@@ -14,6 +14,7 @@ import torch
 from mtlfn.core.batch import Batch
 from mtlfn.core.schedule import Schedule, learning_rate
 from mtlfn.core.state import State
+from mtlfn.run.terminal import shown
 
 SILENCE = 10.0  # seconds that an evaluation says nothing
 
@@ -99,6 +100,7 @@ class Reporter:
 
     def say(self, text: str = "") -> None:
         """One or more lines."""
+        text = shown(text, "\n\t")
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
@@ -109,7 +111,7 @@ class Reporter:
         """Lines for the log alone."""
         if self._log is not None:
             with self._log.open("a", encoding="utf-8") as file:
-                file.write(text + "\n")
+                file.write(shown(text, "\n\t") + "\n")
 
     def progress(self, budget: int, clock: Clock, lines: int = 20) -> Observer:
         """An observer: a bar on a terminal, otherwise a line every ``1 / lines`` of the budget."""

@@ -15,7 +15,7 @@ from mtlfn.core import keys, methods, scaling, state, step
 from mtlfn.core.gradients import ENGINES
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State
-from mtlfn.data import sampler, sources, store, stream, survey
+from mtlfn.data import notices, sampler, sources, store, stream, survey
 from mtlfn.data.collate import collate
 from mtlfn.data.task import SPLITS, CacheError, Dataset, Task, label_counts
 from mtlfn.models import backbone, lora, model
@@ -361,6 +361,7 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
             "level": prepared.datasets[t].task.level,
             "metric": prepared.datasets[t].task.metric,
             "notes": dict(prepared.datasets[t].notes),
+            "notices": lacking(prepared, t),
             **{
                 split: {"examples": len(c), "tokens": c.tokens, "sha256": c.digest, "cut": c.notes}
                 for split in SPLITS
@@ -369,6 +370,12 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
         }
         for t in prepared.datasets
     }
+
+
+def lacking(prepared: Prepared, task: str) -> list[str]:
+    """What the data of a task lack, in a line each."""
+    corpora = {split: getattr(prepared, split).get(task) for split in SPLITS}
+    return notices.notices(prepared.datasets[task], {split: c.notes for split, c in corpora.items() if c is not None})
 
 
 def trainable_parameters(prepared: Prepared) -> dict[str, int]:

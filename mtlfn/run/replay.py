@@ -19,7 +19,7 @@ from attrs import frozen
 
 from mtlfn.core.state import State, digest, leaf_digests
 from mtlfn.data.task import SPLITS
-from mtlfn.run import archive, checkpoint, conclude, directory, documents, ledger, observers, record, seal
+from mtlfn.run import archive, checkpoint, conclude, directory, documents, ledger, observers, record, seal, terminal
 from mtlfn.run import summary as texts
 from mtlfn.run.command import MISMATCH, OK
 from mtlfn.run.config import UsageError, from_settings
@@ -56,7 +56,9 @@ class Segment:
     end: ledger.Entry
 
 
-def replay(folder: Path, start: int | None, end: int | None, every: bool, say: Say = print, **changes: Any) -> int:
+def replay(
+    folder: Path, start: int | None, end: int | None, every: bool, say: Say = terminal.say, **changes: Any
+) -> int:
     """Replays a run's directory and returns the exit code. ``changes``: settings that say where its inputs are now.
 
     What was found is left in the run's ``replay.json``, where the report on it looks.

@@ -36,6 +36,7 @@ from mtlfn.run.documents import Altered
 from mtlfn.run.evaluations import Evaluations, Leaving
 from mtlfn.run.loop import NONFINITE_IN_A_ROW, Hooks, train
 from mtlfn.run.prepare import Prepared, describe_data
+from mtlfn.run.terminal import shown
 from mtlfn.run.walk import Evaluation, Walk, cadence
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -62,7 +63,7 @@ def run(
     probe = memory.probe(prepared.model.device)
     state = _same_environment(prepared, folder, kept, state, report.say)
     for line in texts.banner(strategy, prepared, folder):
-        report.say(line)
+        report.say(shown(line))  # no name in it makes a line of its own
     _same_data(prepared, folder, report.say)
     due = not walk.finished(state) and _smoke_test_is_due(folder, report.say)
     if due:

@@ -13,11 +13,9 @@ from mtlfn.core import keys
 from mtlfn.core.state import State, digest
 from mtlfn.core.tokens import total
 from mtlfn.data import apart, official
-from mtlfn.data.store import Corpus
-from mtlfn.data.task import SPLITS
 from mtlfn.models.model import active_adapter_parameters
 from mtlfn.run import documents, memory, observers, record
-from mtlfn.run.prepare import Prepared, trainable_parameters
+from mtlfn.run.prepare import Prepared, lacking, trainable_parameters
 from mtlfn.run.walk import Scores
 
 
@@ -44,11 +42,9 @@ def banner(strategy: str, prepared: Prepared, folder: Path) -> list[str]:
             f"task      {task.name}: level {task.level} {task.kind}, {len(train):,} training examples "
             f"({train.tokens:,} tokens), {len(dev):,} dev examples, metric {task.metric}"
         )
-        for split in SPLITS:
-            if (corpus := getattr(prepared, split).get(task.name)) and (told := _unread(corpus)):
-                said.append(f"unread    {task.name}, {split}: {told}")
-        for other, count in prepared.datasets[task.name].notes.get(apart.NOTE, {}).items():
-            said.append(f"apart     {task.name}: {count:,} training examples left out: {other} is evaluated on them")
+        said += [f"notice    {task.name}: {line}" for line in lacking(prepared, task.name)]
+        if left_out := apart.told(prepared.datasets[task.name]):
+            said.append(f"apart     {task.name}: {left_out}")
     schedule = prepared.schedule
     return [
         *said,
@@ -57,12 +53,6 @@ def banner(strategy: str, prepared: Prepared, folder: Path) -> list[str]:
         f"schedule  {prepared.budget:,} input tokens exactly · learning rate {config.learning_rate:g}, "
         f"warm-up {config.warmup_ratio:.0%}, {config.decay} decay over {schedule.schedule_tokens:,} tokens",
     ]
-
-
-def _unread(corpus: Corpus) -> str:
-    """What no token stands for, in words."""
-    words, entities = (corpus.notes.get(f"{what} without a token", 0) for what in ("words", "entities"))
-    return f"{words:,} words have no token, with {entities:,} entities that cannot be found" if words else ""
 
 
 def backbone(prepared: Prepared) -> str:

@@ -1,22 +1,52 @@
-"""Standard output that nobody reads any more, and Ctrl-C: neither ends in a stack trace."""
+"""The console: it may be gone, it may be interrupted, and it obeys what it is sent.
+
+Standard output that nobody reads any more and Ctrl-C do not end in a stack trace. What comes from data (names of
+columns and files, labels, ids) is never sent as anything but characters: a name that holds an escape sequence could
+clear the screen, set its title or fill the clipboard.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, TextIO
 
-AGAIN = 2.0  # seconds
+AGAIN = 2.0  # seconds until an interrupt that was swallowed comes again
+# What is no character to look at: control characters, changes of the direction of writing, ends of lines that are none,
+# halves of characters.
+UNSEEN = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_UNSEEN = re.compile(f"[{UNSEEN}]")
+# What a console may be sent all the same: line ends and tabs, and of colours and progress bars (tyro, rich, tqdm) the
+# sequences for styles, one line up, erasing a line and hiding the cursor.
+_SENT = re.compile(rf"(\x1b\[(?:[0-9;]*[mAK]|\?25[lh])|[\n\r\t])|[{UNSEEN}]")
+
+
+def shown(text: str, keep: str = "") -> str:
+    """The text; what is no character to look at, and not in ``keep``, is written as ``\\x1b`` or ``\\u202e``."""
+    return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else _written(found[0]), text)
+
+
+def say(line: str) -> None:
+    """Prints a line, whatever is in it."""
+    print(shown(line))
+
+
+def _written(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 class Lasting:
     """A stream whose writes never fail: once its reader is gone, or its disk is full, what is written is dropped.
 
-    A training then goes on with its log alone.
+    A training then goes on with its log alone. Sequences that a console would obey are written as characters, but for
+    those of colours and progress bars: the last door, also for what libraries print.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -24,11 +54,15 @@ class Lasting:
 
     def write(self, text: str) -> int:
         """Writes, or drops."""
+        clean = _SENT.sub(lambda found: found[1] or _written(found[0]), text)
         try:
-            return self._stream.write(text)
+            self._stream.write(clean)
+        except UnicodeEncodeError:
+            code = self._stream.encoding
+            self._stream.write(clean.encode(code, "backslashreplace").decode(code))
         except OSError:
             self._end()
-            return len(text)
+        return len(text)
 
     def flush(self) -> None:
         """Flushes, or drops."""
@@ -59,10 +93,18 @@ def lasting() -> Iterator[None]:
     sys.stdout, sys.stderr = output, errors  # type: ignore[assignment]
     try:
         yield
+    except Exception:
+        sys.excepthook = _unhandled  # the interpreter will show it, when this door is shut
+        raise
     finally:
         output.flush()
         errors.flush()
         sys.stdout, sys.stderr = before
+
+
+def _unhandled(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if sys.stderr is not None:
+        Lasting(sys.stderr).write("".join(traceback.format_exception(kind, error, trace)))
 
 
 @contextmanager

@@ -27,6 +27,7 @@ TITLES = (
     "Differences",
     "Learning curves",
     "Which tokens were equal",
+    "What the data lack",
     "Exclusion control",
     "Conflicts between tasks",
     "Transfer between pairs of tasks",
@@ -283,6 +284,7 @@ def test_a_bare_study_says_what_it_lacks(tmp_path):
     text = again(root)
     lacking = {
         "Learning curves": "**Missing: learning curve of mentions** – no run has evaluations",
+        "What the data lack": "**Missing: notices** – no data.json has any; older versions did not look",
         "Exclusion control": "**Missing: exclusion control** – the study has no finished exclusion control",
         "Conflicts between tasks": "**Missing: conflicts** – no two tasks that train the same tensors met in a step",
         "Transfer between pairs of tasks": "**Missing: transfer matrix** – the study trained no pairs of tasks",
@@ -295,6 +297,17 @@ def test_a_bare_study_says_what_it_lacks(tmp_path):
     assert "- **resumes**: not recorded" in text
     assert "**Missing: overlap of words** – the training texts cannot be read" in text
     assert "Nothing: every run of the comparison is there." in part(text, "What is missing")
+
+
+def test_what_the_data_lack_is_told_once(copy):
+    for path in copy.rglob("data.json"):
+        edit(path, mentions={"notices": []}, answers={"notices": []})
+    assert "Every label occurs in training" in part(again(copy), "What the data lack")
+    for path in copy.rglob("data.json"):
+        edit(path, mentions={"notices": ["no mention in dev: nothing to be found there"]})
+    said = part(again(copy), "What the data lack")
+    assert said.count("| mentions | no mention in dev: nothing to be found there |") == 1
+    assert "answers" not in said
 
 
 def test_the_exclusion_control_says_whether_the_slot_stayed_the_same(study, copy):

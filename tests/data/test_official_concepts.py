@@ -124,7 +124,7 @@ def test_what_the_dictionary_holds_is_noted_and_its_bad_lines_told(tmp_path):
     written = (tmp_path / "semeval2014_t7" / "cui.tsv").read_bytes()
     assert dataset.notes["SHA-256 of cui.tsv"] == hashlib.sha256(written).hexdigest()
     assert dataset.notes["skipped"] == 1
-    assert "cui.tsv, line 6: found 1 fields" in dataset.notes["first problems"][0]
+    assert "cui.tsv, line 6: found 1 fields" in dataset.notes[official.PROBLEMS][0]
     assert json.loads(json.dumps(dataset.notes)) == dataset.notes
     with pytest.raises(DataError, match=r"cui\.tsv, line 6: found 1 fields"):
         official.load("semeval2014_t7", tmp_path / "semeval2014_t7", strict=True)

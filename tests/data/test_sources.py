@@ -130,6 +130,12 @@ def test_names_are_checked_before_anything_is_read(tmp_path: Path) -> None:
     assert failure(["hoc", "ddi", "hoc"], tmp_path, {}) == "the task 'hoc' is named twice; name every task once"
 
 
+@pytest.mark.parametrize("name", ["n" * 101, "n" * 250])
+def test_names_that_are_too_long_for_a_file(tmp_path: Path, name: str) -> None:
+    message = failure([name], tmp_path, {name: MAPPING})
+    assert message.startswith(f"the task name '{'n' * 20}…' has {len(name)} characters, expected at most 100")
+
+
 @pytest.mark.parametrize("name", ["", "Hoc", "a/b", "..", "-x", "a b", "é", "hoc\n"])
 def test_names_that_cannot_be_folders(tmp_path: Path, name: str) -> None:
     message = failure([name], tmp_path, {name: MAPPING})

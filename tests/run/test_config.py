@@ -17,6 +17,7 @@ from mtlfn.run.config import (
     Parent,
     UsageError,
     digest,
+    from_table,
     from_toml,
     identity,
     micro_batch_slots,
@@ -242,3 +243,14 @@ def test_no_default_size_of_micro_batches_leaves_a_run_fewer_than_150_steps(budg
     slots = micro_batch_slots(budget, tasks)
     assert slots == 128 or budget / (slots * tasks) >= 150
     assert slots <= micro_batch_slots(2 * budget, tasks)
+
+
+@pytest.mark.parametrize("name", ["n" * 250, "a/b", "..", "", "a\tb", "a\x1b[31mb"])
+def test_a_task_that_no_file_can_be_called_after_is_refused_before_anything_is_read(tmp_path, name):
+    named = [Config(tasks=f"hoc,{name}")] if name else []  # without, it is a comma too many
+    for config in (*named, Config(task={name: None})):
+        with pytest.raises(UsageError, match=r"^--tasks: the task name "):
+            task_names(config)
+    table = {"task": {name: {}}}
+    with pytest.raises(UsageError, match=r"^--config x: the task name "):
+        from_table(table, tmp_path / "x", "--config x")

@@ -7,13 +7,19 @@ strict log makes the first problem an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from attrs import define, field, frozen
 
 from mtlfn.data.task import DataError, Span
+
+WITHOUT_NOTE = "annotation files without their note"
+KINDS = 20  # of problems that are shown
+PARTICULAR = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\S*(?:\d|[/.]\w)\S*""")
 
 
 @frozen(kw_only=True)
@@ -92,10 +98,18 @@ class Problem:
 
 @define
 class Log:
-    """Collects problems; with ``strict``, the first one is a DataError that names file, place and what was found."""
+    """Collects problems; with ``strict``, the first one is a DataError that names file, place and what was found.
+
+    ``counts``: what else there is to know -> how often.
+    """
 
     strict: bool = False
     problems: list[Problem] = field(factory=list)
+    counts: Counter[str] = field(factory=Counter)
+
+    def counted(self, what: str) -> None:
+        """Something that is no flaw of the files, such as what they themselves ask to leave out, or is one of many."""
+        self.counts[what] += 1
 
     def skipped(self, path: Path, where: str, what: str) -> None:
         """Something could not be used."""
@@ -109,6 +123,20 @@ class Log:
         if self.strict:
             raise DataError(f"{problem.path}, {problem.where}: {problem.what}")
         self.problems.append(problem)
+
+
+def by_kind(problems: Iterable[Problem]) -> list[str]:
+    """A line a kind of problem, the most frequent first: how often, what was done, and the first one.
+
+    Of one kind are problems that differ in numbers, names of files and quoted texts alone.
+    """
+    kinds: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        kinds.setdefault((problem.done, PARTICULAR.sub("…", problem.what)), []).append(problem)
+    ordered = sorted(kinds.values(), key=len, reverse=True)
+    out = [f"{len(held):,} {held[0].done}, first {held[0].path}, {held[0].where}: {held[0].what}" for held in ordered]
+    rest = ordered[KINDS:]
+    return [*out[:KINDS], *([f"{sum(map(len, rest)):,} more, of {len(rest):,} kinds"] if rest else [])]
 
 
 def fits(pieces: tuple[Span, ...], text: str) -> bool:

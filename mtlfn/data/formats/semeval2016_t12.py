@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+from mtlfn.data.files import bytes_of
 from mtlfn.data.formats import xml_file
-from mtlfn.data.formats.document import Document, Link, Log, Mention, decode, fits
+from mtlfn.data.formats.document import WITHOUT_NOTE, Document, Link, Log, Mention, decode, fits
 from mtlfn.data.task import DataError, Span
 
 CORPUS = "coloncancer"
@@ -90,6 +91,7 @@ def _document(home: Path, log: Log) -> Document | None:
         log.skipped(home, "the folder", f"has no file {home.name}.Temporal-(Relation|Entity).gold.completed.xml")
         return None
     if not note.is_file():
+        log.counted(WITHOUT_NOTE)
         log.skipped(files[0], "the note", f"expected it in {note}, which does not exist")
         return None
     file, *others = files
@@ -104,7 +106,7 @@ def _document(home: Path, log: Log) -> Document | None:
         return None
     for where, what in _oddities(data):
         log.repaired(file, where, what)
-    text = decode(note.read_bytes(), note, log)
+    text = decode(bytes_of(note), note, log)
     linked = "_path" not in home.name and not file.name.startswith(f"{home.name}.Temporal-Entity.")
     mentions = tuple(_mentions(data, text, file, log))
     links = tuple(_links(data, {mention.id for mention in mentions}, linked, file, log))

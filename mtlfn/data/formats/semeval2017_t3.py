@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element
 
 from attrs import field, frozen
 
-from mtlfn.data.formats.document import Candidate, Log, Problem, Query
+from mtlfn.data.formats.document import Candidate, Log, Query
 from mtlfn.data.formats.xml_file import escape, parse
 from mtlfn.data.task import SPLITS, DataError
 
@@ -45,8 +45,7 @@ def read(folder: Path, subtask: Subtask, log: Log) -> dict[str, tuple[Query, ...
     """The queries of every split, in the order of the files; a split without files is empty.
 
     A text is subject, blank line, body; where one of the two is empty, the other alone. Threads that a file marks as
-    repeated are left out of subtask A: ``log.problems`` counts them, but a strict log does not refuse them, since
-    official files have them.
+    repeated are left out of subtask A, as the file asks: ``log.counts`` has their number.
 
     Args:
         folder: searched with all folders below. Split by file name: "train", "dev" or "test"; the reformatted files
@@ -172,9 +171,7 @@ def _rows(source: _Source, root: Element) -> Iterator[tuple[str, str, Candidate]
         if not related.get("RELQ_ID"):
             source.repaired(where, "its RelQuestion has no RELQ_ID, THREAD_SEQUENCE is taken")
         if subtask == "A" and REPEATED in thread.attrib:
-            said = f"is marked as a repetition of {thread.get(REPEATED)}"
-            # Counted, but nothing to be strict about: it is what the file asks for.
-            source.log.problems.append(Problem(source.path, where, said, "skipped"))
+            source.log.counted("threads that the files mark as repetitions")  # no flaw: it is what the file asks for
             continue
         if subtask != "A" and question is None:
             stray += 1

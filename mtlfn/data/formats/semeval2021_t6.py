@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mtlfn.data import files
 from mtlfn.data.formats.document import Document, Log, Mention, decode, fits
 from mtlfn.data.task import DataError
 
@@ -50,7 +51,7 @@ def techniques(folder: Path) -> tuple[str, ...]:
     path = folder / LIST
     if not path.is_file():
         return TECHNIQUES
-    lines = decode(path.read_bytes(), path, Log(strict=True)).split("\n")
+    lines = decode(files.bytes_of(path), path, Log(strict=True)).split("\n")
     names = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not names:
         raise DataError(f"{path} is empty, expected one technique a line")
@@ -210,9 +211,11 @@ def _array(path: Path, log: Log) -> list[Any]:
     expected = "expected a JSON array of objects"
     text = decode(path.read_bytes(), path, log)
     try:
-        items = json.loads(text)
+        items = files.parse(text)
     except json.JSONDecodeError as error:
         log.skipped(path, f"line {error.lineno}, column {error.colno}", f"{error.msg}; {expected}")
+    except files.RepeatedKey as error:
+        raise DataError(f"{path}, line {files.line_of_repetition(text)}: {error}") from error
     except (RecursionError, ValueError) as error:  # ValueError: a number of thousands of digits
         log.skipped(path, "the file", f"{error}; {expected}")
     else:

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from attrs import frozen
 
-from mtlfn.data.formats.document import Document, Log, Mention, decode
+from mtlfn.data.files import bytes_of
+from mtlfn.data.formats.document import WITHOUT_NOTE, Document, Log, Mention, decode
 from mtlfn.data.task import DataError
 
 FOLDERS = {"train": "train", "dev": "devel", "test": "test"}
@@ -83,6 +84,8 @@ def pairs(found: Iterable[Path], log: Log, note: str = NOTE, annotations: str = 
             continue
         ((ending, path),) = both.items()
         kind, partner = ("a note", annotations) if ending == note else ("an annotation file", note)
+        if ending == annotations:
+            log.counted(WITHOUT_NOTE)
         log.skipped(path, "the whole file", f"is {kind} without {name}{partner}, expected both")
 
 
@@ -90,9 +93,9 @@ def documents(found: Iterable[Pair], parse: Parse, log: Log) -> tuple[Document, 
     """The documents of a split, in the order of the pairs."""
     made = []
     for pair in found:
-        text = decode(pair.note.read_bytes(), pair.note, log)
-        content = decode(pair.annotations.read_bytes(), pair.annotations, log)
-        made.append(Document(id=pair.stem, text=text, mentions=parse(pair.stem, text, content, pair.annotations, log)))
+        text = decode(bytes_of(pair.note), pair.note, log)
+        marked = decode(bytes_of(pair.annotations), pair.annotations, log)
+        made.append(Document(id=pair.stem, text=text, mentions=parse(pair.stem, text, marked, pair.annotations, log)))
     return tuple(made)
 
 

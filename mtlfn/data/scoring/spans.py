@@ -115,6 +115,17 @@ def credit(gold: Iterable[Mention], predicted: Iterable[Mention]) -> dict[str, t
     }
 
 
+def united(mentions: Iterable[Mention]) -> tuple[Mention, ...]:
+    """The spans that ``partial_credit`` scores: those of one label that share a character are one. In text order.
+
+    A prediction file holds these, since the organisers' scorer counts what it reads span by span.
+    """
+    spans = [(min(held), max(held) + 1, label) for label, each in _merged(mentions).items() for held in each]
+    return tuple(
+        Mention(id=str(i), label=label, pieces=((start, end),)) for i, (start, end, label) in enumerate(sorted(spans))
+    )
+
+
 def ratio(part: float, whole: float) -> float:
     """The quotient; 0 where it is 0/0."""
     return float(part / whole) if whole else 0.0

@@ -112,14 +112,14 @@ def test_the_three_subtasks_of_one_main_file(tmp_path: Path) -> None:
 
 
 def test_subtask_a_leaves_out_and_counts_repeated_threads_even_with_a_strict_log(tmp_path: Path) -> None:
-    path = save(tmp_path, f"dev/{STEM}-dev.xml", MAIN)
+    save(tmp_path, f"dev/{STEM}-dev.xml", MAIN)
     log = Log(strict=True)
     first, second = t3.read(tmp_path, "A", log)["dev"]
     assert (first.id, first.text) == ("Q7_R12", "Boat of Q7_R12\n\nWhich one?")
     assert [(c.id, c.label, c.rank) for c in first.candidates] == [("Q7_R12_C1", "Good", 1), ("Q7_R12_C2", "Bad", 2)]
     assert second.id == "Q2_R1"
-    said = f"{path}, Thread Q7_R3: is marked as a repetition of Q9_R9 (skipped)"
-    assert [str(problem) for problem in log.problems] == [said]
+    assert log.counts == {"threads that the files mark as repetitions": 1}
+    assert log.problems == []  # no flaw: the file asks for it
 
 
 def test_file_of_subtask_a_has_threads_under_the_root_and_comes_first(tmp_path: Path) -> None:
@@ -633,19 +633,19 @@ def test_gold_of_the_samples_to_the_byte(tmp_path: Path, subtask: t3.Subtask) ->
 @pytest.mark.parametrize(
     ("subtask", "sizes", "skipped"),
     [
-        ("A", {"train": (379, 3790), "dev": (244, 2440)}, {"train": 291, "dev": 256}),
-        ("B", {"train": (67, 670), "dev": (50, 500)}, {}),
-        ("C", {"train": (67, 6700), "dev": (50, 5000)}, {}),
+        ("A", {"train": (379, 3790), "dev": (244, 2440)}, 291 + 256),
+        ("B", {"train": (67, 670), "dev": (50, 500)}, 0),
+        ("C", {"train": (67, 6700), "dev": (50, 5000)}, 0),
     ],
 )
 def test_real_files_have_the_documented_sizes(
-    tmp_path: Path, subtask: t3.Subtask, sizes: dict[str, tuple[int, int]], skipped: dict[str, int]
+    tmp_path: Path, subtask: t3.Subtask, sizes: dict[str, tuple[int, int]], skipped: int
 ) -> None:
     log = Log(strict=True)
     splits = t3.read(Path(os.environ["MTLFN_DATA_DIR"]) / "semeval2017_t3", subtask, log)
     found = {split: (len(queries), sum(len(q.candidates) for q in queries)) for split, queries in splits.items()}
     assert found == sizes | {"test": (0, 0)}
-    assert Counter(problem.path.parent.name for problem in log.problems) == skipped
+    assert log.counts == ({"threads that the files mark as repetitions": skipped} if skipped else {})
     for split in ("train", "dev"):
         t3.write(tmp_path, split, subtask, splits[split])
     assert t3.read(tmp_path, subtask, Log(strict=True)) == splits

@@ -1,0 +1,90 @@
+"""What a data set lacks, in a line each: labels that training never shows, splits with nothing to find, unread words.
+
+A model trains on all of it without an error and ends in a score of 0, which would be taken for the method's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+
+from mtlfn.data.task import HIDDEN_TEST, SPLITS, Dataset, Example, Task
+
+SHOWN = 5  # labels that a line names
+POSITIVE = {
+    "tagging": "entity",
+    "spans": "mention",
+    "relation": "relation but the negative class",
+    "ranking": "relevant candidate",
+    "multilabel": "label",
+}
+
+
+def notices(dataset: Dataset, cut: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """The lines, none of which begins with the name of the task.
+
+    Args:
+        cut: split -> ``Corpus.notes``; what is not there is not told.
+    """
+    counts = {split: _labels(dataset.task, dataset[split]) for split in SPLITS if dataset[split]}
+    lacks = (_without_positives(dataset.task, counts), _labels_lacking(dataset.task, counts))
+    return [*_hidden(dataset), *chain(*lacks), *_unread(cut)]
+
+
+def _hidden(dataset: Dataset) -> Iterable[str]:
+    if why := dataset.notes.get(HIDDEN_TEST):
+        instead = "; a tenth of the training units takes its place" if dataset.test else ""
+        yield f"the test split is left out: {why}{instead}"
+
+
+def _labels(task: Task, examples: Iterable[Example]) -> Counter[str]:
+    """How often each label occurs; of ranking "relevant" and "irrelevant"."""
+    if task.kind == "tagging":
+        return Counter(tag[2:] for e in examples for tag in e.tags if tag.startswith("B-"))
+    if task.kind == "spans":
+        return Counter(label for e in examples for label, _ in e.mentions)
+    return Counter(label for e in examples for label in e.labels)
+
+
+def _positives(task: Task, counts: Counter[str]) -> int:
+    return counts["relevant"] if task.kind == "ranking" else counts.total() - counts[task.negative or ""]
+
+
+def _without_positives(task: Task, counts: Mapping[str, Counter[str]]) -> Iterable[str]:
+    bare = [split for split, found in counts.items() if task.kind in POSITIVE and not _positives(task, found)]
+    if bare:
+        what = "nothing to learn" if "train" in bare else "nothing to be found there"
+        yield f"no {POSITIVE[task.kind]} in {_listed(bare)}: {what}"
+
+
+def _labels_lacking(task: Task, counts: Mapping[str, Counter[str]]) -> Iterable[str]:
+    train = counts.get("train", Counter())
+    if task.kind in POSITIVE and not _positives(task, train):
+        return  # said of all of them
+    lacking = [label for label in task.labels if not train[label]]
+    held = {label: sum(found[label] for found in counts.values()) for label in lacking}
+    if nowhere := [label for label in lacking if not held[label]]:
+        yield f"declared, but in no split: {_quoted(nowhere)}; do the data call it so?"
+    if unlearnt := [label for label in lacking if held[label]]:
+        places = [split for split in counts if any(counts[split][label] for label in unlearnt)]
+        yield f"in {_listed(places)} but never in training, so that it cannot be learnt: {_quoted(unlearnt)}"
+
+
+def _unread(cut: Mapping[str, Mapping[str, int]]) -> Iterable[str]:
+    told = []
+    for split, found in cut.items():
+        words, entities = (found.get(f"{what} without a token", 0) for what in ("words", "entities"))
+        if words:
+            told.append(f"{words:,} words of {split}, with {entities:,} entities that cannot be found")
+    if told:
+        yield f"without a token: {'; '.join(told)}"
+
+
+def _quoted(labels: Sequence[str]) -> str:
+    rest = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
+    return ", ".join(map(repr, labels[:SHOWN])) + rest
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
