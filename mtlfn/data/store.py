@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,10 @@ NOTES = (
     "words without a token",
     "entities without a token",
 )
+TABLE, NOTED = "tokens.arrow", "mtlfn.json"  # files of a store
+BATCH = 1024  # examples whose tokens are held as lists
 COLUMNS = ("ids", "types", "marks", "starts", "examples", "labels", "label_starts")
+STARTS = ("starts", "examples", "label_starts")  # those that say where something begins
 
 
 @frozen(eq=False)
@@ -92,21 +96,22 @@ def load(
         examples = training_examples(dataset.task, examples)
     key = _key(dataset.task, split, examples, tokenizer_sha256 or tokenizer_digest(tokenizer), max_length)
     folder = cache / "tokens" / key
-    arrays, notes = _read(folder) or _write(folder, dataset.task, split, examples, tokenizer, max_length)
-    return Corpus(
-        task=dataset.task,
-        **arrays,
-        digest=_digest(arrays),
-        notes=notes,
-    )
+    found = _read(folder)
+    if found is None:
+        _write(folder, *_tokenised(dataset.task, split, examples, tokenizer, max_length))
+        found = _read(folder)
+    if found is None:
+        raise OSError(errno.EIO, "what was just written there reads otherwise", str(folder))
+    arrays, digest, notes = found
+    return Corpus(task=dataset.task, **arrays, digest=digest, notes=notes)
 
 
 def _key(task: Task, split: str, examples: Sequence[Example], tokenizer: str, max_length: int) -> str:
     h = hashlib.sha256()
     settings = [VERSION, attrs.asdict(task), split, tokenizer, max_length]
     h.update(json.dumps(settings, sort_keys=True).encode())
-    for example in examples:
-        h.update(json.dumps(attrs.astuple(example, recurse=False), ensure_ascii=False).encode())
+    for values in map(attrgetter(*(field.name for field in attrs.fields(Example))), examples):
+        h.update(json.dumps(values, ensure_ascii=False).encode())
         h.update(b"\n")
     return h.hexdigest()
 
@@ -125,48 +130,75 @@ def _digest(arrays: dict[str, np.ndarray]) -> str:
     for name in COLUMNS:
         data = np.ascontiguousarray(arrays[name])
         h.update(f"{name} {data.dtype.str} {data.shape}".encode())
-        h.update(data.tobytes())
+        h.update(data.data)
     return h.hexdigest()
 
 
-def _write(
-    folder: Path, task: Task, split: str, examples: Sequence[Example], tokenizer: Any, max_length: int
+def _tokenised(
+    task: Task, split: str, examples: Sequence[Example], tokenizer: Any, max_length: int
 ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
-    """Tokenises and keeps the result: written to a sibling first, so that a half-written store is never read."""
-    import datasets
+    """The arrays of a split, and its notes."""
+    notes = dict.fromkeys(NOTES, 0)
 
-    rows, notes = [], dict.fromkeys(NOTES, 0)
-    for row in tokenise(task, examples, tokenizer, max_length):
-        notes["examples"] += 1
-        notes["truncated"] += row.truncated
-        # A label that its tokens no longer show teaches nothing; for evaluation it stays, and counts as missed.
-        if row.usable or split != "train":
-            rows.append(row)
-        notes["unusable"] += not row.usable
-        notes["inexpressible"] += row.lost
-        notes["words without a token"] += row.silent[0]
-        notes["entities without a token"] += row.silent[1]
-    label_type = "float32" if task.kind == "regression" else "int32"
-    arrays = _flatten(rows, label_type)
+    def kept() -> Iterator[Tokenised]:
+        for row in tokenise(task, examples, tokenizer, max_length):
+            notes["examples"] += 1
+            notes["truncated"] += row.truncated
+            notes["unusable"] += not row.usable
+            notes["inexpressible"] += row.lost
+            notes["words without a token"] += row.silent[0]
+            notes["entities without a token"] += row.silent[1]
+            # A label that its tokens no longer show teaches nothing; for evaluation it stays, and counts as missed.
+            if row.usable or split != "train":
+                yield row
+
+    return _flatten(kept(), "float32" if task.kind == "regression" else "int32"), notes
+
+
+def _flatten(rows: Iterable[Tokenised], label_type: str = "int32") -> dict[str, np.ndarray]:
+    """The arrays of rows that come one by one: of a million rows, the lists would take ten times the memory."""
+    left = iter(rows)
+    parts = [_columns([], label_type)]
+    while batch := list(islice(left, BATCH)):
+        parts.append(_columns(batch, label_type))
+    flat = {name: np.concatenate([part.pop(name) for part in parts]) for name in COLUMNS}
+    return flat | {name: np.concatenate([[0], np.cumsum(flat[name])]) for name in STARTS}
+
+
+def _columns(rows: Sequence[Tokenised], label_type: str) -> dict[str, np.ndarray]:
+    """The columns of some rows, with sizes in the place of ``STARTS``."""
+    sequences = [s for row in rows for s in row.ids]
+
+    def flat(parts: Iterable[Sequence[float]], form: str = "int32") -> np.ndarray:
+        return np.fromiter(chain.from_iterable(parts), dtype=form)
+
+    def sizes(parts: Iterable[Sequence[Any]]) -> np.ndarray:
+        return np.fromiter(map(len, parts), dtype=np.int64)
+
+    return {
+        "ids": flat(sequences),
+        "types": flat(s for row in rows for s in row.types),
+        "marks": flat(s for row in rows for s in row.marks),
+        "starts": sizes(sequences),
+        "examples": sizes(row.ids for row in rows),
+        "labels": flat((row.labels for row in rows), label_type),
+        "label_starts": sizes(row.labels for row in rows),
+    }
+
+
+def _write(folder: Path, arrays: dict[str, np.ndarray], notes: dict[str, int]) -> None:
+    """Keeps them: written to a sibling first, so that a half-written store is never read."""
+    import pyarrow
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=folder.name + ".tmp-", dir=folder.parent))
     try:
-        table = {
-            "input_ids": [row.ids for row in rows],
-            "token_types": [row.types for row in rows],
-            "marks": [row.marks for row in rows],
-            "labels": [row.labels for row in rows],
-        }
-        ints = datasets.List(datasets.Value("int32"))
-        features = datasets.Features(
-            {
-                **dict.fromkeys(("input_ids", "token_types", "marks"), datasets.List(ints)),
-                "labels": datasets.List(datasets.Value(label_type)),
-            }
-        )
-        with _without_progress():
-            datasets.Dataset.from_dict(table, features=features).save_to_disk(str(scratch))
-        (scratch / "mtlfn.json").write_text(json.dumps({"digest": _digest(arrays), "notes": notes}))
+        # A single row, whose lists are the arrays: as they lie in the file, so are they mapped into memory.
+        columns = {name: pyarrow.LargeListArray.from_arrays([0, len(held)], held) for name, held in arrays.items()}
+        table = pyarrow.table(columns)
+        with (scratch / TABLE).open("wb") as file, pyarrow.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+        (scratch / NOTED).write_text(json.dumps({"digest": _digest(arrays), "notes": notes}))
         try:
             os.rename(scratch, folder)
         except OSError:
@@ -175,73 +207,18 @@ def _write(
                 os.rename(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return arrays, notes
 
 
-def _flatten(rows: Sequence[Tokenised], label_type: str = "int32") -> dict[str, np.ndarray]:
-    sequences = [s for row in rows for s in row.ids]
-
-    def flat(parts: Iterator[Sequence[float]], form: str = "int32") -> np.ndarray:
-        return np.fromiter(chain.from_iterable(parts), dtype=form)
-
-    def starts(sizes: Iterator[int]) -> np.ndarray:
-        return np.concatenate([[0], np.cumsum(list(sizes), dtype=np.int64)]).astype(np.int64)
-
-    return {
-        "ids": flat(iter(sequences)),
-        "types": flat(s for row in rows for s in row.types),
-        "marks": flat(s for row in rows for s in row.marks),
-        "starts": starts(len(s) for s in sequences),
-        "examples": starts(len(row.ids) for row in rows),
-        "labels": flat((row.labels for row in rows), label_type),
-        "label_starts": starts(len(row.labels) for row in rows),
-    }
-
-
-def _read(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, int]] | None:
-    """The stored arrays, memory-mapped where Arrow allows; None when absent or not what was written."""
-    import datasets
-
-    try:
-        written = json.loads((folder / "mtlfn.json").read_text())
-        table = datasets.load_from_disk(str(folder)).data.table.combine_chunks()
-    except (OSError, ValueError, KeyError):
-        return None
-    nested = {name: _list(table[name]) for name in ("input_ids", "token_types", "marks")}
-    inner = {name: _list(values) for name, (_, values) in nested.items()}
-    label_starts, labels = _list(table["labels"])
-    arrays = {
-        "ids": inner["input_ids"][1].to_numpy(),
-        "types": inner["token_types"][1].to_numpy(),
-        "marks": inner["marks"][1].to_numpy(),
-        "starts": inner["input_ids"][0],
-        "examples": nested["input_ids"][0],
-        "labels": labels.to_numpy(),
-        "label_starts": label_starts,
-    }
-    return (arrays, written["notes"]) if _digest(arrays) == written["digest"] else None
-
-
-def _list(column: Any) -> tuple[np.ndarray, Any]:
-    """Offsets (from zero) and values of an Arrow list column."""
+def _read(folder: Path) -> tuple[dict[str, np.ndarray], str, dict[str, int]] | None:
+    """The stored arrays, memory-mapped, with digest and notes; None when absent or not what was written."""
     import pyarrow
 
-    if isinstance(column, pyarrow.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks else pyarrow.array([], column.type)
-    offsets = column.offsets.to_numpy().astype(np.int64)
-    first, last = int(offsets[0]), int(offsets[-1])
-    return offsets - first, column.values.slice(first, last - first)
-
-
-@contextmanager
-def _without_progress() -> Iterator[None]:
-    """No progress bars of ``datasets`` while the store is written."""
-    import datasets
-
-    hidden = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
     try:
-        yield
-    finally:
-        if not hidden:
-            datasets.enable_progress_bars()
+        written = json.loads((folder / NOTED).read_text())
+        with pyarrow.memory_map(str(folder / TABLE)) as file:
+            table = pyarrow.ipc.open_file(file).read_all()
+        arrays = {name: table[name].chunk(0).values.to_numpy() for name in COLUMNS}
+        digest = _digest(arrays)
+        return (arrays, digest, written["notes"]) if digest == written["digest"] else None
+    except (OSError, ValueError, LookupError, pyarrow.ArrowException):
+        return None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 from attrs import evolve, field, frozen
@@ -88,9 +90,26 @@ class Task:
         return {"ranking": ("score",), "regression": ("value",)}.get(self.kind, self.labels)
 
 
+def _one_each(names: Iterable[str]) -> tuple[str, ...]:
+    """Names as tuple; equal ones are one object, in however many examples they occur."""
+    return tuple(map(sys.intern, names))
+
+
+@lru_cache(maxsize=1 << 15)  # more than a text of 1000 words has
+def _one(span: Span) -> Span:
+    return span
+
+
+def _spans(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Spans as tuple. Short texts have words at the same places: equal spans that were read not long ago are one."""
+    return tuple(map(_one, spans))
+
+
 @frozen(kw_only=True)
 class Example:
     """One example of any task.
+
+    A million of them are held in memory: tags, labels and word spans, which they have in common, are held once.
 
     Attributes:
         id: unique within the task and split.
@@ -110,11 +129,11 @@ class Example:
     id: str
     unit: str
     texts: tuple[tuple[str, str | None], ...]
-    words: tuple[Span, ...] = ()
-    tags: tuple[str, ...] = ()
+    words: tuple[Span, ...] = field(default=(), converter=_spans)
+    tags: tuple[str, ...] = field(default=(), converter=_one_each)
     head: tuple[Span, ...] = ()
     tail: tuple[Span, ...] = ()
-    labels: tuple[str, ...] = ()
+    labels: tuple[str, ...] = field(default=(), converter=_one_each)
     mentions: tuple[tuple[str, tuple[Span, ...]], ...] = ()
     offset: int = 0
     value: float | None = None

@@ -20,7 +20,7 @@ from mtlfn.run.config import Config, UsageError, task_names
 from mtlfn.run.directory import Mismatch
 from mtlfn.run.evaluations import Leaving
 from mtlfn.run.prepare import Prepared, prepare, resolve_directory
-from mtlfn.run.terminal import shown
+from mtlfn.run.terminal import say, shown
 from mtlfn.run.walk import Evaluation, Walk, advance
 
 NONFINITE_IN_A_ROW = 5
@@ -107,7 +107,7 @@ def run(strategy: str, config: Config, command: Sequence[str], beside: Path | No
     if beside is not None:
         matched.check(beside, prepared.identity, prepared.model.backbone.settings)
     directory.make(folder)
-    with lock.held(folder / directory.LOCK, print):
+    with lock.held(folder / directory.LOCK, say):
         prepared = directory.claim(folder, strategy, prepared, command)
         report = observers.Reporter(folder / documents.LOG)
         try:

@@ -266,3 +266,16 @@ def test_real_data_has_the_documented_sizes_and_labels(name: str) -> None:
     if name == "ddi":
         pieces = [sum(len(e.head) > 1 or len(e.tail) > 1 for e in dataset[s]) for s in ("train", "dev", "test")]
         assert sum(pieces) == 98 + 31 + 28
+
+
+def test_what_examples_have_in_common_is_held_once(tmp_path: Path) -> None:
+    rows = {
+        "bc5cdr_disease": [NER | {"id": f"s{i}", "tags": ["O", "B-Disease", "I-Disease"]} for i in range(2)],
+        "hoc": [HALLMARK | {"id": f"7_{i}"} for i in range(2)],
+    }
+    for name, given_rows in rows.items():
+        one, other = jsonl.read(folder(tmp_path / name, *given_rows), name).train
+        for a, b in ((one.words, other.words), (one.tags, other.tags), (one.labels, other.labels)):
+            assert a == b
+            assert all(x is y for x, y in zip(a, b, strict=True))
+        assert one.words or one.labels
