@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -59,7 +58,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def _make(folder: Path, write: Callable[[Path], None]) -> None:
-    scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=folder.parent))
+    scratch = scratch_beside(folder)
     try:
         write(scratch)
         (scratch / MANIFEST).write_text(json.dumps(_digests(scratch), indent=0))
@@ -68,6 +67,13 @@ def _make(folder: Path, write: Callable[[Path], None]) -> None:
         os.rename(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def scratch_beside(folder: Path) -> Path:
+    """A new folder beside another one, of a name that no other process takes; readable by whom the umask says."""
+    scratch = folder.with_name(f"{folder.name}.tmp-{os.getpid()}-{os.urandom(4).hex()}")
+    scratch.mkdir()
+    return scratch
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from operator import attrgetter
@@ -18,6 +17,7 @@ import attrs
 import numpy as np
 from attrs import frozen
 
+from mtlfn.data.embedded_cache import scratch_beside
 from mtlfn.data.task import Dataset, Example, Task
 from mtlfn.data.tokenise import Tokenised, tokenise, training_examples
 
@@ -191,7 +191,7 @@ def _write(folder: Path, arrays: dict[str, np.ndarray], notes: dict[str, int]) -
     import pyarrow
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=folder.name + ".tmp-", dir=folder.parent))
+    scratch = scratch_beside(folder)
     try:
         # A single row, whose lists are the arrays: as they lie in the file, so are they mapped into memory.
         columns = {name: pyarrow.LargeListArray.from_arrays([0, len(held)], held) for name, held in arrays.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import weakref
 from pathlib import Path
@@ -123,3 +124,13 @@ def test_a_store_that_reads_otherwise_than_it_was_written_is_an_error_that_names
     with pytest.raises(OSError, match="reads otherwise") as caught:
         load("hoc", tokenizer, tmp_path)
     assert caught.value.filename == str(folder_in(tmp_path))
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o755), (0o002, 0o775), (0o077, 0o700)])
+def test_a_shared_cache_can_be_read_by_whom_the_umask_says(tokenizer, tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        load(TASKS[0], tokenizer, tmp_path / "cache")
+    finally:
+        os.umask(before)
+    assert folder_in(tmp_path / "cache").stat().st_mode & 0o777 == mode

@@ -77,7 +77,7 @@ import signal, sys, time
 from mtlfn.run import terminal
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-terminal.AGAIN = 0.2
+terminal.AGAIN = 1.0
 
 def work():
     print("hashing", flush=True)
