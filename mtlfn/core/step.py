@@ -91,8 +91,8 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
     skipped = evolve(advanced, last=evolve(last, grad_norm=math.nan), nonfinite=_one_more(state.nonfinite))
     if not sound or not all(np.isfinite(m.gram).all() for m in measured):
         if sound and scale > 1:  # an overflow in float16, which a lower scale may prevent
-            skipped = evolve(skipped, scaler=scaling.overflowed(state.scaler), nonfinite=state.nonfinite)
-        return _detached(skipped)
+            skipped = evolve(skipped, nonfinite=state.nonfinite)
+        return _detached(evolve(skipped, scaler=scaling.overflowed(state.scaler)) if config.scaling else skipped)
     order = combine.orders(key, present)
     surgeries = [config.method(m, order, key) for m in measured]
     row_weights = [combine.row_weights(s, m) for s, m in zip(surgeries, measured, strict=True)]

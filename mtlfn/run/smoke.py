@@ -123,6 +123,8 @@ def _losses(state: State) -> list[float]:
 
 def _falling(early: list[list[float]], late: list[list[float]]) -> Check:
     first, last = (sum(map(sum, rows)) / max(sum(map(len, rows)), 1) for rows in (early, late))
+    if not math.isfinite(first + last):
+        return Check("the loss falls", False, "it was not finite")
     bar = (1 - FALL) * first
     expected = f"expected {bar:.4g} or less, {FALL:.0%} lower, after {STEPS} steps"
     return Check("the loss falls", last <= bar, f"from {first:.4g} to {last:.4g} on the same examples, {expected}")

@@ -31,6 +31,7 @@ from mtlfn.run import (
 )
 from mtlfn.run import summary as texts
 from mtlfn.run.command import BUG, PREFLIGHT, RESUMABLE
+from mtlfn.run.config import Config
 from mtlfn.run.directory import Failed, Mismatch
 from mtlfn.run.documents import Altered
 from mtlfn.run.evaluations import Evaluations, Leaving
@@ -94,7 +95,9 @@ def run(
     deadline.answered(folder, "STOP")
     at = f"step {ended.state.step}, {ended.state.input_tokens:,} tokens"
     if ended.state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW:
-        raise Failed(BUG, f"stopped: {why}; saved {at}. Try a lower --learning-rate, then another --output-dir")
+        raise Failed(
+            BUG, f"stopped: {why}; saved {at}. Try {_instead(prepared.config, 'a lower')}, then another --output-dir"
+        )
     report.say(f"stopped: {why} · {at} · saved in {folder}")
     report.say(f"to go on: {texts.going_on(command)}")
     return RESUMABLE
@@ -174,11 +177,17 @@ def _smoke(prepared: Prepared, folder: Path, report: observers.Reporter, probe: 
     if failed := smoke.verdict(checks):
         raise Failed(
             PREFLIGHT,
-            f"the smoke test failed: {failed}. Nothing was trained. Another --learning-rate or other data may help; "
-            "--skip-smoke-test begins all the same",
+            f"the smoke test failed: {failed}. Nothing was trained. "
+            f"{_instead(prepared.config, 'Another')} or other data may help; --skip-smoke-test begins all the same",
         )
     documents.write(folder / documents.SMOKE, smoke.document(checks))
     report.say(f"smoke     {smoke.STEPS} steps on {smoke.EXAMPLES} examples: passed ({time.monotonic() - began:.0f} s)")
+
+
+def _instead(config: Config, which: str) -> str:
+    """What to try where numbers are not finite or a loss does not fall."""
+    fp16 = config.precision == "fp16"  # a frozen backbone may go beyond 65,504, which no scale of the loss prevents
+    return f"{'--precision bf16 or fp32, ' * fp16}{which} --learning-rate"
 
 
 def _expect(prepared: Prepared, state: State, limit: deadline.Deadline, report: observers.Reporter) -> None:

@@ -77,7 +77,8 @@ def test_what_no_scale_can_mend_is_counted(scale):
 
     start = evolve(tiny.begin(), scaler=Scaler(scale))
     after = build(loss=spoilt, scaling=True)(start, tiny.batch(0))
-    assert (after.nonfinite, after.scaler) == (NonFinite(1, 1), Scaler(scale))
+    # It falls as torch.amp.GradScaler's does; but the scale is not what is wrong, so the step counts.
+    assert (after.nonfinite, after.scaler) == (NonFinite(1, 1), Scaler(max(scale / 2, 1.0)))
     bottom = evolve(tiny.begin(), scaler=Scaler(1.0))
     after = build(loss=overflowing(0.0), scaling=True)(bottom, tiny.batch(0))
     assert (after.nonfinite, after.scaler) == (NonFinite(1, 1), Scaler(1.0))

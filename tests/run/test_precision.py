@@ -79,3 +79,20 @@ def test_a_run_without_padding_computes_its_tokens_alone_and_resumes_to_the_bit(
     assert whole["digest"] == parts["digest"] != padded["digest"]
     assert whole["tokens"]["input_share_of_slots"] == 1.0 > padded["tokens"]["input_share_of_slots"]
     assert whole["tokens"]["per_task"] == padded["tokens"]["per_task"]
+
+
+def test_a_backbone_that_overflows_in_half_precision_is_told_another_precision(go, tmp_path, monkeypatch):
+    from mtlfn.models import heads
+
+    loss = heads.loss_sum
+    monkeypatch.setattr(heads, "loss_sum", lambda *args: loss(*args) * float("inf"))
+    for flags, code in (({"smoke": True}, 3), ({}, 1)):
+        folder = tmp_path / str(code)
+        ended = go(precision="fp16", output_dir=folder, budget_tokens=2000, **flags)
+        assert ended.code == code
+        assert "--precision bf16 or fp32" in ended.message
+        assert "nan" not in ended.message
+    lines = [json.loads(line) for line in (tmp_path / "1" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["loss_scale"] for line in lines if "event" not in line] == [
+        2.0**power for power in (16, 15, 14, 13, 12)
+    ]
