@@ -114,3 +114,12 @@ def test_the_table_of_backbones_is_what_the_tests_prove():
     how = {"ragged": "end to end", "padded": "one by one"}
     variants = {"bert-decoder", "llama-two-way", "gemma3-two-way"}
     assert told == {n: (how[f.way], f.targets) for n, f in FAMILIES.items() if n not in variants}
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "CHANGELOG.md"])
+def test_what_other_documents_name_exists(name: str):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    paths = set(re.findall(r"`((?:mtlfn|tests|scripts)/[\w/.]+)`", text))
+    assert paths
+    missing = [path for path in paths if not (ROOT / path).exists() and "KIND" not in path]
+    assert not missing
