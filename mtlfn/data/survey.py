@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from mtlfn.data.task import SPLITS, Dataset, Example, label_counts
-from mtlfn.data.tokenise import encodings
-from mtlfn.data.windows import words
+from mtlfn.data.tokenise import CHUNK, encodings
+from mtlfn.data.windows import WORD
 
 LENGTHS = (128, 256, 384, 512)  # what the longest sequence is rounded up to
 SHARE = 95  # per cent of the sequences that are not cut
@@ -24,7 +24,8 @@ def lengths(examples: Sequence[Example], tokenizer: Any, most: int | None = None
     texts = [text for e in examples for text in e.texts]
     if most is not None and len(texts) > most:
         texts = [texts[i * len(texts) // most] for i in range(most)]
-    return np.array([len(encoding) for encoding in encodings(texts, tokenizer)], dtype=np.int64)
+    chunks = (texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK))
+    return np.fromiter((len(made) for chunk in chunks for made in encodings(chunk, tokenizer)), dtype=np.int64)
 
 
 def fitting_length(datasets: Iterable[Dataset], tokenizer: Any, longest: int | None) -> int:
@@ -51,14 +52,14 @@ def text_of(example: Example) -> str:
 
 def overlap(dataset: Dataset, split: str) -> float:
     """The share of a split's examples that hold a run of ``NGRAM`` words which training has too."""
-    seen = {gram for e in dataset.train for gram in _grams(e)}
     examples = dataset[split]
-    return sum(any(gram in seen for gram in _grams(e)) for e in examples) / len(examples) if examples else 0.0
+    held = {gram for e in examples for gram in _grams(e)}  # few, where those of the training texts are many
+    shared = {gram for e in dataset.train for gram in _grams(e) if gram in held}
+    return sum(any(gram in shared for gram in _grams(e)) for e in examples) / len(examples) if examples else 0.0
 
 
 def _grams(example: Example) -> Iterator[int]:
-    text = text_of(example)
-    held = [text[a:b] for a, b in words(text)]
+    held = WORD.findall(text_of(example))
     return (hash(tuple(held[i : i + NGRAM])) for i in range(len(held) - NGRAM + 1))
 
 
