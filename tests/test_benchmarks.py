@@ -295,3 +295,41 @@ def test_a_start_that_fails_ends_the_script(tmp_path):
     startup = script("bench_startup")
     with pytest.raises(SystemExit, match="the run ended with 2"):
         startup.started(tmp_path / "run", ["--tasks", "nothing"], 1)
+
+
+def test_the_memory_of_made_up_data_in_one_round(tmp_path, bert, monkeypatch, capsys):  # noqa: F811
+    memory = script("bench_memory_data")
+    monkeypatch.setattr(memory, "HELD_OUT", 4)
+    monkeypatch.setattr(memory, "BUDGET", 200)
+    small = ("--tasks", "hoc", "--examples", "30", "--", "--backbone", str(bert), "--threads", "1")
+    written = tmp_path / "figures.json"
+    memory.main(["--json", str(written), "--most", "100000", *small])
+    found = json.loads(written.read_text())["tasks"]["hoc"]["30"]
+    assert list(found) == ["first start", "second start", "data check"]
+    assert positive(found)
+    assert "hoc                     30  data check" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("task", ["bc5cdr_disease", "ddi", "hoc", "pubmedqa"])
+def test_made_up_data_are_read_and_short(tmp_path, task):
+    from mtlfn.data import jsonl, windows
+    from mtlfn.data.task import check
+
+    script("bench_memory_data").write(tmp_path, task, 20)
+    made = check(jsonl.read(tmp_path / task, task))
+    assert len(made.train) == 20
+    assert all(10 <= sum(len(windows.words(t)) for t in e.texts[0] if t) <= 20 for e in made.train)
+
+
+def test_the_peak_is_that_of_the_command_and_too_high_a_one_ends_the_script(tmp_path, monkeypatch):
+    memory = script("bench_memory_data")
+
+    def holding(megabytes: int) -> list[str]:
+        return [sys.executable, "-c", f"held = bytearray({megabytes} * 2**20); held[::4096] = held[::4096]"]
+
+    assert memory.measured(holding(1500))["megabytes"] > 1500
+    monkeypatch.setattr(memory, "commands", lambda *_: {"all": holding(200)})
+    with pytest.raises(SystemExit, match="expected 100 at most"):
+        memory.main(["--tasks", "hoc", "--examples", "2", "--most", "100"])
+    with pytest.raises(SystemExit, match="ended with 3"):
+        memory.measured([sys.executable, "-c", "raise SystemExit(3)"])
