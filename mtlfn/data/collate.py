@@ -69,7 +69,7 @@ def collate(corpus: Corpus, examples: Sequence[int], kept: Sequence[int] | None 
         token_types=torch.from_numpy(types),
         lengths=torch.tensor([n for _, n in rows]),
         marks=torch.from_numpy(marks),
-        labels=labels,
+        labels=torch.from_numpy(labels),
         sequences=torch.tensor(list(row_of)),
     )
     tokens = TokenCount(input=sum(n for _, n in rows), loss=count, padded=ids.size, examples=survived)

@@ -137,18 +137,6 @@ def _standard(column: Sequence[float]) -> Array:
     return values / (np.abs(values).max() or 1.0)
 
 
-def centre(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation.
-
-    Sums are rounded once (fsum), so that every machine gets the same bits: labels, and with them the data's digest, are
-    made of these numbers. A factor keeps the squares of extreme values in range.
-    """
-    n, scale = len(values), max(map(abs, values)) or 1.0
-    mean = math.fsum(v / scale for v in values) / n
-    variance = math.fsum((v / scale - mean) * (v / scale - mean) for v in values) / n
-    return scale * mean, scale * math.sqrt(variance)
-
-
 F1 = Statistic(lambda labels: 4, _f1, _impossible_f1)
 MACRO_F1 = Statistic(lambda labels: 3 * labels, _macro, _impossible_macro)
 MEAN = Statistic(lambda labels: 2, _mean, _impossible_mean)

@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 from mtlfn.data.example import DataError, Example, half_character
 from mtlfn.data.kinds import KINDS
 from mtlfn.data.kinds.kind import Kind
-from mtlfn.data.statistic import centre
+from mtlfn.data.standard import centre
 
 SPLITS = ("train", "dev", "test")
 

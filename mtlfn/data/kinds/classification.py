@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from mtlfn.data.example import Example
 from mtlfn.data.kinds import whole
@@ -32,7 +31,7 @@ def example(roles: Roles, names: tuple[str, ...], name: str, unit: str) -> Examp
 
 def targets(
     corpus: Corpus, examples: Sequence[int], row_of: Mapping[int, int], uncut: set[int], marks: np.ndarray
-) -> tuple[Tensor, int]:
+) -> tuple[np.ndarray, int]:
     """int64 [rows], class or IGNORED."""
     return whole.targets(corpus, examples, row_of, uncut, IGNORED, np.int64)
 

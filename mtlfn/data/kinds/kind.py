@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from mtlfn.data.example import DataError, Example, Span
-from mtlfn.data.statistic import Row, Statistic
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
+    from mtlfn.data.statistic import Row, Statistic
     from mtlfn.data.store import Corpus
     from mtlfn.data.task import Task
 
@@ -173,7 +172,7 @@ class Kind:
     shown: Callable[[Sequence[int]], bool] = lambda marks: True
     silent: Callable[[Example, Sequence[int], bool], tuple[int, int]] = no_silence
     label_type: str = "int32"
-    targets: Callable[[Corpus, Sequence[int], Mapping[int, int], set[int], np.ndarray], tuple[Tensor, int]]
+    targets: Callable[[Corpus, Sequence[int], Mapping[int, int], set[int], np.ndarray], tuple[np.ndarray, int]]
 
     prediction_problem: Callable[[Task, Example, Any], str | None]
     joined: Callable[[Task, Example, list[Any]], Any]

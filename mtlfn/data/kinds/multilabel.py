@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from mtlfn.data.example import Example
 from mtlfn.data.kinds import whole
@@ -35,7 +34,7 @@ def labels(task: Task, example: Example, marks: Sequence[int]) -> tuple[list[int
 
 def targets(
     corpus: Corpus, examples: Sequence[int], row_of: Mapping[int, int], uncut: set[int], marks: np.ndarray
-) -> tuple[Tensor, int]:
+) -> tuple[np.ndarray, int]:
     """float32 [rows, labels]; rows of NaN are ignored."""
     return whole.targets(corpus, examples, row_of, uncut, math.nan, np.float32, every=True)
 

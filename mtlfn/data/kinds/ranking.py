@@ -11,9 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from attrs import evolve
-from torch import Tensor
 
 from mtlfn.data.example import Example
 from mtlfn.data.kinds import whole
@@ -67,7 +65,7 @@ def labels(task: Task, example: Example, marks: Sequence[int]) -> tuple[list[int
 
 def targets(
     corpus: Corpus, examples: Sequence[int], row_of: Mapping[int, int], uncut: set[int], marks: np.ndarray
-) -> tuple[Tensor, int]:
+) -> tuple[np.ndarray, int]:
     """int64 [pairs, 2], rows of the relevant and the irrelevant candidate; only of lists that are whole."""
     pairs = []
     for e in examples:
@@ -76,7 +74,7 @@ def targets(
             good = [row_of[s] for s, relevant in zip(sequences, relevance, strict=True) if relevant]
             bad = [row_of[s] for s, relevant in zip(sequences, relevance, strict=True) if not relevant]
             pairs += [(g, b) for g in good for b in bad]
-    return torch.tensor(pairs, dtype=torch.int64).view(-1, 2), len(pairs)
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2), len(pairs)
 
 
 def prediction_problem(task: Task, example: Example, prediction: Any) -> str | None:

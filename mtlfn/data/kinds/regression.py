@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from mtlfn.data.example import DataError, Example
 from mtlfn.data.kinds import whole
 from mtlfn.data.kinds.kind import Kind, Roles, pair_of
 from mtlfn.data.scoring.classes import correlations
-from mtlfn.data.statistic import PEARSON, Row, centre, moments
+from mtlfn.data.standard import centre
+from mtlfn.data.statistic import PEARSON, Row, moments
 
 if TYPE_CHECKING:
     from mtlfn.data.store import Corpus
@@ -55,7 +55,7 @@ def labels(task: Task, example: Example, marks: Sequence[int]) -> tuple[list[flo
 
 def targets(
     corpus: Corpus, examples: Sequence[int], row_of: Mapping[int, int], uncut: set[int], marks: np.ndarray
-) -> tuple[Tensor, int]:
+) -> tuple[np.ndarray, int]:
     """float32 [rows]; NaN is ignored."""
     return whole.targets(corpus, examples, row_of, uncut, math.nan, np.float32)
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from mtlfn.data.example import DataError, Example, Span, short
 from mtlfn.data.kinds import whole
@@ -82,7 +81,7 @@ def shown(marks: Sequence[int]) -> bool:
 
 def targets(
     corpus: Corpus, examples: Sequence[int], row_of: Mapping[int, int], uncut: set[int], marks: np.ndarray
-) -> tuple[Tensor, int]:
+) -> tuple[np.ndarray, int]:
     """int64 [rows], class or IGNORED."""
     return whole.targets(corpus, examples, row_of, uncut, IGNORED, np.int64)
 

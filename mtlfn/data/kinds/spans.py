@@ -11,8 +11,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from mtlfn.data.example import Example
 from mtlfn.data.kinds import whole
@@ -59,7 +57,7 @@ def labels(task: Task, example: Example, marks: Sequence[int]) -> tuple[list[int
 
 def targets(
     corpus: Corpus, examples: Sequence[int], row_of: Mapping[int, int], uncut: set[int], marks: np.ndarray
-) -> tuple[Tensor, int]:
+) -> tuple[np.ndarray, int]:
     """int64 [pieces, 5]: row, mention, label, first word, width - 1; a row that was cut loses its marks."""
     pieces, count = [], 0
     for e in examples:
@@ -69,7 +67,7 @@ def targets(
             pieces += _pieces(row_of[s], corpus.label(e).tolist())
         elif s in row_of:
             marks[row_of[s]] = -1
-    return torch.tensor(pieces, dtype=torch.int64).view(-1, 5), count
+    return np.array(pieces, dtype=np.int64).reshape(-1, 5), count
 
 
 def _pieces(row: int, stored: Sequence[int]) -> list[tuple[int, int, int, int, int]]:

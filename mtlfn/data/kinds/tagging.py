@@ -11,9 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mtlfn.data.example import Example, Span
 from mtlfn.data.iob2 import join_words, same_length, valid_iob2
@@ -88,7 +86,7 @@ def silent(example: Example, marks: Sequence[int], cut: bool) -> tuple[int, int]
 
 def targets(
     corpus: Corpus, examples: Sequence[int], row_of: Mapping[int, int], uncut: set[int], marks: np.ndarray
-) -> tuple[Tensor, int]:
+) -> tuple[np.ndarray, int]:
     """int64 [rows, width], tag or IGNORED: they survive one by one."""
     out = np.full(marks.shape, IGNORED, dtype=np.int64)
     for e in examples:
@@ -97,7 +95,7 @@ def targets(
             if s in row_of:
                 row = marks[row_of[s]]
                 out[row_of[s]][row >= 0] = tags[row[row >= 0]]
-    return torch.from_numpy(out), int((out != IGNORED).sum())
+    return out, int((out != IGNORED).sum())
 
 
 def prediction_problem(task: Task, example: Example, prediction: Any) -> str | None:

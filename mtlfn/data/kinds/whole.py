@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mtlfn.data.example import Example
 from mtlfn.data.statistic import ratio
@@ -55,7 +53,7 @@ def targets(
     ignored: float,
     form: type,
     every: bool = False,
-) -> tuple[Tensor, int]:
+) -> tuple[np.ndarray, int]:
     """Labels of the rows, [rows] or, with ``every`` label of an example, [rows, labels]; ``ignored`` where cut."""
     values, count = [], 0
     for e in examples:
@@ -65,7 +63,7 @@ def targets(
         count += s in whole
         label = corpus.label(e) if s in whole else np.full(len(corpus.label(e)), ignored)
         values.append(label if every else label[0])
-    return torch.from_numpy(np.array(values, dtype=form)), count
+    return np.array(values, dtype=form), count
 
 
 def class_problem(task: Task, example: Example, prediction: Any) -> str | None:
