@@ -44,7 +44,8 @@ from mtlfn.core import gradients
 from mtlfn.core.batch import Batch
 from mtlfn.core.state import State
 from mtlfn.data import stream
-from mtlfn.data.collate import IGNORED, Inputs, collate
+from mtlfn.data.collate import Inputs, collate
+from mtlfn.data.kinds.kind import IGNORED
 from mtlfn.data.store import Corpus
 from mtlfn.data.task import Task
 from mtlfn.models import backbone, heads, lora, model

@@ -26,7 +26,8 @@ from mtlfn.core.batch import Batch
 from mtlfn.core.schedule import Schedule
 from mtlfn.data import embedded, metrics, sources, store
 from mtlfn.data.collate import collate
-from mtlfn.data.task import METRICS, Dataset, Example, Task, label_counts
+from mtlfn.data.example import Example
+from mtlfn.data.task import Dataset, Task, kind_of, label_counts
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.strategy import S3B
 from mtlfn.run import evaluate
@@ -82,7 +83,7 @@ def overfit(dataset: Dataset, name: str, steps: int, max_length: int) -> tuple[f
         losses.append(float(current.last.loss[task.name]))
     scored = store.load(dataset, "dev", base.tokenizer, max_length, cache)
     predicted = evaluate.predictions(built, current.params, scored, dataset.dev, range(len(dataset.dev)))
-    return metrics.score(task, dataset.dev, predicted)[METRICS[task.kind]], len(losses), losses[0], losses[-1]
+    return metrics.score(task, dataset.dev, predicted)[kind_of(task).metric], len(losses), losses[0], losses[-1]
 
 
 def main() -> None:
@@ -103,7 +104,7 @@ def main() -> None:
         began = time.perf_counter()
         score, steps, first, last = overfit(dataset, given.backbone, given.steps, given.max_length)
         print(
-            f"{name}: {METRICS[dataset.task.kind]} {score:.3f} on {len(few)} training examples after {steps} "
+            f"{name}: {kind_of(dataset.task).metric} {score:.3f} on {len(few)} training examples after {steps} "
             f"steps, loss {first:.3f} -> {last:.4f}, {time.perf_counter() - began:.0f} s",
             flush=True,
         )

@@ -21,7 +21,8 @@ from mtlfn.core import keys
 from mtlfn.core.batch import Batch, Cursor
 from mtlfn.data import store
 from mtlfn.data.collate import collate
-from mtlfn.data.task import Dataset, Example, Task, label_counts, standardised
+from mtlfn.data.example import Example
+from mtlfn.data.task import Dataset, Task, label_counts, standardised
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.layout import Rectangle
 from mtlfn.models.strategy import S3B, Strategy

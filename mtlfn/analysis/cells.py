@@ -19,7 +19,8 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from mtlfn.data import units
-from mtlfn.data.task import DataError, Task
+from mtlfn.data.example import DataError
+from mtlfn.data.task import Task
 from mtlfn.run import documents, seal
 from mtlfn.run.config import UsageError
 

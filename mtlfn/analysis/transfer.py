@@ -23,7 +23,7 @@ from attrs import frozen
 
 from mtlfn.analysis import cells
 from mtlfn.analysis.records import Record, Runs, get, test_score
-from mtlfn.data.task import CacheError, DataError
+from mtlfn.data.example import CacheError, DataError
 from mtlfn.run.config import UsageError
 
 Pair = tuple[str, str]
@@ -143,7 +143,7 @@ def vocabulary(run: Record) -> tuple[dict[str, frozenset[str]], str]:
     Returns what could be had, and why the rest could not: runs do not keep texts.
     """
     from mtlfn.data import sources
-    from mtlfn.data.tokenise import training_examples
+    from mtlfn.data.task import kind_of
     from mtlfn.run.config import default_cache, from_settings, listed
 
     try:
@@ -156,7 +156,7 @@ def vocabulary(run: Record) -> tuple[dict[str, frozenset[str]], str]:
     out, odd = {}, []
     for dataset in found:
         name = dataset.task.name
-        if len(training_examples(dataset.task, dataset.train)) == get(run.data, name, "train", "examples"):
+        if len(kind_of(dataset.task).training(dataset.train)) == get(run.data, name, "train", "examples"):
             out[name] = words(text for example in dataset.train for pair in example.texts for text in pair if text)
         else:
             odd.append(name)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from attrs import frozen
 
+from mtlfn.data.example import DataError
 from mtlfn.data.formats.document import Log
 from mtlfn.data.formats.share_notes import lines
-from mtlfn.data.task import DataError
 
 FILE = "cui.tsv"  # in the folder of a task: a line a name, CUI, tab, name
 NO_CUI = "CUI-less"  # of a disorder that has no concept

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
-from mtlfn.data.task import CacheError
+from mtlfn.data.example import CacheError
 
 MANIFEST = "manifest.json"
 

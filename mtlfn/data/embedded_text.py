@@ -12,7 +12,7 @@ import attrs
 from attrs import frozen
 
 from mtlfn.data.embedded_draw import chance, pick
-from mtlfn.data.task import Span
+from mtlfn.data.example import Span
 
 Fresh = Callable[..., bool]  # texts -> whether no earlier document has one of them; from then on, this one has
 

@@ -16,7 +16,7 @@ from json.scanner import py_make_scanner
 from pathlib import Path
 from typing import Any
 
-from mtlfn.data.task import DataError
+from mtlfn.data.example import DataError
 
 LINE = 2**24  # bytes of a line
 RATIO = 250  # bytes that a compressed one may become; text has 3 to 20, the same text over and over up to 100

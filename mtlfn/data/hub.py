@@ -20,31 +20,18 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from attrs import asdict, fields, frozen
 
-from mtlfn.data.rows import class_names, example, of_type
-from mtlfn.data.task import HIDDEN_TEST, SPLITS, DataError, Dataset, Example, Task, hidden, problems, standardised
+from mtlfn.data.example import DataError, Example
+from mtlfn.data.kinds import KINDS
+from mtlfn.data.kinds.kind import of_type
+from mtlfn.data.rows import class_names, example
+from mtlfn.data.task import HIDDEN_TEST, SPLITS, Dataset, Task, hidden, kind_of, problems, standardised
 
 if TYPE_CHECKING:
     import datasets
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
-NEEDED: dict[str, tuple[str, ...]] = {
-    "tagging": ("tokens", "tags"),
-    "relation": ("text", "head", "tail", "label"),
-    "ranking": ("query", "candidates", "relevance"),
-    "classification": ("text", "label"),
-    "multilabel": ("text", "labels"),
-    "regression": ("text", "label"),
-}
-PAIRED = ("classification", "multilabel", "regression")
-OPTIONAL: dict[str, tuple[str, ...]] = {
-    kind: ("text_pair", "id", "unit") if kind in PAIRED else ("id", "unit") for kind in NEEDED
-}
 Kind = Literal["tagging", "relation", "ranking", "classification", "multilabel", "regression"]  # that columns can hold
-NAMED = {"tagging": "tags", "relation": "label", "ranking": "relevance", "classification": "label"} | {
-    "multilabel": "labels",
-    "regression": "label",
-}
 
 
 @frozen(kw_only=True)
@@ -127,23 +114,25 @@ class Mapping:
 
 def _contradiction(mapping: Mapping) -> str | None:
     kind, labels, splits = mapping.kind, mapping.labels, mapping.splits
-    if kind not in NEEDED:
-        return f"the kind is {kind!r}, expected one of {', '.join(NEEDED)}"
-    least = {"tagging": 1, "multilabel": 1, "ranking": 0, "regression": 0}.get(kind, 2)
+    if kind not in get_args(Kind):
+        return f"the kind is {kind!r}, expected one of {', '.join(get_args(Kind))}"
+    needs, least = KINDS[kind], KINDS[kind].least_labels
     if len(labels) < least or len(set(labels)) < len(labels) or (least == 0 and labels):
         number = f"at least {least}" if least else "no"
         return f"labels is {list(labels)}, expected {number} different names for the kind {kind}"
     known = ", ".join(labels)
-    fits, wanted = {
-        "relation": (mapping.negative in labels, f"one of {known}"),
-        "multilabel": (mapping.negative not in labels, f"another name than {known}"),
-    }.get(kind, (mapping.negative is None, f"none for the kind {kind}"))
+    if needs.negative_class:
+        fits, wanted = mapping.negative in labels, f"one of {known}"
+    elif needs.none_is_an_answer:
+        fits, wanted = mapping.negative not in labels, f"another name than {known}"
+    else:
+        fits, wanted = mapping.negative is None, f"none for the kind {kind}"
     if not fits:
         return f"negative is {mapping.negative!r}, expected {wanted}"
     given = {role for role, column in asdict(mapping.columns).items() if column is not None}
-    if missing := [role for role in NEEDED[kind] if role not in given]:
+    if missing := [role for role in needs.roles if role not in given]:
         return f"columns lacks {', '.join(missing)}, which the kind {kind} needs"
-    if surplus := given - {*NEEDED[kind], *OPTIONAL[kind]}:
+    if surplus := given - {*needs.roles, *needs.optional}:
         return f"columns has {', '.join(sorted(surplus))}, which the kind {kind} does not use"
     named = [name for name in (splits.train, splits.dev, splits.test) if name]
     if len(set(named)) < len(named):
@@ -224,7 +213,7 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
         DataError: the source cannot be loaded, or a split, column or value is not what the mapping says; names the
             source, split and row (from 0), what was found and what was expected.
     """
-    negative = mapping.negative if mapping.kind == "relation" else None
+    negative = mapping.negative if KINDS[mapping.kind].negative_class else None
     task = Task(name=name, kind=mapping.kind, level=mapping.level, labels=mapping.labels, negative=negative)
     tables = _load(name, mapping, base)
     source = mapping.source + (f"@{mapping.revision}" if mapping.revision else "")
@@ -246,9 +235,7 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
             splits[split], notes = (), {HIDDEN_TEST: f"none of the {len(tables[key]):,} rows of {key!r} has a label"}
             continue
         splits[split] = _examples(task, mapping, tables[key], split, f"task {name}, {source}, split {key}")
-    if task.kind == "regression":
-        task = standardised(task, splits["train"])
-    return Dataset(task=task, source=source, notes=notes, **splits)
+    return Dataset(task=standardised(task, splits["train"]), source=source, notes=notes, **splits)
 
 
 def _load(name: str, mapping: Mapping, base: Path) -> dict[Any, Any]:
@@ -291,7 +278,7 @@ def _load(name: str, mapping: Mapping, base: Path) -> dict[Any, Any]:
 
 def _unlabelled(task: Task, mapping: Mapping, table: datasets.Dataset) -> bool:
     """Whether no row of a table has a label."""
-    several = (getattr(mapping.columns, NAMED[task.kind]) or "").split(" + ")
+    several = (getattr(mapping.columns, kind_of(task).gold) or "").split(" + ")
     if not set(several) <= set(table.column_names):
         table = table.flatten()
     if not set(several) <= set(table.column_names):
@@ -313,8 +300,8 @@ def _examples(task: Task, mapping: Mapping, table: datasets.Dataset, split: str,
                     f"{', '.join(table.column_names)}"
                 )
     names = mapping.names
-    if not names and task.kind != "regression":
-        names = class_names(table.features[columns[NAMED[task.kind]][0]])
+    if not names:
+        names = class_names(table.features[columns[kind_of(task).gold][0]])
     # Other columns may be costly to decode (images); a stored format may turn lists into arrays.
     table = table.select_columns(wanted).with_format(None)
     examples: list[Example] = []

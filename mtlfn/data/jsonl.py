@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,10 @@ from typing import Any, Literal
 from attrs import frozen
 
 from mtlfn.data import files
-from mtlfn.data.task import HIDDEN_TEST, SPLITS, DataError, Dataset, Example, Kind, Span, Task, hidden, problems
+from mtlfn.data.example import DataError, Example, Span, short
+from mtlfn.data.iob2 import join_words, same_length
+from mtlfn.data.kinds.relation import pieces
+from mtlfn.data.task import HIDDEN_TEST, SPLITS, Dataset, Task, hidden, problems
 
 Row = dict[str, Any]
 
@@ -32,30 +35,12 @@ class Schema:
         example: row -> Example; raises DataError without file and line, which the reader adds.
     """
 
-    kind: Kind
+    kind: str
     level: Literal[1, 2]
     labels: tuple[str, ...]
     negative: str | None = None
     gold: str = "label"
     example: Callable[[Row], Example]
-
-
-def join_words(words: Sequence[str]) -> tuple[str, tuple[Span, ...]]:
-    """The words joined by one blank, and the character span of each in that text. DataError names an empty word."""
-    spans, end = [], -1
-    for position, word in enumerate(words):
-        if not word:
-            raise DataError(f"the word at position {position} is empty, expected at least one character")
-        start = end + 1
-        end = start + len(word)
-        spans.append((start, end))
-    return " ".join(words), tuple(spans)
-
-
-def same_length(tokens: Sequence[str], tags: Sequence[str]) -> None:
-    """DataError with both lengths, unless there is one tag a token and at least one token."""
-    if not tokens or len(tokens) != len(tags):
-        raise DataError(f"{len(tags)} tags for {len(tokens)} tokens, expected one tag a token and at least one token")
 
 
 def _bc5cdr_disease(row: Row) -> Example:
@@ -85,7 +70,7 @@ def _pubmedqa(row: Row) -> Example:
     # long_answer is the conclusion of the abstract: it gives the label away, so it is never looked at.
     contexts = _value(row, "contexts", list, "a list of objects")
     if not all(isinstance(context, dict) for context in contexts):
-        raise DataError(f"the column 'contexts' holds {_short(contexts)}, expected a list of objects")
+        raise DataError(f"the column 'contexts' holds {short(contexts)}, expected a list of objects")
     abstract = " ".join(_text(context, "text") for context in contexts)
     name = _text(row, "id")
     return Example(id=name, unit=name, texts=((_text(row, "question"), abstract),), labels=(_text(row, "label"),))
@@ -199,14 +184,14 @@ def _row(line: bytes) -> Row:
         row = files.parse(text)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"found {_short(text)}, expected one JSON object ({error.msg} at character {error.pos + 1})"
+            f"found {short(text)}, expected one JSON object ({error.msg} at character {error.pos + 1})"
         ) from error
     except files.RepeatedKey:
         raise
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-        raise DataError(f"found {_short(text)}, expected one JSON object that can be read ({error})") from error
+        raise DataError(f"found {short(text)}, expected one JSON object that can be read ({error})") from error
     if not isinstance(row, dict):
-        raise DataError(f"found {_short(row)}, expected one JSON object")
+        raise DataError(f"found {short(row)}, expected one JSON object")
     return row
 
 
@@ -214,7 +199,7 @@ def _value(row: Row, column: str, form: type, expected: str) -> Any:
     if column not in row:
         raise DataError(f"the column {column!r} is missing, columns found: {', '.join(row) or 'none'}")
     if not isinstance(row[column], form):
-        raise DataError(f"the column {column!r} holds {_short(row[column])}, expected {expected}")
+        raise DataError(f"the column {column!r} holds {short(row[column])}, expected {expected}")
     return row[column]
 
 
@@ -225,7 +210,7 @@ def _text(row: Row, column: str) -> str:
 def _strings(row: Row, column: str) -> tuple[str, ...]:
     values = _value(row, column, list, "a list of strings")
     if not all(isinstance(value, str) for value in values):
-        raise DataError(f"the column {column!r} holds {_short(values)}, expected a list of strings")
+        raise DataError(f"the column {column!r} holds {short(values)}, expected a list of strings")
     return tuple(values)
 
 
@@ -234,21 +219,3 @@ def _pieces(mention: Row, column: str) -> tuple[Span, ...]:
         return pieces(_value(mention, "spans", list, "a list of [start, end]"))
     except DataError as error:
         raise DataError(f"in the column {column!r}: {error}") from error
-
-
-def pieces(value: Any) -> tuple[Span, ...]:
-    """A mention's character spans in text order, from ``[[start, end], ...]`` or one ``[start, end]``; or DataError."""
-    spans = value
-    if isinstance(value, list) and len(value) == 2 and not isinstance(value[0], list):
-        spans = [value]
-    well_formed = isinstance(spans, list) and all(
-        isinstance(span, list) and len(span) == 2 and all(type(offset) is int for offset in span) for span in spans
-    )
-    if not well_formed:
-        raise DataError(f"found the spans {_short(value)}, expected a list of [start, end] in whole characters")
-    return tuple(sorted((start, end) for start, end in spans))
-
-
-def _short(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."

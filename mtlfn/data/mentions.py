@@ -13,8 +13,9 @@ from typing import Any
 import attrs
 
 from mtlfn.data import concepts, files, windows
+from mtlfn.data.example import Example
 from mtlfn.data.formats.document import Document, Log, Mention, decode, mention_text
-from mtlfn.data.task import SPLITS, Dataset, Example, Task
+from mtlfn.data.task import SPLITS, Dataset, Task
 
 WIDEST = 64  # words of a candidate span, at most
 

@@ -9,16 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
-from mtlfn.data.task import HIDDEN_TEST, SPLITS, Dataset, Example, Task
+from mtlfn.data.example import Example
+from mtlfn.data.task import HIDDEN_TEST, SPLITS, Dataset, Task, kind_of
 
 SHOWN = 5  # labels that a line names
-POSITIVE = {
-    "tagging": "entity",
-    "spans": "mention",
-    "relation": "relation but the negative class",
-    "ranking": "relevant candidate",
-    "multilabel": "label",
-}
 
 
 def notices(dataset: Dataset, cut: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -39,28 +33,24 @@ def _hidden(dataset: Dataset) -> Iterable[str]:
 
 
 def _labels(task: Task, examples: Iterable[Example]) -> Counter[str]:
-    """How often each label occurs; of ranking "relevant" and "irrelevant"."""
-    if task.kind == "tagging":
-        return Counter(tag[2:] for e in examples for tag in e.tags if tag.startswith("B-"))
-    if task.kind == "spans":
-        return Counter(label for e in examples for label, _ in e.mentions)
-    return Counter(label for e in examples for label in e.labels)
+    """How often each label occurs."""
+    return Counter(label for e in examples for label in kind_of(task).mentioned(e))
 
 
 def _positives(task: Task, counts: Counter[str]) -> int:
-    return counts["relevant"] if task.kind == "ranking" else counts.total() - counts[task.negative or ""]
+    return counts.total() - counts[task.negative or ""]
 
 
 def _without_positives(task: Task, counts: Mapping[str, Counter[str]]) -> Iterable[str]:
-    bare = [split for split, found in counts.items() if task.kind in POSITIVE and not _positives(task, found)]
+    bare = [split for split, found in counts.items() if kind_of(task).positive and not _positives(task, found)]
     if bare:
         what = "nothing to learn" if "train" in bare else "nothing to be found there"
-        yield f"no {POSITIVE[task.kind]} in {_listed(bare)}: {what}"
+        yield f"no {kind_of(task).positive} in {_listed(bare)}: {what}"
 
 
 def _labels_lacking(task: Task, counts: Mapping[str, Counter[str]]) -> Iterable[str]:
     train = counts.get("train", Counter())
-    if task.kind in POSITIVE and not _positives(task, train):
+    if kind_of(task).positive and not _positives(task, train):
         return  # said of all of them
     lacking = [label for label in task.labels if not train[label]]
     held = {label: sum(found[label] for found in counts.values()) for label in lacking}

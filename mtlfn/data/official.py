@@ -16,6 +16,7 @@ from attrs import frozen
 
 from mtlfn.data import concepts, mentions, metrics, pairs, splits
 from mtlfn.data.access import TERMS
+from mtlfn.data.example import DataError, Example
 from mtlfn.data.formats import (
     relevancy,
     semeval2014_t7,
@@ -26,7 +27,7 @@ from mtlfn.data.formats import (
 )
 from mtlfn.data.formats.document import WITHOUT_NOTE, Document, Link, Log, Mention, Query, by_kind
 from mtlfn.data.scoring import classes, ranking, spans, temporal
-from mtlfn.data.task import SPLITS, DataError, Dataset, Example, Task, label_counts
+from mtlfn.data.task import SPLITS, Dataset, Task, kind_of
 
 PROBLEMS = "problems by kind"  # name of the note
 DISORDER = "Disease_Disorder"
@@ -101,14 +102,7 @@ def baselines(dataset: Dataset) -> dict[str, float]:
     task, train, examples = dataset.task, dataset.train, dataset.dev
     if not task.official:
         return metrics.baselines(task, train, examples)
-    if task.kind == "spans":
-        guesses = {"majority": metrics.whole_texts(train, examples), "lookup": metrics.known_spans(train, examples)}
-    elif task.kind == "ranking":
-        guesses = {"order of the list": [[0.0] * len(e.texts) for e in examples]}
-    else:
-        counts = {label: n for label, n in label_counts(task, train).items() if label != task.negative}
-        usual = max(sorted(counts), key=counts.__getitem__)
-        guesses = {"majority": [usual if task.kind == "relation" else [usual]] * len(examples)}
+    guesses = kind_of(task).guesses(task, train, examples)
     return {name: score(dataset, "dev", examples, g, whole=True)[task.metric] for name, g in guesses.items()}
 
 

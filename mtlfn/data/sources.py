@@ -11,8 +11,9 @@ import attrs
 
 from mtlfn.data import hub, jsonl, public, splits
 from mtlfn.data.apart import kept_apart
+from mtlfn.data.example import DataError
 from mtlfn.data.hub import Mapping
-from mtlfn.data.task import DataError, Dataset, check
+from mtlfn.data.task import Dataset, check
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # names become folders and parts of slot names
 LONGEST = 100  # characters of a name: files are called "<task>.test.units.json" and more, folders "<task>+<task>"

@@ -48,7 +48,7 @@ def with_test(dataset: Dataset) -> Dataset:
         return dataset
     found = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}
     made = completed(dataset.task.name, found, lambda e: e.unit, ("test",))
-    task = standardised(dataset.task, made["train"]) if dataset.task.kind == "regression" else dataset.task
+    task = standardised(dataset.task, made["train"])
     return attrs.evolve(dataset, task=task, **made)
 
 

@@ -18,8 +18,9 @@ import numpy as np
 from attrs import frozen
 
 from mtlfn.data.embedded_cache import scratch_beside
-from mtlfn.data.task import Dataset, Example, Task
-from mtlfn.data.tokenise import Tokenised, tokenise, training_examples
+from mtlfn.data.example import Example
+from mtlfn.data.task import Dataset, Task, kind_of
+from mtlfn.data.tokenise import Tokenised, tokenise
 
 VERSION = 5  # of the tokenisation; raised whenever its result changes
 # Counted of each split: examples; those with a token cut off; those whose label no token shows, which are not trained
@@ -93,7 +94,7 @@ def load(
     """
     examples = dataset[split]
     if split == "train":
-        examples = training_examples(dataset.task, examples)
+        examples = kind_of(dataset.task).training(examples)
     key = _key(dataset.task, split, examples, tokenizer_sha256 or tokenizer_digest(tokenizer), max_length)
     folder = cache / "tokens" / key
     found = _read(folder)
@@ -152,7 +153,7 @@ def _tokenised(
             if row.usable or split != "train":
                 yield row
 
-    return _flatten(kept(), "float32" if task.kind == "regression" else "int32"), notes
+    return _flatten(kept(), kind_of(task).label_type), notes
 
 
 def _flatten(rows: Iterable[Tokenised], label_type: str = "int32") -> dict[str, np.ndarray]:

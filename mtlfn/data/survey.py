@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from mtlfn.data import notices, official
-from mtlfn.data.task import SPLITS, Dataset, Example, label_counts
+from mtlfn.data.example import Example
+from mtlfn.data.kinds.kind import no_silence
+from mtlfn.data.task import SPLITS, Dataset, kind_of, label_counts
 from mtlfn.data.tokenise import CHUNK, encodings, tokenise
 from mtlfn.data.windows import WORD
 
@@ -67,7 +69,7 @@ def _grams(example: Example) -> Iterator[int]:
 def silent_words(dataset: Dataset, tokenizer: Any, length: int) -> dict[str, dict[str, int]]:
     """Split -> how many words, and how many entities, come to no token; of tagging alone, as ``store`` counts them."""
     out = {}
-    for split in SPLITS if dataset.task.kind == "tagging" else ():
+    for split in SPLITS if kind_of(dataset.task).silent is not no_silence else ():
         found = [row.silent for row in tokenise(dataset.task, dataset[split], tokenizer, length)]
         counts = (sum(words for words, _ in found), sum(entities for _, entities in found))
         out[split] = dict(zip(("words without a token", "entities without a token"), counts, strict=True))
@@ -92,8 +94,8 @@ def describe(dataset: Dataset, tokenizer: Any, longest: int | None, terms: Mappi
         shown = "  ".join(f"{p} % {np.percentile(sizes, p):.0f}" for p in (50, 95, 99))
         cut = int((sizes > suggested).sum())
         yield f"  tokens  {sizes.sum():,}; a sequence: {shown}  longest {sizes.max()}; {cut:,} longer than {suggested}"
-        if task.kind == "regression":
-            values = np.array([e.value for e in examples])
+        values = np.array([e.value for e in examples if e.value is not None])
+        if len(values):
             spread = f"mean {values.mean():.3g}  std {values.std():.3g}  least {values.min():g}  most {values.max():g}"
             yield f"  values  {spread}"
         else:

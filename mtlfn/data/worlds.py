@@ -35,7 +35,8 @@ from functools import partial
 from attrs import frozen
 
 from mtlfn.data.embedded_draw import VERSION, chance, pick, shuffled, stream
-from mtlfn.data.task import SPLITS, Dataset, Example, Task
+from mtlfn.data.example import Example
+from mtlfn.data.task import SPLITS, Dataset, Task
 
 WORLDS = ("genuine", "exposure", "negative", "unrelated")
 LABELS = ("left", "right")

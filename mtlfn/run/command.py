@@ -13,7 +13,7 @@ from typing import Annotated, TypeVar
 import tyro
 from attrs import frozen
 
-from mtlfn.data.task import DataError
+from mtlfn.data.example import DataError
 from mtlfn.run import terminal
 from mtlfn.run.config import Config, UsageError, from_toml
 

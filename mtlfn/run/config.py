@@ -15,8 +15,8 @@ import tyro
 from attrs import field, frozen
 from attrs.validators import ge, gt, instance_of, le, lt, optional
 
+from mtlfn.data.example import DataError
 from mtlfn.data.hub import Mapping
-from mtlfn.data.task import DataError
 
 T = TypeVar("T")
 

@@ -15,11 +15,10 @@ from mtlfn.core.keys import fold, numpy_generator, root
 from mtlfn.core.state import Tree
 from mtlfn.data import metrics, official, units
 from mtlfn.data.collate import collate
-from mtlfn.data.iob2 import valid_iob2
+from mtlfn.data.example import Example
 from mtlfn.data.store import Corpus
 from mtlfn.data.stream import evaluation_batches
-from mtlfn.data.task import Dataset, Example, Task, label_counts
-from mtlfn.data.windows import in_characters
+from mtlfn.data.task import Dataset, Task, kind_of, label_counts
 from mtlfn.models.model import Model, predict
 from mtlfn.run.disk import write_file
 
@@ -61,7 +60,7 @@ def predictions(
 
 def usual_class(task: Task, train: Sequence[Example]) -> str | None:
     """The most frequent class in training, the first of equals; None for kinds whose examples have no one class."""
-    if task.kind not in ("classification", "relation"):
+    if not kind_of(task).single:
         return None
     counts = label_counts(task, train)
     return max(counts, key=counts.__getitem__)
@@ -69,25 +68,10 @@ def usual_class(task: Task, train: Sequence[Example]) -> str | None:
 
 def _joined(task: Task, example: Example, rows: list[Any], usual: str | None) -> Any:
     """The rows of one example as its prediction; a row is None where a text has no token."""
-    if task.kind == "ranking":  # a candidate without a token comes last
-        last = min((row for row in rows if row is not None), default=0.0) - 1.0
-        return [last if row is None else row for row in rows]
-    if rows[0] is None:
-        return _nothing(task, example, usual)
-    if task.kind == "tagging":  # words cut off at the end have no token: no entity
-        return valid_iob2([rows[0].get(word, "O") for word in range(len(example.words))])
-    if task.kind == "spans":
-        return [[label, [list(span) for span in in_characters(example, pieces)]] for label, pieces in rows[0]]
-    return rows[0]
-
-
-def _nothing(task: Task, example: Example, usual: str | None) -> Any:
-    """What is predicted of a text without a token."""
-    if task.kind == "tagging":
-        return ["O"] * len(example.words)
-    if task.kind in ("spans", "multilabel"):
-        return []
-    return task.mean if task.kind == "regression" else usual
+    kind = kind_of(task)
+    if all(row is None for row in rows):
+        return kind.nothing(task, example, usual)
+    return kind.joined(task, example, rows)
 
 
 def seconds_per_token(model: Model, params: Tree, corpora: Mapping[str, Corpus]) -> float:
@@ -168,15 +152,6 @@ def primary(tasks: Sequence[Task], scores: Mapping[str, Mapping[str, float]]) ->
     return {task.name: scores[task.name][task.metric] for task in tasks}
 
 
-def gold_of(task: Task, example: Example) -> list | float:
-    """What a prediction of this example is compared with, in the same form."""
-    if task.kind == "spans":
-        return [[label, [list(span) for span in pieces]] for label, pieces in example.mentions]
-    if task.kind == "regression":
-        return example.value
-    return list(example.tags if task.kind == "tagging" else example.labels)
-
-
 def write_predictions(folder: Path, dataset: Dataset, split: str, predicted: list) -> Path:
     """One JSON line an example: id, unit, gold and prediction.
 
@@ -184,10 +159,10 @@ def write_predictions(folder: Path, dataset: Dataset, split: str, predicted: lis
     tasks the organisers' files below ``official/<task>``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    task = dataset.task
+    task, answer = dataset.task, kind_of(dataset.task).answer
     path = folder / f"{task.name}.{split}.jsonl"
     lines = (
-        json.dumps({"id": e.id, "unit": e.unit, "gold": gold_of(task, e), "prediction": p})
+        json.dumps({"id": e.id, "unit": e.unit, "gold": answer(e), "prediction": p})
         for e, p in zip(dataset[split], predicted, strict=True)
     )
     write_file(path, "".join(line + "\n" for line in lines).encode())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from mtlfn.data.task import DataError
+from mtlfn.data.example import DataError
 from mtlfn.models.families import first_line
 from mtlfn.run import documents, loop, plan, terminal
 from mtlfn.run.command import BUG, OK, RESUMABLE

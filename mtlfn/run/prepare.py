@@ -17,7 +17,8 @@ from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State
 from mtlfn.data import notices, sampler, sources, store, stream, survey
 from mtlfn.data.collate import collate
-from mtlfn.data.task import SPLITS, CacheError, Dataset, Task, label_counts
+from mtlfn.data.example import CacheError
+from mtlfn.data.task import SPLITS, Dataset, Task, label_counts
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.families import KNOWN, first_line
 from mtlfn.models.proof import Proof

@@ -18,7 +18,8 @@ from mtlfn.core.keys import root
 from mtlfn.core.state import State
 from mtlfn.core.tokens import TokenCount
 from mtlfn.data import stream as streams
-from mtlfn.data.collate import IGNORED, Inputs, collate
+from mtlfn.data.collate import Inputs, collate
+from mtlfn.data.kinds.kind import IGNORED
 from mtlfn.data.store import Corpus
 from mtlfn.data.stream import StreamConfig
 from tests.core.corpora import KINDS, corpora, corpus

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mtlfn.data import concepts
+from mtlfn.data.example import DataError
 from mtlfn.data.formats.document import Log
-from mtlfn.data.task import DataError
 
 PATH = Path("folder/cui.tsv")
 

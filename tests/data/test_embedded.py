@@ -20,9 +20,10 @@ from sklearn.linear_model import LogisticRegression
 from mtlfn.data import embedded, embedded_clinic, embedded_memes, official
 from mtlfn.data.embedded_draw import HELD_OUT_EVERY, VERSION, expand, grammar, stream
 from mtlfn.data.embedded_text import CLIPPED, MISSED, Marked, characters, layout, marked, mistype, noisy
+from mtlfn.data.example import Example
 from mtlfn.data.formats import semeval2014_t7, semeval2015_t14, semeval2016_t12, semeval2017_t3, semeval2021_t6
 from mtlfn.data.formats.document import Log, mention_text
-from mtlfn.data.task import SPLITS, Dataset, Example, check, label_counts
+from mtlfn.data.task import SPLITS, Dataset, check, label_counts
 
 TASKS = {
     "semeval2014_t7": ("spans", 1),

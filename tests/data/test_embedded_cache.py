@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mtlfn.data.embedded_cache import MANIFEST, kept
-from mtlfn.data.task import CacheError
+from mtlfn.data.example import CacheError
 
 FILES = {"a.txt": b"first", "deep/b.txt": b"second"}
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtlfn.data import files, jsonl, official, pairs, windows
+from mtlfn.data.example import DataError
 from mtlfn.data.formats import semeval2016_t12
 from mtlfn.data.formats.document import Document, Link, Mention
-from mtlfn.data.task import DataError
 from tests.data.test_official import write_all
 
 

@@ -15,8 +15,9 @@ from attrs import evolve
 from datasets import ClassLabel, Features, List, Value
 
 from mtlfn.data import hub
+from mtlfn.data.example import DataError
 from mtlfn.data.hub import Columns, Mapping, Splits
-from mtlfn.data.task import DataError, Dataset, check
+from mtlfn.data.task import Dataset, check
 
 TOML = """
 [task.my_ner]

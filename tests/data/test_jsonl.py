@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtlfn.data import jsonl
-from mtlfn.data.task import DataError, check, label_counts
+from mtlfn.data.example import DataError
+from mtlfn.data.task import check, label_counts
 
 NER = {"id": "s1", "tokens": ["No", "flu", "today"], "tags": ["O", "B-Disease", "O"]}
 PAIR = {

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtlfn.data.example import DataError, Example
 from mtlfn.data.metrics import baselines, score
-from mtlfn.data.task import DataError, Example, Task
+from mtlfn.data.task import Task
 
 NER = Task(name="ner", kind="tagging", level=1, labels=("X", "Y"))
 PAIRS = Task(name="pairs", kind="relation", level=2, labels=("none", "a", "b"), negative="none")

@@ -9,8 +9,9 @@ import pytest
 from attrs import evolve
 
 from mtlfn.data import apart, hub, jsonl, sources, store, survey
+from mtlfn.data.example import DataError, Example
 from mtlfn.data.notices import notices
-from mtlfn.data.task import HIDDEN_TEST, DataError, Dataset, Example, Task
+from mtlfn.data.task import HIDDEN_TEST, Dataset, Task
 from mtlfn.models import backbone
 from tests.data.test_hub import CLASS, CLOSE, MANY, NER, PAIR, RANK, TEXTS, WORDS, save
 from tests.data.test_silent import SENTENCES

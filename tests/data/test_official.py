@@ -10,9 +10,10 @@ import attrs
 import pytest
 
 from mtlfn.data import official, pairs, sources, windows
+from mtlfn.data.example import DataError
 from mtlfn.data.formats import semeval2014_t7, semeval2015_t14, semeval2016_t12, semeval2017_t3, semeval2021_t6
 from mtlfn.data.formats.document import Candidate, Document, Link, Log, Mention, Query
-from mtlfn.data.task import DataError, Dataset
+from mtlfn.data.task import Dataset
 
 TEXT = "Chest pain, no fever.\nThe left atrium is mildly dilated. Pain in chest again on 1 May."
 

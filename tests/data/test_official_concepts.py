@@ -10,9 +10,10 @@ import attrs
 import pytest
 
 from mtlfn.data import official, sources
+from mtlfn.data.example import DataError
 from mtlfn.data.formats import semeval2014_t7, semeval2015_t14
 from mtlfn.data.formats.document import Document
-from mtlfn.data.task import DataError, Dataset
+from mtlfn.data.task import Dataset
 from tests.data.test_official import TEXT, gold_predictions, mention, slotted, span, write_all
 
 WITHOUT_CUI = {f"{how}_{what}" for how in ("strict", "relaxed") for what in ("precision", "recall", "f1")}

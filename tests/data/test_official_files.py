@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mtlfn.data import official, sources, units
+from mtlfn.data.example import Example
 from mtlfn.data.formats import (
     relevancy,
     semeval2014_t7,
@@ -22,7 +23,7 @@ from mtlfn.data.formats import (
 )
 from mtlfn.data.formats.document import Candidate, Log, Query
 from mtlfn.data.scoring import classes, ranking, spans, temporal
-from mtlfn.data.task import Dataset, Example
+from mtlfn.data.task import Dataset
 from tests.data.test_official import TEXT
 from tests.data.test_units import Rng, corpora, drawn, prediction
 

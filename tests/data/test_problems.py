@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mtlfn.data import official
+from mtlfn.data.example import DataError
 from mtlfn.data.formats import document, semeval2017_t3
 from mtlfn.data.formats.document import Candidate, Log, Query
-from mtlfn.data.task import DataError
 from tests.data.test_official import thread, write_all
 
 

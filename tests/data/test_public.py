@@ -12,8 +12,9 @@ from attrs import evolve
 from datasets import ClassLabel, Features, List, Value
 
 from mtlfn.data import hub, jsonl, sources
+from mtlfn.data.example import DataError
 from mtlfn.data.public import NOTES, PUBLIC
-from mtlfn.data.task import DataError, Dataset, Task, check
+from mtlfn.data.task import Dataset, Task, check
 
 STRING = Value("string")
 INTEGER_TAGS = Features({"tokens": List(STRING), "tags": List(Value("int32"))})

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mtlfn.data import metrics, store, survey
-from mtlfn.data.task import DataError, Dataset, Example, Task, check, label_counts, problems, standardised
+from mtlfn.data.example import DataError, Example
+from mtlfn.data.task import Dataset, Task, check, label_counts, problems, standardised
 from mtlfn.models import backbone
 from mtlfn.run import evaluate
 from tests.tiny import bert, tiny_folder

@@ -10,8 +10,9 @@ from attrs import evolve
 
 from mtlfn.data import metrics, store
 from mtlfn.data.collate import collate
+from mtlfn.data.example import Example
 from mtlfn.data.jsonl import join_words
-from mtlfn.data.task import Dataset, Example, Task
+from mtlfn.data.task import Dataset, Task
 from mtlfn.models import backbone, model
 from mtlfn.run import evaluate
 from tests import tiny

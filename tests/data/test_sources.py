@@ -11,7 +11,8 @@ import pytest
 
 import mtlfn.data
 from mtlfn.data import hub, sources
-from mtlfn.data.task import DataError, Dataset, Example, Task
+from mtlfn.data.example import DataError, Example
+from mtlfn.data.task import Dataset, Task
 
 ROW = {"id": "1", "doc_id": "1", "text": "Cells move .", "labels": []}
 ASK = {"id": "9", "question": "Does it?", "contexts": [], "label": "yes"}

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtlfn.data import splits
-from mtlfn.data.task import Dataset, Example, Task
+from mtlfn.data.example import Example
+from mtlfn.data.task import Dataset, Task
 
 UNITS = st.lists(st.text("abcdef0123", min_size=1, max_size=4), min_size=1, max_size=120)
 

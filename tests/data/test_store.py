@@ -12,7 +12,7 @@ import pyarrow
 import pytest
 
 from mtlfn.data import store, tokenise
-from mtlfn.data.task import Dataset
+from mtlfn.data.task import Dataset, kind_of
 from mtlfn.models import backbone
 from tests import tiny
 from tests.tiny import bert, tiny_folder
@@ -45,7 +45,7 @@ def equal(one: store.Corpus, other: store.Corpus) -> bool:
 @pytest.mark.parametrize("name", TASKS)
 def test_rows_that_became_arrays_in_small_batches_come_back_one_by_one(name, tokenizer, tmp_path, monkeypatch):
     data, batch = tiny.datasets()[name], 5
-    examples = tokenise.training_examples(data.task, data.train)
+    examples = kind_of(data.task).training(data.train)
     rows = [row for row in tokenise.tokenise(data.task, examples, tokenizer, LENGTH) if row.usable]
     monkeypatch.setattr(store, "BATCH", batch)
     corpus = load(name, tokenizer, tmp_path)

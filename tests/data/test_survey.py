@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mtlfn.data import survey
-from mtlfn.data.task import Dataset, Example, Task
+from mtlfn.data.example import Example
+from mtlfn.data.task import Dataset, Task
 
 TASK = Task(name="t", kind="classification", level=2, labels=("x",))
 WORDS = st.lists(st.sampled_from(["no", "No", "."]), min_size=survey.NGRAM - 2, max_size=survey.NGRAM + 3)

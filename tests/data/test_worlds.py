@@ -16,7 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 
 from mtlfn.data import sources, worlds
-from mtlfn.data.task import SPLITS, DataError, Dataset, Example, check
+from mtlfn.data.example import DataError, Example
+from mtlfn.data.task import SPLITS, Dataset, check
 from tests import tiny
 
 SAMPLES = ("", ".3")

@@ -15,7 +15,7 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
-from mtlfn.data.task import DataError, Span
+from mtlfn.data.example import DataError, Span
 
 WITHOUT_NOTE = "annotation files without their note"
 KINDS = 20  # of problems that are shown

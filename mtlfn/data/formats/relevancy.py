@@ -12,9 +12,9 @@ from pathlib import Path
 
 from attrs import frozen
 
+from mtlfn.data.example import DataError
 from mtlfn.data.formats.document import Log, Query, decode
 from mtlfn.data.formats.semeval2017_t3 import LABELS, Subtask, known, positive
-from mtlfn.data.task import DataError
 
 
 @frozen(kw_only=True)

@@ -15,9 +15,10 @@ from xml.etree.ElementTree import Element
 
 from attrs import field, frozen
 
+from mtlfn.data.example import DataError
 from mtlfn.data.formats.document import Candidate, Log, Query
 from mtlfn.data.formats.xml_file import escape, parse
-from mtlfn.data.task import SPLITS, DataError
+from mtlfn.data.task import SPLITS
 
 Subtask = Literal["A", "B", "C"]
 

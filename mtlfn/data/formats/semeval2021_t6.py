@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mtlfn.data import files
+from mtlfn.data.example import DataError
 from mtlfn.data.formats.document import Document, Log, Mention, decode, fits
-from mtlfn.data.task import DataError
 
 TECHNIQUES = (
     "Appeal to authority",

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from mtlfn.data.task import DataError
+from mtlfn.data.example import DataError
 
 
 def labels_f1(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from mtlfn.data.example import DataError
 from mtlfn.data.scoring.spans import ratio
-from mtlfn.data.task import DataError
 
 DEPTH = 10
 

@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mtlfn.data.example import DataError
 from mtlfn.data.formats.document import Document, Mention
 from mtlfn.data.scoring.spans import Mentions, Pieces, ratio
-from mtlfn.data.task import DataError
 
 TYPES = ("TIMEX3", "EVENT")
 PROPERTIES = (

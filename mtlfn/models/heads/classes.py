@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtlfn.data.collate import IGNORED, Inputs
+from mtlfn.data.collate import Inputs
+from mtlfn.data.kinds.kind import IGNORED
 from mtlfn.data.task import Task
 
 

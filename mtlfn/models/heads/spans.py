@@ -22,7 +22,8 @@ from torch import Tensor
 
 from mtlfn.core.keys import Key, fold, uniform
 from mtlfn.data.collate import Inputs
-from mtlfn.data.task import Span, Task
+from mtlfn.data.example import Span
+from mtlfn.data.task import Task
 from mtlfn.models.heads.head import Head, Params
 
 HIDDEN = 64

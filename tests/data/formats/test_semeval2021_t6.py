@@ -14,10 +14,10 @@ from attrs import evolve
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mtlfn.data.example import DataError
 from mtlfn.data.formats import semeval2021_t6
 from mtlfn.data.formats.document import Document, Link, Log, Mention
 from mtlfn.data.formats.semeval2021_t6 import TECHNIQUES
-from mtlfn.data.task import DataError
 
 TEXT = "TEA 🍵 IS\n\nBETTER"
 DOUBT = {"start": 0, "end": 5, "technique": "Doubt", "text_fragment": "TEA 🍵"}

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mtlfn.data.example import DataError
 from mtlfn.data.formats import xml_file
 from mtlfn.data.formats.document import Log
-from mtlfn.data.task import DataError
 
 LAUGHS = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 10))
 DECLARED = "found the declaration of the entity "

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtlfn.data.example import DataError
 from mtlfn.data.scoring.classes import correlations, labels_f1
-from mtlfn.data.task import DataError
 
 LABELS = ("Doubt", "Name calling/Labeling", "Reductio ad hitlerum", "Slogans")
 

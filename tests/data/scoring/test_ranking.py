@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtlfn.data.example import DataError
 from mtlfn.data.scoring.ranking import Ranked, ranking
-from mtlfn.data.task import DataError
 
 FORMATS = os.environ.get("MTLFN_FORMATS")
 

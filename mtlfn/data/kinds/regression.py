@@ -1,0 +1,104 @@
+"""Regression: a number for a text or pair of texts.
+
+Scores: Pearson's and Spearman's correlation, both 0 for fewer than two examples, constant values or a prediction that
+is not finite.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mtlfn.data.example import DataError, Example
+from mtlfn.data.kinds import whole
+from mtlfn.data.kinds.kind import Kind, Roles, pair_of
+from mtlfn.data.scoring.classes import correlations
+from mtlfn.data.standard import centre
+from mtlfn.data.statistic import PEARSON, Row, moments
+
+if TYPE_CHECKING:
+    from mtlfn.data.store import Corpus
+    from mtlfn.data.task import Task
+
+
+def problems(task: Task, example: Example) -> str | None:
+    if problem := whole.sequences_problem(example):
+        return problem
+    good = example.value is not None and math.isfinite(example.value)
+    return None if good else f"has the value {example.value}, expected a finite number"
+
+
+def example(roles: Roles, names: tuple[str, ...], name: str, unit: str) -> Example:
+    return Example(id=name, unit=unit, texts=(pair_of(roles),), value=_number(roles["label"]))
+
+
+def _number(value: Any) -> float:
+    """A number, or the mean of several, such as the marks of several annotators."""
+    numbers = value if isinstance(value, list) and value else [value]
+    for number in numbers:
+        if type(number) not in (int, float) or not math.isfinite(number):
+            raise DataError(f"found {number!r}, expected a finite number for label")
+    return math.fsum(numbers) / len(numbers)
+
+
+def _value(example: Example) -> float:
+    return 0.0 if example.value is None else example.value
+
+
+def labels(task: Task, example: Example, marks: Sequence[int]) -> tuple[list[float], int]:
+    """The value less the task's mean, over its standard deviation."""
+    return [(_value(example) - task.mean) / task.std], 0
+
+
+def targets(
+    corpus: Corpus, examples: Sequence[int], row_of: Mapping[int, int], uncut: set[int], marks: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """float32 [rows]; NaN is ignored."""
+    return whole.targets(corpus, examples, row_of, uncut, math.nan, np.float32)
+
+
+def prediction_problem(task: Task, example: Example, prediction: Any) -> str | None:
+    return None if type(prediction) in (int, float) else f"is {prediction!r}, expected a number"
+
+
+def rows(task: Task, examples: Sequence[Example], predictions: Sequence[float]) -> Iterable[tuple[str, Row]]:
+    return zip((e.unit for e in examples), moments([_value(e) for e in examples], predictions), strict=True)
+
+
+def score(task: Task, examples: Sequence[Example], predictions: Sequence[float]) -> dict[str, float]:
+    finite = all(map(math.isfinite, predictions))
+    return correlations([e.value for e in examples], predictions if finite else [0.0] * len(predictions))
+
+
+def baselines(task: Task, train: Sequence[Example], examples: Sequence[Example]) -> dict[str, float]:
+    """mean: the mean of the training values, a constant."""
+    constant = [centre([_value(e) for e in train])[0]] * len(examples)
+    return {"mean": score(task, examples, constant)[KIND.metric]}
+
+
+KIND = Kind(
+    metric="pearson",
+    statistic=PEARSON,
+    problems=problems,
+    classes=lambda labels: ("value",),
+    occurrences=lambda example: (),
+    counted=lambda task: (),
+    mentioned=lambda example: (),
+    roles=("text", "label"),
+    optional=("text_pair", "id", "unit"),
+    least_labels=0,
+    example=example,
+    labels=labels,
+    label_type="float32",
+    targets=targets,
+    prediction_problem=prediction_problem,
+    joined=whole.of_the_row,
+    nothing=lambda task, example, usual: task.mean,
+    answer=lambda example: example.value,
+    rows=rows,
+    score=score,
+    baselines=baselines,
+)

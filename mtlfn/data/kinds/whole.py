@@ -1,0 +1,158 @@
+"""What the kinds share whose labels speak of a whole text: classes, labels and numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtlfn.data.example import Example
+from mtlfn.data.statistic import ratio
+
+if TYPE_CHECKING:
+    from mtlfn.data.store import Corpus
+    from mtlfn.data.task import Task
+
+DRAWS = 20  # of a random baseline
+
+
+def problems(task: Task, example: Example) -> str | None:
+    """One sequence, and labels that the task knows."""
+    return sequences_problem(example) or unknown_label(example, task.labels)
+
+
+def sequences_problem(example: Example) -> str | None:
+    """Another number of sequences than one."""
+    return None if len(example.texts) == 1 else f"has {len(example.texts)} sequences, expected 1"
+
+
+def unknown_label(example: Example, allowed: Sequence[str]) -> str | None:
+    """The first label that is not among those allowed."""
+    unknown = [label for label in example.labels if label not in allowed]
+    return f"has the label {unknown[0]!r}, expected one of {', '.join(allowed)}" if unknown else None
+
+
+def one_label_problem(example: Example) -> str | None:
+    """Another number of labels than one."""
+    return None if len(example.labels) == 1 else f"has {len(example.labels)} labels, expected 1"
+
+
+def class_number(task: Task, example: Example, marks: Sequence[int]) -> tuple[list[int], int]:
+    """The number of the one class."""
+    return [task.classes.index(example.labels[0])], 0
+
+
+def targets(
+    corpus: Corpus,
+    examples: Sequence[int],
+    row_of: Mapping[int, int],
+    whole: set[int],
+    ignored: float,
+    form: type,
+    every: bool = False,
+) -> tuple[np.ndarray, int]:
+    """Labels of the rows, [rows] or, with ``every`` label of an example, [rows, labels]; ``ignored`` where cut."""
+    values, count = [], 0
+    for e in examples:
+        (s,) = corpus.sequences(e)
+        if s not in row_of:
+            continue
+        count += s in whole
+        label = corpus.label(e) if s in whole else np.full(len(corpus.label(e)), ignored)
+        values.append(label if every else label[0])
+    return np.array(values, dtype=form), count
+
+
+def class_problem(task: Task, example: Example, prediction: Any) -> str | None:
+    """A prediction that is no class of the task."""
+    if not isinstance(prediction, str):
+        return f"is {prediction!r}, expected a class name"
+    return unknown_prediction([prediction], task)
+
+
+def list_problem(prediction: Any, wanted: int | None = None) -> str | None:
+    """A prediction that is no list, or not of the length wanted."""
+    if isinstance(prediction, str):
+        return f"is {prediction!r}, expected a list"
+    if wanted is not None and len(prediction) != wanted:
+        return f"has {len(prediction)} values, expected {wanted}"
+    return None
+
+
+def unknown_prediction(names: Sequence[str], task: Task) -> str | None:
+    """The first name that is no class of the task."""
+    unknown = [name for name in names if name not in task.classes]
+    return f"holds {unknown[0]!r}, expected one of {', '.join(task.classes)}" if unknown else None
+
+
+def of_the_row(task: Task, example: Example, rows: list[Any]) -> Any:
+    """The prediction of the one row."""
+    return rows[0]
+
+
+def usual(task: Task, train: Sequence[Example]) -> str:
+    """The most frequent label that is not the negative one, the first in the alphabet of equals."""
+    counts = Counter(label for e in train for label in e.labels)
+    return max(sorted(label for label in task.classes if label != task.negative), key=counts.__getitem__)
+
+
+def usual_class(task: Task, train: Sequence[Example], examples: Sequence[Example]) -> dict[str, list[Any]]:
+    """majority: one class, always."""
+    return {"majority": [usual(task, train)] * len(examples)}
+
+
+def indicator(task: Task, labels: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
+    """(examples, labels) with True where an example has the label."""
+    column = {label: i for i, label in enumerate(task.labels)}
+    matrix = np.zeros((len(labels), len(column)), dtype=bool)
+    for row, names in enumerate(labels):
+        matrix[row, [column[name] for name in names]] = True
+    return matrix
+
+
+def padded(task: Task, labels: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
+    """Indicator matrix with an empty column, since scikit-learn takes a matrix of one for one binary vector."""
+    return np.pad(indicator(task, labels), ((0, 0), (0, 1)))
+
+
+def micro_f1(task: Task, gold: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
+    """Micro F1 over all labels but the negative one, from indicator matrices; scikit-learn is slow for 20 draws."""
+    columns = [i for i, label in enumerate(task.labels) if label != task.negative]
+    hits, total = (gold & predicted)[:, columns].sum(), gold[:, columns].sum() + predicted[:, columns].sum()
+    return float(ratio(2 * hits, total))
+
+
+def macro_f1(task: Task, gold: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
+    """F1 averaged over the classes that occur, from indicator matrices."""
+    hits, total = (gold & predicted).sum(axis=0), gold.sum(axis=0) + predicted.sum(axis=0)
+    return float(np.mean(2 * hits[total > 0] / total[total > 0]))
+
+
+def scores(task: Task, gold: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> dict[str, float]:
+    """Micro F1, precision and recall over all labels but the negative one."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    columns = [i for i, label in enumerate(task.labels) if label != task.negative]
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        gold, predicted, average="micro", labels=columns, zero_division=0
+    )
+    return {"f1": float(f1), "precision": float(precision), "recall": float(recall)}
+
+
+def baselines(
+    task: Task, train: Sequence[Example], examples: Sequence[Example], f1: Any, negative: str | None = None
+) -> dict[str, float]:
+    """majority: the most frequent class or label that is not the negative one; random: mean score of ``DRAWS`` fixed
+    draws of the labels of a training example."""
+    rng = np.random.Generator(np.random.Philox(0))
+    seen, gold = indicator(task, [e.labels for e in train]), indicator(task, [e.labels for e in examples])
+    counts = seen.sum(axis=0)
+    if negative is not None:
+        counts[task.labels.index(negative)] = -1
+    constant = np.zeros_like(gold)
+    constant[:, counts.argmax()] = counts.max() > 0  # what training never shows is not predicted
+    draws = [f1(task, gold, seen[rng.integers(len(seen), size=len(gold))]) for _ in range(DRAWS)]
+    return {"majority": f1(task, gold, constant), "random": float(np.mean(draws))}
