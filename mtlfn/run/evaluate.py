@@ -173,6 +173,7 @@ def gold_of(task: Task, example: Example) -> list | float:
     if task.kind == "spans":
         return [[label, [list(span) for span in pieces]] for label, pieces in example.mentions]
     if task.kind == "regression":
+        assert example.value is not None, "an example of a regression has a value"
         return example.value
     return list(example.tags if task.kind == "tagging" else example.labels)
 
