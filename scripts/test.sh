@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything CI checks: `bash scripts/test.sh [pytest options]`. Lints first, then runs pytest in the project's root.
-# All three always run; the exit code is pytest's, or that of a linter if only a linter complains.
+# All of them always run; the exit code is pytest's, or that of a linter if only a linter complains.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
@@ -11,6 +11,7 @@ cd -- "$root"
 linted=0
 "$python" -m ruff check . || linted=$?
 "$python" -c 'from importlinter.cli import lint_imports_command as check; check()' --no-logo || linted=$?
+"$python" -m pyright --project pyproject.toml --pythonpath "$python" || linted=$?
 
 "$python" -m pytest "$@" || exit
 [ $linted -eq 0 ] || say "a linter complains, see the top"

@@ -28,6 +28,7 @@ case $* in
     "-m pip install "*) eval "${PIP:-}" ;;
     *fcntl*) exec REAL "$@" ;;
     *ruff*) exit "${RUFF:-0}" ;;
+    *pyright*) exit "${PYRIGHT:-0}" ;;
     *) pwd; printf '%s\\n' "$@"; exit "${EXIT:-0}" ;;
 esac
 """
@@ -287,9 +288,14 @@ def test_training_gets_directory_options_and_gives_its_code(project: Project, tm
     assert ran.out == [str(tmp_path), "-P", "-m", "mtlfn.experiments.s3b", "--run-dir", "my runs"]
 
 
-@pytest.mark.parametrize(("ruff", "tests", "code"), [(0, 0, 0), (1, 0, 1), (0, 5, 5), (1, 2, 2)])
-def test_tests_run_after_the_linters_in_any_case(project: Project, ruff: int, tests: int, code: int) -> None:
-    ran = project.run("test.sh", "-q", cwd=project.bin, RUFF=str(ruff), EXIT=str(tests))
+@pytest.mark.parametrize(
+    ("ruff", "pyright", "tests", "code"), [(0, 0, 0, 0), (1, 0, 0, 1), (0, 1, 0, 1), (0, 0, 5, 5), (1, 1, 2, 2)]
+)
+def test_tests_run_after_the_linters_in_any_case(
+    project: Project, ruff: int, pyright: int, tests: int, code: int
+) -> None:
+    ran = project.run("test.sh", "-q", cwd=project.bin, RUFF=str(ruff), PYRIGHT=str(pyright), EXIT=str(tests))
     assert ran.code == code
     assert ran.out[-4:] == [str(project.root), "-m", "pytest", "-q"]
-    assert [line.split()[:2] for line in project.asked()[-3:]] == [["-m", "ruff"], ["-c", "from"], ["-m", "pytest"]]
+    linters = [["-m", "ruff"], ["-c", "from"], ["-m", "pyright"]]
+    assert [line.split()[:2] for line in project.asked()[-4:]] == [*linters, ["-m", "pytest"]]

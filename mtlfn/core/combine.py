@@ -54,7 +54,8 @@ def group(gradients: TaskGradients, reach: Reach, present: tuple[str, ...]) -> t
         tasks = tuple(task for task in present if task in reached)
         pieces = [gradients.rows[slot][name] for slot, name in paths]
         if len(tasks) == 1:
-            norms = torch._foreach_norm(pieces, 2, torch.float64)
+            # torch's stubs pass on no name with an underscore.
+            norms = torch._foreach_norm(pieces, 2, torch.float64)  # pyright: ignore[reportPrivateImportUsage]
             exponents, gram = torch.zeros(1, dtype=torch.int32), torch.stack(norms).square().sum().view(1, 1)
             rows = tuple(pieces)
         else:

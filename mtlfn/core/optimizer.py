@@ -1,16 +1,24 @@
 """AdamW (Loshchilov and Hutter, ICLR 2019) as a pure function, bitwise equal to ``torch.optim.AdamW``.
 
 The first touch of every tensor is out of place, so inputs stay as they are; what follows works in place on the
-fresh tensors. torch's foreach functions carry an underscore: they are used in this module only.
+fresh tensors. torch's foreach functions carry an underscore: they are used here and in ``combine`` only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from attrs import frozen
 from torch import Tensor
+
+if TYPE_CHECKING:  # torch's stubs have the foreach functions here only: ``torch`` passes on no name with an underscore
+    import torch._C._VariableFunctions as functions
+else:
+    functions = torch
+
+Tensors = list[Tensor] | tuple[Tensor, ...]  # what the foreach functions take: no other sequence
 
 
 @frozen(kw_only=True)
@@ -24,10 +32,10 @@ class AdamW:
 
 def update(
     config: AdamW,
-    params: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    means: Sequence[Tensor],
-    squares: Sequence[Tensor],
+    params: Tensors,
+    gradients: Tensors,
+    means: Tensors,
+    squares: Tensors,
     counts: Sequence[int],
     learning_rates: Sequence[float],
     decays: Sequence[float],
@@ -38,13 +46,13 @@ def update(
     """
     if not params:
         return [], [], []
-    decayed = torch._foreach_mul(params, [1 - lr * wd for lr, wd in zip(learning_rates, decays, strict=True)])
-    means = torch._foreach_lerp(means, gradients, 1 - config.beta1)
-    squares = torch._foreach_mul(squares, config.beta2)
-    torch._foreach_addcmul_(squares, gradients, gradients, 1 - config.beta2)
+    decayed = functions._foreach_mul(params, [1 - lr * wd for lr, wd in zip(learning_rates, decays, strict=True)])
+    means = functions._foreach_lerp(means, gradients, 1 - config.beta1)
+    squares = functions._foreach_mul(squares, config.beta2)
+    functions._foreach_addcmul_(squares, gradients, gradients, 1 - config.beta2)
     step_sizes = [-(lr / (1 - config.beta1**n)) for lr, n in zip(learning_rates, counts, strict=True)]
-    denominators = torch._foreach_sqrt(squares)
-    torch._foreach_div_(denominators, [(1 - config.beta2**n) ** 0.5 for n in counts])
-    torch._foreach_add_(denominators, config.eps)
-    torch._foreach_addcdiv_(decayed, means, denominators, step_sizes)
+    denominators = functions._foreach_sqrt(squares)
+    functions._foreach_div_(denominators, [(1 - config.beta2**n) ** 0.5 for n in counts])
+    functions._foreach_add_(denominators, config.eps)
+    functions._foreach_addcdiv_(decayed, means, denominators, step_sizes)
     return list(decayed), list(means), list(squares)

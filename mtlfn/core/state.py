@@ -303,6 +303,7 @@ def decode(files: Mapping[str, bytes], like: State) -> State:
         if type(leaf) is not type(value) and (isinstance(leaf, Tensor) or not (leaf is None or value is None)):
             raise StateMismatch(f"{path}: expected a {type(leaf).__name__}, found a {type(value).__name__}")
         if isinstance(leaf, Tensor):
+            assert isinstance(value, Tensor), "or its type would have been refused above"
             if (leaf.dtype, leaf.shape) != (value.dtype, value.shape):
                 raise StateMismatch(
                     f"{path}: expected {leaf.dtype}{list(leaf.shape)}, found {value.dtype}{list(value.shape)}"

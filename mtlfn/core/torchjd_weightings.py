@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C import default_generator  # ``torch.random`` imports it from here, and does not pass it on by its types
 
 from mtlfn.core import pcgrad
 from mtlfn.core.keys import Key, fold
@@ -59,7 +60,7 @@ def method(asked: str) -> Method:
 def _weights(weighting: Callable[[Tensor], Tensor], gram: np.ndarray, key: Key) -> np.ndarray:
     """One weight a task, float64 [t]. Some weightings draw, and only from the global generator, which is put back."""
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(int(key[:16], 16) & (2**63 - 1))
+        default_generator.manual_seed(int(key[:16], 16) & (2**63 - 1))
         return weighting(torch.from_numpy(gram)).double().numpy()
 
 

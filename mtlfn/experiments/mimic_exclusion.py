@@ -5,4 +5,4 @@ import sys
 from mtlfn.run.plan_command import mimic_exclusion
 
 if __name__ == "__main__":
-    sys.exit(mimic_exclusion(__doc__))
+    sys.exit(mimic_exclusion(__doc__ or ""))

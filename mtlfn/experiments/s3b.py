@@ -5,4 +5,4 @@ import sys
 from mtlfn.run.command import main
 
 if __name__ == "__main__":
-    sys.exit(main("s3b", __doc__))
+    sys.exit(main("s3b", __doc__ or ""))

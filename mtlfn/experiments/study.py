@@ -5,4 +5,4 @@ import sys
 from mtlfn.analysis.command import study
 
 if __name__ == "__main__":
-    sys.exit(study(__doc__))
+    sys.exit(study(__doc__ or ""))

@@ -5,4 +5,4 @@ import sys
 from mtlfn.run.plan_command import token_controlled
 
 if __name__ == "__main__":
-    sys.exit(token_controlled(__doc__))
+    sys.exit(token_controlled(__doc__ or ""))

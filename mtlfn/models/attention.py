@@ -139,12 +139,12 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, rule: Rule, inside: Tensor | None, s
     """One rectangle, [rows, heads, width, size], by torch's own kernel."""
     seen = rule.at(q.shape[2], q.device)
     # Rows are padded on the right: a causal row never sees its padding, so it needs no mask.
-    if seen is CAUSAL:
-        mask = None
-    elif seen is EVERYTHING:
-        mask = None if inside is None else inside[:, None, None, :]
-    else:
+    if isinstance(seen, Tensor):
         mask = _beside_padding(seen, inside)
+    elif seen is CAUSAL:
+        mask = None
+    else:
+        mask = None if inside is None else inside[:, None, None, :]
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=seen is CAUSAL, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
     )

@@ -67,7 +67,8 @@ def attach(backbone: Backbone, strategy: Strategy, settings: LoraSettings) -> tu
 
     config = peft.LoraConfig(
         r=rank_of(strategy),
-        lora_alpha=settings.alpha_ratio * rank_of(strategy),
+        # PEFT's type says int; it computes with any number, and the export keeps this one.
+        lora_alpha=settings.alpha_ratio * rank_of(strategy),  # pyright: ignore[reportArgumentType]
         target_modules=_targets(backbone, settings.targets),
         lora_dropout=settings.dropout,
     )
@@ -95,16 +96,19 @@ def attach(backbone: Backbone, strategy: Strategy, settings: LoraSettings) -> tu
                 f"--lora-targets {settings.targets}: {name} lies outside the layers; adapt linears inside them only"
             )
         layer = int(name[len(backbone.layer_prefix) + 1 :].split(".")[0])
+        assert module.in_features is not None, "PEFT reads it off a linear"
+        assert module.out_features is not None, "and this, too"
         linears.append(Linear(name, layer, module.in_features, module.out_features))
         for part in (module.lora_A[ADAPTER], module.lora_B[ADAPTER]):
             part.__class__ = SeparateLinear if strategy.separate else TaskLinear
+            assert isinstance(part, TaskLinear)
             part.register_buffer("bounds", torch.zeros(1, dtype=torch.int64), persistent=False)
             part.weight.requires_grad_(False).fill_(math.nan)
         if strategy.fusion != "sum":
             _fuse(module.lora_B[ADAPTER], strategy)
         module.lora_dropout[ADAPTER] = KeyedDropout(name, settings.dropout)
         module.cast_input_dtype_enabled = False  # to float32 and, under autocast, back again
-    asked = () if settings.targets in ("default", "all-linear") else config.target_modules
+    asked = () if settings.targets in ("default", "all-linear") else config.target_modules or ()
     for target in sorted(asked):
         if not any(linear.name == target or linear.name.endswith(f".{target}") for linear in linears):
             raise BackboneError(f"--lora-targets {settings.targets}: no linear inside the layers is called {target!r}")

@@ -34,6 +34,9 @@ class Placement(nn.Module):
         mask: bool [N], True where there is a token; [0] where no slot is padding.
     """
 
+    rectangles: Tensor
+    mask: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("rectangles", torch.zeros(0, 3, dtype=torch.int64), persistent=False)
@@ -94,7 +97,7 @@ class Hidden:
     features: Tensor | None
 
 
-def install(model: Any, layers: Sequence[nn.Module], reading: Reading) -> None:
+def install(model: Any, layers: nn.ModuleList, reading: Reading) -> None:
     """Makes a stock model take ``layout``. Its modules stay as they are, and so do their weights and names."""
     for layer in layers:
         placement = Placement()
@@ -132,9 +135,14 @@ def _padded(model: Any, layout: Layout, arguments: Arguments) -> Hidden:
                for n, v in arguments.items() if n != "position_ids"}  # fmt: skip
         mask = r.inside().long().to(own["input_ids"].device)
         hidden = _called(model, part, {**own, "attention_mask": mask})
-        flat = (None if h is None else h.flatten(0, 1)[None] for h in (hidden.last_hidden_state, hidden.features))
-        found.append((part, Hidden(*flat)))
+        features = None if hidden.features is None else _flat(hidden.features)
+        found.append((part, Hidden(_flat(hidden.last_hidden_state), features)))
     return joined(found)
+
+
+def _flat(rows: Tensor) -> Tensor:
+    """[rows, width, d] as [1, N, d]."""
+    return rows.flatten(0, 1)[None]
 
 
 def joined(parts: Sequence[tuple[Layout, Hidden]]) -> Hidden:
@@ -209,19 +217,27 @@ def _hidden(args: tuple, kwargs: Arguments) -> Tensor:
     return args[0] if args else kwargs["hidden_states"]
 
 
-def _row_axes(model: Any, layers: Sequence[nn.Module], read_out: int) -> dict[int, list[int | None]]:
+def _row_axes(model: Any, layers: nn.ModuleList, read_out: int) -> dict[int, list[int | None]]:
     """For each layer from ``read_out`` on and each of its arguments, the axis that rows lie on, if there is one."""
     one, other = (_shapes(model, layers, read_out, rows) for rows in (2, 3))
     out: dict[int, list[int | None]] = {}
     for index, shapes in one.items():
         out[index] = []
         for a, b in zip(shapes, other[index], strict=True):
-            axes = [] if a is None else [i for i, (m, n) in enumerate(zip(a, b, strict=True)) if m != n]
+            axes = _differing(a, b)
             each = WIDTH if model.reading.way == "ragged" else 1
-            if len(axes) > 1 or any((a[i], b[i]) != (2 * each, 3 * each) for i in axes):
+            if len(axes) > 1 or any(sizes != (2 * each, 3 * each) for _, sizes in axes):
                 raise BackboneError("its layers are handed something that goes by rows and by something else at once")
-            out[index].append(axes[0] if axes else None)
+            out[index].append(axes[0][0] if axes else None)
     return out
+
+
+def _differing(one: torch.Size | None, other: torch.Size | None) -> list[tuple[int, tuple[int, int]]]:
+    """The axes along which two shapes differ, and their two sizes; None, of what is no tensor, has no axes."""
+    if one is None:
+        return []
+    assert other is not None, "an argument is a tensor in both calls, or in neither"
+    return [(i, sizes) for i, sizes in enumerate(zip(one, other, strict=True)) if sizes[0] != sizes[1]]
 
 
 @torch.no_grad()
@@ -233,6 +249,8 @@ def _prove_leaving(model: Any) -> None:
         whole = called(model, rectangles, ids)
         for leaving in (rectangles[0].stop, rectangles[1].stop):
             found = called(model, rectangles, ids, leaving)
+            assert whole.features is not None, "there is a read-out layer"
+            assert found.features is not None, "there, too"
             pairs = [(found.features, whole.features)]
             if leaving < rectangles[1].stop:
                 pairs.append((found.last_hidden_state, whole.last_hidden_state[:, leaving:]))
@@ -249,7 +267,7 @@ WIDTH = 4  # of the rows that are tried out
 
 
 @torch.no_grad()
-def _shapes(model: Any, layers: Sequence[nn.Module], read_out: int, rows: int) -> dict[int, list[torch.Size | None]]:
+def _shapes(model: Any, layers: nn.ModuleList, read_out: int, rows: int) -> dict[int, list[torch.Size | None]]:
     """The shapes of what each layer from ``read_out`` on is called with for so many rows."""
     upper = range(read_out, len(layers))
     wanted = (1, rows * WIDTH) if model.reading.way == "ragged" else (rows, WIDTH)

@@ -34,8 +34,8 @@ class SplitGradient(torch.autograd.Function):
         return F.linear(x, weight[0].to(x.dtype))
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
-        x, weight = ctx.saved_tensors
+    def backward(ctx, *grads: Tensor):
+        (grad,), (x, weight) = grads, ctx.saved_tensors
         by_task = _weight_gradients(x, grad, weight, ctx.bounds)
         return grad @ weight[0].to(grad.dtype) if ctx.needs_input_grad[0] else None, by_task, None
 
@@ -57,8 +57,8 @@ class SeparateWeights(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
-        x, weights = ctx.saved_tensors
+    def backward(ctx, *grads: Tensor):
+        (grad,), (x, weights) = grads, ctx.saved_tensors
         by_task = _weight_gradients(x, grad, weights, ctx.bounds)
         if not ctx.needs_input_grad[0]:
             return None, by_task, None
@@ -99,8 +99,8 @@ class Blocks(torch.autograd.Function):
         return whole.expand(tasks, *whole.shape)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
-        out, at = [], 0
+    def backward(ctx, *grads: Tensor):
+        (grad,), out, at = grads, [], 0
         for shape, members, needed in zip(ctx.shapes, ctx.members, ctx.needs_input_grad[3:], strict=True):
             size = shape[ctx.dim - 2]
             part = grad.narrow(ctx.dim + 1, at, size)
@@ -121,15 +121,16 @@ class TaskLinear(nn.Linear):
     Buffer ``bounds``: int64 [t + 1] on the CPU, the slots at which each task's rows begin and the last ends.
     """
 
-    product = SplitGradient
+    bounds: Tensor
+    product: type[torch.autograd.Function] = SplitGradient
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         if self.weight.ndim == 2:
-            return F.linear(x, self.weight)
-        kind = x.device.type
+            return F.linear(input, self.weight)
+        kind = input.device.type
         if torch.is_autocast_enabled(kind):
-            x = x.to(torch.get_autocast_dtype(kind))
-        return self.product.apply(x, self.weight, self.bounds.tolist())
+            input = input.to(torch.get_autocast_dtype(kind))
+        return self.product.apply(input, self.weight, self.bounds.tolist())
 
 
 class SeparateLinear(TaskLinear):
@@ -144,8 +145,11 @@ class GatedLinear(SeparateLinear):
     Buffer ``gate``: [t], a number for each task in the call; 0 is the plain sum.
     """
 
-    def forward(self, u: Tensor) -> Tensor:
-        gates = 2 * _by_row(self.gate[:, None].sigmoid(), self.bounds)
+    shared: int
+    gate: Tensor
+
+    def forward(self, input: Tensor) -> Tensor:
+        u, gates = input, 2 * _by_row(self.gate[:, None].sigmoid(), self.bounds)
         return super().forward(torch.cat([u[..., : self.shared], u[..., self.shared :] * gates], -1))
 
 
@@ -155,7 +159,12 @@ class AttentionLinear(SeparateLinear):
     Buffers: ``attention_weight`` [t, 2, ranks] and ``attention_bias`` [t, 2]; zeros are the plain sum.
     """
 
-    def forward(self, u: Tensor) -> Tensor:
+    shared: int
+    attention_weight: Tensor
+    attention_bias: Tensor
+
+    def forward(self, input: Tensor) -> Tensor:
+        u = input
         if len(self.attention_weight) == 1:
             scores = F.linear(u, self.attention_weight[0])
         else:
@@ -186,6 +195,9 @@ class KeyedDropout(nn.Module):
     rows but something beside them (the position embeddings that DeBERTa projects, too), the masks are others. The rate
     is rounded to 1/65536.
     """
+
+    keys: Tensor
+    bounds: Tensor
 
     def __init__(self, site: str, rate: float) -> None:
         super().__init__()

@@ -66,7 +66,9 @@ def heaviest(corpora: Mapping[str, Corpus], slots: int, cursors: Mapping) -> Bat
     for corpus in corpora.values():
         _, longest = example_sizes(corpus)
         chosen = np.argsort(-longest, kind="stable")[: max(slots, 1)]
-        made.append(max((collate(corpus, e.tolist()) for e in evaluation_batches(corpus, chosen, slots)), key=_padded))
+        made.append(
+            max((collate(corpus, e.tolist()) for e in evaluation_batches(corpus, chosen.tolist(), slots)), key=_padded)
+        )
     return Batch(tuple(made), cursors)
 
 

@@ -197,7 +197,7 @@ def cli(kind: type[T], argv: Sequence[str], default: T | None, module: str, desc
         return tyro.cli(
             kind,
             args=argv,
-            **({} if default is None else {"default": default}),
+            default=tyro.MISSING_NONPROP if default is None else default,
             prog=f"python -m {module}",
             description=description,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mtlfn.core.state import State
@@ -66,7 +66,7 @@ def conclude(
     return OK
 
 
-def products(prepared: Prepared, state: State, dev: dict[str, list], test: dict[str, list], folder: Path) -> None:
+def products(prepared: Prepared, state: State, dev: Mapping[str, list], test: Mapping[str, list], folder: Path) -> None:
     """Writes predictions and exports of a state: functions of the state, byte for byte."""
     for part in ("predictions", "export"):
         if (folder / part).is_dir():

@@ -66,7 +66,7 @@ def recorded(folder: Path) -> dict[str, Any]:
     """``config.json``: "identity" (what the directory belongs to), "settings" (the whole configuration), "command"."""
     try:
         found = documents.read(folder / documents.CONFIG)
-        dict(found["identity"]), dict(found["settings"]), str(found["experiment"])
+        _ = dict(found["identity"]), dict(found["settings"]), str(found["experiment"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Mismatch(
             f"--output-dir {folder}: config.json cannot be used ({error}); put it back as it was, or name another "
@@ -166,14 +166,15 @@ def _compare(folder: Path, there: dict[str, Any], here: dict[str, Any], subset: 
     names = (here.keys() if subset else there.keys() | here.keys()) - LABELS
     for name in sorted(names, key=lambda name: (name == "data", name)):
         before, now = there.get(name, LATER.get(name)), here.get(name, LATER.get(name))
-        if name == "tasks" and subset and sorted(listed(str(before))) == sorted(listed(now)):
+        if name == "tasks" and subset and sorted(listed(str(before))) == sorted(listed(str(now))):
             continue  # their order is the model's
         if before == now:
             continue
         if name == "data":
+            changed = _changed_data(before or {}, now or {})
             raise Mismatch(
-                f"--output-dir {folder}: it holds a run on other data: {_changed_data(before, now)}; name another "
-                "folder, or give the data of that run to resume it"
+                f"--output-dir {folder}: it holds a run on other data: {changed}; name another folder, or give the "
+                "data of that run to resume it"
             )
         raise Mismatch(
             f"--output-dir {folder}: it holds a run of another configuration: {name} is {before!r} there "

@@ -145,6 +145,7 @@ def fix_numerics(config: Config) -> None:
     import torch
 
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms first loads the compiler: 2 s
-    torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, and nothing here reads such memory
+    # It costs time, and nothing here reads such memory. (A property that torch adds when it is imported: no type.)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     if config.threads is not None:
         torch.set_num_threads(config.threads)

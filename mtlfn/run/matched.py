@@ -69,7 +69,7 @@ def finished(run: Path, flag: str = "--match") -> Finished:
         )
     try:
         config, result = (documents.read(run / name) for name in (documents.CONFIG, documents.RESULT))
-        dict(config["settings"]), dict(result["tokens"]["per_task"]), str(result["digest"]), int(result["schedule"])
+        _ = dict(config["settings"]), dict(result["tokens"]["per_task"]), str(result["digest"]), int(result["schedule"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{flag} {run}: config.json or result.json cannot be used ({type(error).__name__}: {error}); it may be of "

@@ -151,15 +151,12 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         raise UsageError(f"--tasks {','.join(t.name for t in tasks)}: {strategy_name} trains one task; name one")
     datasets = {task.name: next(d for d in found if d.task.name == task.name) for task in tasks}
     base = backbone.load(config.backbone, config.revision)
-    config = attrs.evolve(config, max_length=_max_length(config, base, datasets))
+    length = _max_length(config, base, datasets)
+    config = attrs.evolve(config, max_length=length)
     tokenizer = store.tokenizer_digest(base.tokenizer)
     try:
         corpora = {
-            s: {
-                t: store.load(d, s, base.tokenizer, config.max_length, cache, tokenizer)
-                for t, d in datasets.items()
-                if d[s]
-            }
+            s: {t: store.load(d, s, base.tokenizer, length, cache, tokenizer) for t, d in datasets.items() if d[s]}
             for s in SPLITS
         }
         train = corpora["train"]
@@ -172,7 +169,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
             budget = config.max_epochs * sum(corpus.tokens for corpus in train.values())
         per_step = sampler.per_step(config.sampling, config.micro_batches, len(tasks))
         wanted = config.micro_batch_tokens or micro_batch_slots(budget, per_step)
-        proof = proven(base, config.max_length, _largest_pass(corpora, wanted, per_step), cache)
+        proof = proven(base, length, _largest_pass(corpora, wanted, per_step), cache)
     except OSError as error:
         raise _unusable(cache, error) from None
     built = model.build(
@@ -198,7 +195,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         "data": {t: {split: held[t].digest for split, held in corpora.items() if t in held} for t in train},
     }
     if config.parent is not None:
-        matched.check(Path(config.parent.path), {**facts, "max_length": config.max_length}, base.settings)
+        matched.check(Path(config.parent.path), {**facts, "max_length": length}, base.settings)
     schedule = Schedule(
         peak=config.learning_rate,
         schedule_tokens=config.schedule_tokens or budget,
@@ -227,7 +224,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     )
     stream_config = stream.StreamConfig(
         budget_tokens=budget,
-        micro_batch_tokens=config.micro_batch_tokens,
+        micro_batch_tokens=slots,
         sampling=config.sampling,
         temperature=config.temperature,
         micro_batches=config.micro_batches,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -15,7 +15,7 @@ import attrs
 from attrs import frozen
 
 from mtlfn.core import state as states
-from mtlfn.core.batch import Batch
+from mtlfn.core.batch import Batch, MicroBatch
 from mtlfn.core.gradients import Reach
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State
@@ -65,7 +65,7 @@ def tiny_batches(corpora: Mapping[str, Corpus], slots: int) -> Callable[[int], B
     """Step -> a batch with a micro-batch of every task, of ``EXAMPLES`` examples that come round again and again."""
     each = max(EXAMPLES // len(corpora), 1)
     rounds = {
-        task: [collate(c, e.tolist()) for e in evaluation_batches(c, quick_subset(task, len(c), each), slots)]
+        task: [_collated(c, e.tolist()) for e in evaluation_batches(c, quick_subset(task, len(c), each), slots)]
         for task, c in corpora.items()
     }
 
@@ -73,6 +73,12 @@ def tiny_batches(corpora: Mapping[str, Corpus], slots: int) -> Callable[[int], B
         return Batch(tuple(made[step % len(made)] for made in rounds.values()), {})
 
     return batch
+
+
+def _collated(corpus: Corpus, examples: Sequence[int]) -> MicroBatch:
+    made = collate(corpus, examples)
+    assert made is not None, "what training draws from has tokens"
+    return made
 
 
 def check(
