@@ -56,6 +56,7 @@ def _sections(
     return [
         sections_result.answers(f"{prefix}verdict", told, settings, runs),
         sections_result.differences(f"{prefix}differences", told, settings["margin"]),
+        sections_result.power(f"{prefix}power", told, settings),
         sections_result.learning(f"{prefix}curves", told, runs),
         sections_runs.tokens(f"{prefix}tokens", runs),
         sections_result.exclusion(f"{prefix}exclusion", told, runs),
