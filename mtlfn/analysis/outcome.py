@@ -17,6 +17,7 @@ from mtlfn.analysis import bootstrap, cells, learnt, looks, planning, verdict
 from mtlfn.analysis.equivalence import p_above, p_below, p_within
 from mtlfn.core.keys import fold, root
 from mtlfn.data import units
+from mtlfn.run import documents
 from mtlfn.run.config import UsageError
 from mtlfn.run.disk import make_folder, write_file
 
@@ -130,6 +131,7 @@ def _compare(
                 name in SIDES or difference is not None
             ):  # beside the verdict: what the shared slot's not seeing it costs
                 tables[task][name] = None if difference is None else _difference(difference, seeds, margin)
+        tables[task]["units_are"] = units_are(next(iter(study.multi.values())), task, tables[task]["units"])
         level = learnt.level(study, task, tables[task]["scores"], margin)
         tables[task] |= {"level": level, "collapses": learnt.collapses(study, task)}
         pairs[task] = verdict.Pair(differences["controlled"], differences["plain"], level)
@@ -176,6 +178,15 @@ def exploratory(study: cells.Study, rule: Rule) -> list[str]:
         are = "1 run is" if runs == 1 else f"{runs} runs are"
         why.append(f"{are} missing, so that not every side has every seed")
     return why
+
+
+def units_are(run: cells.Run, task: str, count: int) -> str:
+    """What is resampled: "single examples", taken as independent, or "groups of examples"; "" where no file tells."""
+    try:
+        examples = int(documents.read(run.path / documents.DATA)[task]["test"]["examples"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return "single examples" if examples <= count else "groups of examples"
 
 
 def _scores(study: cells.Study, task: str) -> dict[str, Any]:
@@ -264,12 +275,12 @@ def as_csv(document: Mapping[str, Any]) -> str:
     claims += [f"{kind}:{claim}" for kind in ("row_p", "row_holm") for claim in verdict.ROWS]
     means = [f"mean:{side}" for side in (cells.MULTI, *cells.CONTROLS.values())]
     said = ["verdict", "row", "qualifier", "exploratory", "seeds_needed", "seeds_low", "seeds_high", "collapsed", "why"]
-    lines.writerow(["study", "task", "metric", "units", *means, *ends, *claims, *said])
+    lines.writerow(["study", "task", "metric", "units", "units_are", *means, *ends, *claims, *said])
     for study in document["studies"]:
         for task, row in study["tasks"].items():
             differences = [row[name] for name in SIDES]
             lines.writerow(
-                [study["name"], task, row["metric"], row["units"]]
+                [study["name"], task, row["metric"], row["units"], row["units_are"]]
                 + [_mean(scores) for scores in row["scores"].values()]
                 + [value for each in differences for value in _ends(each)]
                 + [row[kind][claim] for kind in ("p", "holm") for claim in verdict.CLAIMS]

@@ -103,6 +103,13 @@ def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any], 
         blocks += [Text(f"{task}: {line}.", "alarm") for line in learnt.words(row)]
     if changed := outcome.departures(settings):
         blocks.append(Text(f"NOT the rule of the study: {'; '.join(changed)}.", "alarm"))
+    if lone := [task for task, row in study["tasks"].items() if row["units_are"] == "single examples"]:
+        blocks.append(
+            Text(
+                f"On {', '.join(lone)} every test example is a unit of its own: examples are taken as independent. "
+                "Where several come from one document, the data should name it (doc_id), and the document is the unit."
+            )
+        )
     if study["missing"]:
         blocks.append(Text(f"Missing: {count(len(study['missing']), 'run')}; see the list at the end.", "alarm"))
     blocks += [

@@ -266,3 +266,11 @@ def test_real_data_has_the_documented_sizes_and_labels(name: str) -> None:
     if name == "ddi":
         pieces = [sum(len(e.head) > 1 or len(e.tail) > 1 for e in dataset[s]) for s in ("train", "dev", "test")]
         assert sum(pieces) == 98 + 31 + 28
+
+
+def test_sentences_of_one_abstract_are_one_unit_where_the_file_names_it():
+    from mtlfn.data import jsonl
+
+    row = {"id": "s1", "tokens": ["a", "b"], "tags": ["O", "B-Disease"]}
+    assert jsonl._bc5cdr_disease(row).unit == "s1"
+    assert jsonl._bc5cdr_disease({**row, "doc_id": "abstract 7"}).unit == "abstract 7"
