@@ -176,7 +176,8 @@ def borders(w: World, studies: int, weights: np.ndarray, key: Key) -> tuple[floa
         ]
         for claim, places in truths.items():
             for j, (c, p) in enumerate(places):
-                said[claim][j] += verdict.claim_p_values(parts[0][c], parts[1][p])[claim] <= ALPHA
+                value = verdict.claim_p_values(parts[0][c], parts[1][p])[claim]
+                said[claim][j] += value is not None and value <= ALPHA  # None: alike on every unit, by chance
     return inside / studies, {claim: max(counts) / studies for claim, counts in said.items()}
 
 
@@ -193,7 +194,7 @@ def at_any_look(w: World, studies: int, weights: np.ndarray, key: Key) -> dict[s
             controlled, plain = differences(w, scores[:, :seeds], weights, fold(key, i, seeds))
             for claim, (c, p) in ends.items():
                 pair = verdict.Pair(moved(controlled, c), moved(plain, p))
-                shown[claim] |= verdict.p_values(pair, MARGIN)[claim] <= level
+                shown[claim] |= (verdict.p_values(pair, MARGIN)[claim] or 1.0) <= level
         for claim in ends:
             said[claim] += shown[claim]
     return {claim: count / studies for claim, count in said.items()}

@@ -258,7 +258,9 @@ def test_missing_runs_are_shown_as_missing_with_the_reason(copy):
         shutil.rmtree(copy / f"seed-{seed}" / "total" / "t1")
     (copy / "seed-0" / "per-task" / "t0" / "result.json").unlink()
     text = again(copy)
-    assert "| answers | ? inconclusive (exploratory) | inconclusive | 0.600 micro_f1 | missing | +0.2" in part(text, "Verdict")
+    assert "| answers | ? inconclusive (exploratory) | inconclusive | 0.600 micro_f1 | missing | +0.2" in part(
+        text, "Verdict"
+    )
     assert "Missing: 3 runs; see the list at the end." in part(text, "Verdict")
     end = part(text, "What is missing")
     assert "| token-controlled S1 of answers, seed 1 | no run is the total control of seed-1/multi |" in end
