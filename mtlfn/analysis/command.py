@@ -123,6 +123,7 @@ def study(description: str, argv: Sequence[str] | None = None) -> int:
         studies.check(made, root, more_seeds=asked.seeds is not None)
         print("\n".join(studies.lines(made, root, nodes)))
         if asked.plan:
+            print("\n".join(studies.power_lines(made, root, nodes)), end="")
             return OK
         from mtlfn.run import execute
 

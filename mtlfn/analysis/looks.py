@@ -57,6 +57,18 @@ def read(root: Path) -> list[dict[str, Any]]:
         ) from None
 
 
+def words(looks: Sequence[Mapping[str, Any]]) -> str:
+    """All looks at a study, in one sentence; empty where none is on record."""
+    if not looks:
+        return ""
+    each = [
+        f"at {' and '.join(str(len(seeds)) for seeds in look['seeds'])} seeds by margin {look['margin']:g}"
+        + (" (exploratory)" if look["exploratory"] else "")
+        for look in looks
+    ]
+    return f"Looks at this study on record: {len(each)}: {', '.join(each)}."
+
+
 def record(root: Path, document: Mapping[str, Any], now: datetime | None = None) -> list[dict[str, Any]]:
     """Puts a look on record, once for the same runs and rule; returns all looks.
 

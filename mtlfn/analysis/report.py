@@ -16,7 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mtlfn.analysis import cells, html, markdown, outcome, records, sections_pairs, sections_result, sections_runs
+from mtlfn.analysis import (
+    cells,
+    html,
+    looks,
+    markdown,
+    outcome,
+    records,
+    sections_pairs,
+    sections_result,
+    sections_runs,
+)
 from mtlfn.analysis.blocks import Report, Section, Text
 from mtlfn.run.config import UsageError
 from mtlfn.run.disk import make_folder, write_file
@@ -46,6 +56,8 @@ def build(root: Path, found: cells.Found, document: Mapping[str, Any]) -> Report
             sections.append(Section(made.anchor, title, made.blocks))
     sections.append(sections_result.absent("missing", document, document["studies"], tidy))
     summaries = [Text(sections_result.summary(told)) for told in document["studies"]] if several else []
+    if looked := looks.words(looks.read(root)):
+        summaries.append(Text(looked))
     return Report(TITLE, (Text(ABOUT), *summaries), tuple(sections))
 
 

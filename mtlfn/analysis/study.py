@@ -20,7 +20,7 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import ge, gt, lt
 
-from mtlfn.analysis import cells, looks, outcome, report, verdict
+from mtlfn.analysis import cells, looks, outcome, planning, report, verdict
 from mtlfn.analysis.records import get
 from mtlfn.run import documents, plan
 from mtlfn.run.config import Config, UsageError, finite, from_table, identity, read_toml, task_names, typed
@@ -247,6 +247,19 @@ def any_finished(root: Path, made: Sequence[plan.Node]) -> bool:
     """Whether a multi-task run has finished, so that there is something to tell."""
     far = plan.progress(root, made)
     return any(far[node.name] == "finished" for node in made if not node.needs)
+
+
+def power_lines(study: Study, root: Path, made: Sequence[plan.Node]) -> list[str]:
+    """What the whole study can show, from the seeds that are finished; none where too few are."""
+    if not any_finished(root, made):
+        return []
+    damaged = [root / name for name, far in plan.progress(root, made).items() if far == "damaged"]
+    found = cells.find([root], without=damaged)
+    tasks = sum(len(each.tasks) for each in found.studies)
+    rule = _rule(recorded(root) or about(study))
+    level = looks.level(rule.looks, rule.alpha, study.seeds) / tasks
+    plans = {task: each for task, each in outcome.plans(found, rule, study.seeds, level).items() if each}
+    return ["power     " + line for line in planning.plan_lines(plans, rule.margin)]
 
 
 def lines(study: Study, root: Path, made: Sequence[plan.Node]) -> list[str]:

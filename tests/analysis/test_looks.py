@@ -99,6 +99,8 @@ def test_anything_else_is_exploratory_everywhere(
     with (tmp_path / "verdict.csv").open() as file:
         assert {line["exploratory"] for line in csv.DictReader(file)} == {said}
     assert report([str(folder), *flags]) == 0
+    by = f"at 2 seeds by margin {asked.get('margin', 0.01):g} (exploratory)"
+    assert f"Looks at this study on record: 1: {by}." in (folder / "report" / "report.md").read_text()
     for name in ("report.html", "report.md", "verdict.tex"):
         text = (folder / "report" / name).read_text()
         assert "(exploratory)" in text, name
