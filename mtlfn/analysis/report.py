@@ -76,6 +76,7 @@ def _sections(
         sections_pairs.transfers(f"{prefix}transfer", study, runs),
         sections_runs.weights(f"{prefix}sigma", runs),
         sections_runs.parity(f"{prefix}parity", runs),
+        sections_runs.hyper_parameters(f"{prefix}settings", runs),
         sections_runs.repeat(f"{prefix}repeat", runs),
         sections_runs.cost(f"{prefix}cost", runs),
     ]

@@ -34,6 +34,7 @@ TITLES = (
     "Transfer between pairs of tasks",
     "Learnt task weights (sigma)",
     "Parameter parity",
+    "Hyper-parameters",
     "Reproducibility",
     "Cost",
     "What is missing",
@@ -351,6 +352,19 @@ def test_reproducibility_names_resumes_breaks_and_other_environments(study, copy
     assert "- **resumes**: 2, in 1 run" in said
     assert "seed-1/multi: threads: 1 before, 2 now" in said
     assert "**The runs had different environments: threads: 1 in 23 runs, 2 in 1 run.**" in said
+
+
+def test_settings_that_differ_between_sides_come_first(study, copy):
+    said = part((study / "report" / "report.md").read_text(), "Hyper-parameters")
+    assert (
+        "Not the same on all sides: weighting." in said
+    )  # only the straw of the multi-task runs weighs by uncertainty
+    assert "| weighting | uncertainty | equal | equal |" in said
+    for path in copy.glob("seed-*/total/*/config.json"):
+        edit(path, identity={**json.loads(path.read_text())["identity"], "learning_rate": 0.003, "weighting": "equal"})
+    said = part(again(copy), "Hyper-parameters")
+    assert "Not the same on all sides: learning_rate, weighting." in said
+    assert "| learning_rate | – | 0.003 | – |" in said
 
 
 def test_replays_are_shown(study, copy):
