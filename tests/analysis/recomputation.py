@@ -45,7 +45,7 @@ def difference(multi: Sequence[Path], control: Sequence[Path], rng: np.random.Ge
     centred = (replicated.mean(1) - observed.mean()) * np.sqrt(common / whole)
     stretch = np.sqrt(units / (units - 1)) * np.sqrt((units - 1) / rng.chisquare(units - 1, size=DRAWS))
     of_mean = observed.var(ddof=1) / seeds
-    share = np.sqrt(of_mean / (of_mean + common * units / (units - 1) / 10))
+    share = np.sqrt(of_mean / (of_mean + common * units / (units - 1) / 40))
     upper = rng.uniform(0.5, 1, size=DRAWS)
     skewed = np.exp(0.5) - np.exp(rng.standard_normal((400_000, seeds)))
     skewed_t = skewed.mean(1) / (skewed.std(1, ddof=1) / np.sqrt(seeds))
