@@ -1,16 +1,26 @@
 """Are the statistics of the verdict calibrated? Simulated studies, thousands of them, none of them trained.
 
-    python scripts/calibrate_statistics.py [--quick] [--studies 1000] [--draws 1000]
+    python scripts/calibrate_statistics.py [--quick] [--studies 1000] [--draws 1000] [--tables borders,looks,advice]
 
-Prints two tables. Coverage: how often the 95 % interval of a difference holds the true one, and how often a test at 5 %
-calls it larger (smaller) than what it is: by seeds, units, and the variance between seeds against that of units.
-Verdicts: what is said of a task in worlds where the truth is known, the last two of them exactly on the margin, where
-every test errs most. A line is out of bounds, and the exit code 1, if a coverage is outside 93 to 97 % or more than 5 %
-of the studies are given a wrong verdict, by more than two standard errors of the simulation.
+Four tables. Borders: a line a world (metric, seeds, units, what seeds and units vary by, how seeds are distributed and
+which sides share them): how often the 95 % interval holds the true difference, and for each cell how often it is said
+where the truth lies on its border, which is where it errs most; of a cell's two borders the worse one. Looks: how often
+a claim is made at any of the declared looks with the truth on its border. Verdicts: what is said with the truth in the
+middle of every cell. Advice: of studies that are told a number of seeds, how many are decided with it; of those told
+that seeds would not do, how many are decided with 60.
+
+A line is out of bounds (!), and the exit code 1, beyond two standard errors of the simulation, if a coverage is below
+93 %, a false rate above 6 % (5 % over all looks), or more than 5 % of the verdicts are wrong; the studies of the advice
+together, if under 70 or over 90 % are decided with what they were told, or more than 5 % of the hopeless ones.
+Lines of 2 seeds have no bar, and collapse is told against the mean over the seeds that learn: against that over all of
+them no method keeps its level, since S seeds show no collapse in 0.9 to the power S of the studies (``learnt``).
 
 A study has three sides (multi-task, token-controlled S1, plain S1) of S seeds and U units. The score of a unit is the
-sum of what the unit, the side and unit, the seed, and the seed on this unit add. "mean" is a metric like MAP; "f1"
-draws hits and false alarms from the logistic of that sum, for 1 to about 10 gold items a unit.
+sum of what the unit, the side and unit, the seed, and the seed on this unit add. "map" is a mean; "f1" draws hits and
+false alarms from the logistic of that sum, for 1 to about 10 gold items a unit; "accuracy" draws one hit a unit.
+Seeds are normal; "skewed": those of the multi-task side are left-skewed lognormal (log-sd 1), the others have none;
+"t3": Student's t with 3 degrees of freedom; "collapse": one in ten of the multi-task side falls by 0.3; "shared": seeds
+of one number have 0.8 of their variance in common on all sides.
 """
 
 from __future__ import annotations
@@ -20,28 +30,29 @@ import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 
+import attrs
 import numpy as np
 from attrs import frozen
 
-from mtlfn.analysis import verdict
+from mtlfn.analysis import looks, planning, verdict
 from mtlfn.analysis.bootstrap import Difference, combine, interval, replicate, unit_weights
-from mtlfn.analysis.equivalence import p_above, p_below
 from mtlfn.core.keys import Key, fold, numpy_generator, root
 from mtlfn.data import units
 from mtlfn.data.task import Task
 
-MARGIN = 0.02
-TASKS = {"mean": Task(name="mean", kind="ranking", level=2), "f1": Task(name="f1", kind="spans", level=1)}
-# Truth -> multi-task less token-controlled S1, less plain S1
-WORLDS = {
-    verdict.NO_EFFECT: (0.0, 0.0),
-    verdict.EXPOSURE: (0.0, 0.08),
-    verdict.GENUINE: (0.08, 0.1),
-    verdict.NEGATIVE: (-0.08, 0.0),
-    "at +m": (MARGIN, MARGIN),
-    "at -m": (-MARGIN, -MARGIN),
+MARGIN, ALPHA = 0.02, 0.05
+FAR = 10 * MARGIN
+TASKS = {
+    "map": Task(name="map", kind="ranking", level=2),
+    "f1": Task(name="f1", kind="spans", level=1),
+    "accuracy": Task(name="accuracy", kind="spans", level=1),  # one item a unit: micro F1 is accuracy
 }
+MIDDLE = {"above": FAR, "within": 0.0, "below": -FAR}
+BORDERS = {"above": (MARGIN,), "within": (-MARGIN, MARGIN), "below": (-MARGIN,)}
+COLLAPSE, FALL = 0.1, 0.3
+LOOKS = (3, 5, 10)
 
 
 @frozen(kw_only=True)
@@ -56,14 +67,22 @@ class World:
     side: float
     seed: float
     interaction: float
+    kind: str = "normal"
+
+    @property
+    def ratio(self) -> float:
+        """Standard error of the difference from seeds, by that from units."""
+        return self.seed / self.side * math.sqrt(self.units / self.seeds)
 
 
-def world(metric: str, seeds: int, count: int, ratio: float, interaction: float, side: float = 0.1) -> World:
+def world(
+    metric: str, seeds: int, count: int, ratio: float, interaction: float, side: float = 0.1, kind: str = "normal"
+) -> World:
     """``ratio``: standard error of the difference from seeds, by that from units; ``interaction``: by ``side``.
 
-    On the logistic scale of "f1" everything is 5 times as large, as the slope there is about 1/5.
+    On the logistic scale of counts everything is 5 times as large, as the slope there is about 1/5.
     """
-    scale = 5.0 if metric == "f1" else 1.0
+    scale = 1.0 if metric == "map" else 5.0
     seed = ratio * side * math.sqrt(seeds / count)
     return World(
         metric=metric,
@@ -73,50 +92,46 @@ def world(metric: str, seeds: int, count: int, ratio: float, interaction: float,
         side=side * scale,
         seed=seed * scale,
         interaction=interaction * side * scale,
+        kind=kind,
     )
 
 
-def latent(w: World, seeds: int, count: int, shifts: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
-    """[sides, seeds, units], without the noise of counting."""
+def of_seeds(w: World, sides: int, rng: np.random.Generator) -> np.ndarray:
+    """[sides, seeds]: what a seed adds to the scores of a side; of mean 0, collapses apart."""
+    half, shape = math.sqrt(0.5), (sides, w.seeds)
+    if w.kind == "skewed":
+        drawn = np.zeros(shape)
+        drawn[0] = (math.exp(0.5) - np.exp(rng.standard_normal(w.seeds))) / math.sqrt((math.e - 1) * math.e)
+        return w.seed * drawn
+    if w.kind == "t3":
+        return half * w.seed * rng.standard_t(3, size=shape) / math.sqrt(3)
+    drawn = half * w.seed * rng.standard_normal(shape)
+    if w.kind == "shared":
+        drawn = math.sqrt(0.2) * drawn + math.sqrt(0.8) * half * w.seed * rng.standard_normal(w.seeds)
+    if w.kind == "collapse":
+        scale = 1.0 if w.metric == "map" else 5.0
+        drawn[0] -= scale * FALL * (rng.random(w.seeds) < COLLAPSE)
+    return drawn
+
+
+def study(w: World, rng: np.random.Generator, shifts: Sequence[float] = (0.0, 0.0, 0.0)) -> np.ndarray:
+    """Unit statistics, [sides, seeds, units, columns]."""
     half, sides = math.sqrt(0.5), len(shifts)
-    return (
+    scores = (
         0.5
         + np.asarray(shifts)[:, None, None]
-        + w.unit * rng.standard_normal(count)
-        + half * w.side * rng.standard_normal((sides, 1, count))
-        + half * w.seed * rng.standard_normal((sides, seeds, 1))
-        + half * w.interaction * rng.standard_normal((sides, seeds, count))
+        + w.unit * rng.standard_normal(w.units)
+        + half * w.side * rng.standard_normal((sides, 1, w.units))
+        + of_seeds(w, sides, rng)[:, :, None]
+        + half * w.interaction * rng.standard_normal((sides, w.seeds, w.units))
     )
-
-
-def study(w: World, shifts: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
-    """Unit statistics, [sides, seeds, units, columns]."""
-    scores = latent(w, w.seeds, w.units, shifts, rng)
-    if w.metric == "mean":
+    if w.metric == "map":
         return np.stack([scores, np.ones_like(scores)], axis=-1)
-    gold = 1 + rng.poisson(4, size=w.units)
+    gold = np.ones(w.units, dtype=np.int64) if w.metric == "accuracy" else 1 + rng.poisson(4, size=w.units)
     right = 1 / (1 + np.exp(-scores))
     hits = rng.binomial(gold, right)
-    predicted = hits + rng.poisson(0.5 * gold * (1 - right))
+    predicted = gold if w.metric == "accuracy" else hits + rng.poisson(0.5 * gold * (1 - right))
     return np.stack(np.broadcast_arrays(hits, predicted, hits, gold), axis=-1).astype(np.float64)
-
-
-def shift_for(w: World, difference: float, key: Key) -> float:
-    """The shift of a side's latent score that changes its expected metric by so much."""
-    if w.metric == "mean":
-        return difference
-    scores = latent(w, 100, 2000, (0.0,), numpy_generator(key))[0]
-
-    def expected(shift: float) -> float:
-        """Over all seeds and infinitely many units. How many gold items a unit has is independent of its score."""
-        hits = (1 / (1 + np.exp(-scores - shift))).mean(1)
-        return float((2 * hits / (hits + 0.5 * (1 - hits) + 1)).mean())
-
-    start, low, high = expected(0.0), -3.0, 3.0
-    for _ in range(16):
-        middle = (low + high) / 2
-        low, high = (middle, high) if expected(middle) - start < difference else (low, middle)
-    return (low + high) / 2
 
 
 def differences(w: World, sides: np.ndarray, weights: np.ndarray, key: Key) -> list[Difference]:
@@ -130,33 +145,146 @@ def differences(w: World, sides: np.ndarray, weights: np.ndarray, key: Key) -> l
     ]
 
 
-def coverage(w: World, studies: int, weights: np.ndarray, key: Key) -> tuple[float, float, float]:
-    """Share of intervals that hold the true difference, 0; of tests at 5 % that find one above, below."""
-    held = above = below = 0
+def moved(difference: Difference, by: float) -> Difference:
+    """The same with another truth: all sides are alike in a study, so that its true difference is 0."""
+    per_seed = tuple(each + by for each in difference.per_seed)
+    return attrs.evolve(difference, per_seed=per_seed, replicates=difference.replicates + by)
+
+
+def on_borders() -> dict[str, list[tuple[float, float]]]:
+    """Claim -> truths on a border of one of its parts, in the middle of the other."""
+    truths: dict[str, list[tuple[float, float]]] = {claim: [] for claim in verdict.CLAIMS}
+    for (c, p), claim in verdict.CELLS.items():
+        truths[claim] += [(at, MIDDLE[p]) for at in BORDERS[c]]
+        if claim != verdict.OVER_TRAINED:
+            truths[claim] += [(MIDDLE[c], at) for at in BORDERS[p]]
+    truths[verdict.OVER_TRAINED].append((FAR, MARGIN))
+    return truths
+
+
+def borders(w: World, studies: int, weights: np.ndarray, key: Key) -> tuple[float, dict[str, float]]:
+    """Share of intervals that hold the true difference, and of studies in which a claim is made on its border.
+
+    Where seeds collapse, the truth is that of the seeds that do not.
+    """
     rng = numpy_generator(fold(key, "studies"))
+    truths = on_borders()
+    inside, said = 0, {claim: [0] * len(at) for claim, at in truths.items()}
     for i in range(studies):
-        (found,) = differences(w, study(w, (0.0, 0.0), rng), weights, fold(key, i))
-        low, high = interval(found, 0.95)
-        held += low <= 0 <= high
-        above += p_above(found.replicates, 0.0) <= 0.05
-        below += p_below(found.replicates, 0.0) <= 0.05
-    return held / studies, above / studies, below / studies
+        controlled, plain = differences(w, study(w, rng), weights, fold(key, i))
+        low, high = interval(controlled, 0.95)
+        inside += low <= 0 <= high
+        parts = [
+            {at: verdict.zones(moved(side, at), MARGIN) for at in (-FAR, -MARGIN, 0.0, MARGIN, FAR)}
+            for side in (controlled, plain)
+        ]
+        for claim, places in truths.items():
+            for j, (c, p) in enumerate(places):
+                value = verdict.claim_p_values(parts[0][c], parts[1][p])[claim]
+                said[claim][j] += value is not None and value <= ALPHA  # None: alike on every unit, by chance
+    return inside / studies, {claim: max(counts) / studies for claim, counts in said.items()}
 
 
-def verdicts(w: World, effects: tuple[float, float], studies: int, weights: np.ndarray, key: Key) -> Counter[str]:
+def at_any_look(w: World, studies: int, weights: np.ndarray, key: Key) -> dict[str, float]:
+    """How often a claim is made at any of ``LOOKS``, the truth on its border; w has the seeds of the last look."""
+    rng = numpy_generator(fold(key, "studies"))
+    levels = looks.levels(LOOKS, ALPHA)
+    ends = {verdict.GENUINE: (MARGIN, FAR), verdict.NO_EFFECT: (MARGIN, 0.0), verdict.NEGATIVE: (-MARGIN, -FAR)}
+    said = dict.fromkeys(ends, 0)
+    for i in range(studies):
+        scores = study(w, rng)
+        shown = dict.fromkeys(ends, False)
+        for seeds, level in zip(LOOKS, levels, strict=True):
+            controlled, plain = differences(w, scores[:, :seeds], weights, fold(key, i, seeds))
+            for claim, (c, p) in ends.items():
+                pair = verdict.Pair(moved(controlled, c), moved(plain, p))
+                shown[claim] |= (verdict.p_values(pair, MARGIN)[claim] or 1.0) <= level
+        for claim in ends:
+            said[claim] += shown[claim]
+    return {claim: count / studies for claim, count in said.items()}
+
+
+def verdicts(w: World, truth: tuple[float, float], studies: int, weights: np.ndarray, key: Key) -> Counter[str]:
     """How often each verdict is given."""
-    shifts = (0.0, *(shift_for(w, -effect, fold(key, "truth")) for effect in effects))
     rng = numpy_generator(fold(key, "studies"))
     said: Counter[str] = Counter()
     for i in range(studies):
-        pair = verdict.Pair(*differences(w, study(w, shifts, rng), weights, fold(key, i)))
-        said[verdict.decide({"task": pair}, MARGIN, 0.05)["task"].verdict] += 1
+        sides = differences(w, study(w, rng), weights, fold(key, i))
+        pair = verdict.Pair(*(moved(side, at) for side, at in zip(sides, truth, strict=True)))
+        said[verdict.decide({"task": pair}, MARGIN, ALPHA)["task"].verdict] += 1
     return said
+
+
+def advice(studies: int, weights: np.ndarray, key: Key) -> Counter[str]:
+    """Of pilots of 3 seeds: "told", and "decided" with what was told; "hopeless", and "wrong": decided with 60."""
+    rng = numpy_generator(fold(key, "studies"))
+    counts: Counter[str] = Counter()
+    last = planning.SEEDS[-1]
+    for i in range(studies):
+        w = world("map", last, weights.shape[1], math.exp(rng.uniform(-1, 2.5)), 0.3, 0.05)
+        scores = study(w, rng)
+        truth = rng.uniform(-3, 3, size=2) * MARGIN
+
+        def pair(seeds: int, scores: np.ndarray = scores, w: World = w, i: int = i, truth: np.ndarray = truth):
+            sides = differences(w, scores[:, :seeds], weights, fold(key, i, seeds))
+            return verdict.Pair(*(moved(side, at) for side, at in zip(sides, truth, strict=True)))
+
+        def decided(seeds: int) -> bool:
+            return verdict.decide({"task": pair(seeds)}, MARGIN, ALPHA)["task"].verdict in verdict.CLAIMS
+
+        if decided(3):
+            counts["at once"] += 1
+            continue
+        said = planning.advise(pair(3), MARGIN, ALPHA)
+        if said.seeds is not None:
+            counts["told"] += 1
+            counts["decided"] += decided(said.seeds)
+        elif said.text.startswith("more seeds would not do"):
+            counts["hopeless"] += 1
+            counts["wrong"] += decided(last)
+        else:
+            counts["cannot tell"] += 1
+            counts["decided all the same"] += decided(last)
+    return counts
 
 
 def allowed(share: float, studies: int) -> float:
     """Two standard errors."""
     return 2 * math.sqrt(share * (1 - share) / studies)
+
+
+def cases(quick: bool) -> list[World]:
+    """The worlds of the first table."""
+    if quick:
+        return [world(metric, 3, 200, 1.0, 1.0) for metric in TASKS]
+    return [
+        *(world(metric, seeds, 200, 1.0, 0.5) for metric in TASKS for seeds in (2, 3, 5, 10)),
+        *(world("map", seeds, 200, ratio, 1.5) for seeds in (3, 5) for ratio in (0.0, 0.3, 6.0)),
+        *(world(metric, 3, count, 0.5, 0.5) for metric in TASKS for count in (17, 50, 1000)),
+        *(world(metric, 3, 5000, 0.5, 0.5) for metric in ("map", "accuracy")),
+        *(
+            world("map", seeds, 200, ratio, 0.0, kind=kind)
+            for kind in ("skewed", "t3")
+            for seeds in (2, 3, 5, 10)
+            for ratio in (0.5, 2.0, 8.0)
+        ),
+        *(world("f1", seeds, 200, 4.0, 0.3, kind=kind) for kind in ("skewed", "t3") for seeds in (3, 5)),
+        *(world("map", seeds, 200, 1.0, 0.3, kind=kind) for kind in ("shared", "collapse") for seeds in (3, 5, 10)),
+    ]
+
+
+def show(w: World, coverage: float, said: dict[str, float], studies: int) -> bool:
+    """Prints a line; whether it is out of bounds."""
+    most = max(said.values())
+    wrong = w.seeds > 2 and (coverage < 0.93 - allowed(0.93, studies) or most > 0.06 + allowed(0.06, studies))
+    print(
+        f"{w.metric:<9}{w.seeds:>3}{w.units:>6}{w.ratio:>7.1f}{w.interaction / w.side:>6.1f}  {w.kind:<9}"
+        + f"{coverage:>8.1%}"
+        + "".join(f"{said[claim]:>8.1%}" for claim in verdict.CLAIMS)
+        + (" !" if wrong else ""),
+        flush=True,
+    )
+    return wrong
 
 
 def main() -> int:
@@ -165,55 +293,67 @@ def main() -> int:
     parser.add_argument("--studies", type=int, default=1000, help="a line of the tables")
     parser.add_argument("--draws", type=int, default=1000, help="replicates a study")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tables", default="borders,looks,verdicts,advice")
     asked = parser.parse_args()
     studies, draws, key, began = asked.studies, asked.draws, root(asked.seed), time.monotonic()
     if asked.quick:
         studies, draws = 20, 200
-    held = {n: next(unit_weights(fold(key, "units", n), n, draws)) for n in (50, 200, 500)}
+    tables = asked.tables.split(",")
+
+    def weights(count: int) -> np.ndarray:
+        return np.concatenate(list(unit_weights(fold(key, "units", count), count, draws)))
+
+    error = allowed(0.05, studies)
+    print(f"{studies} studies a line, {draws} draws; two standard errors of 5 % are {error:.1%}")
     bad = 0
-    print(f"coverage of 95 % intervals, {studies} studies a line, {draws} draws")
-    print(f"{'metric':<7}{'S':>3}{'U':>5}{'seeds/units':>13}{'interaction':>13}{'held':>8}{'above':>8}{'below':>8}")
-    cases = [
-        world(metric, seeds, count, ratio, interaction)
-        for metric in TASKS
-        for seeds in (2, 3, 5, 10)
-        for count, ratio, interaction in (
-            [(200, 1.0, 1.0)]
-            if asked.quick
-            else [(50, 1.0, 0.0), *((200, r, i) for r in (0.0, 0.5, 2.0, 6.0) for i in (0.0, 1.5)), (500, 1.0, 0.5)]
-        )
-    ]
-    for w in cases:
-        line = coverage(w, studies, held[w.units], fold(key, "coverage", repr(w)))
-        wrong = not 0.93 - allowed(0.93, studies) <= line[0] <= 0.97 + allowed(0.97, studies)
+    if "borders" in tables:
+        print("\nborders: coverage of the 95 % interval, and how often each cell is said on its border, at level 5 %")
+        heads = "".join(f"{''.join(word[0] for word in claim.split()):>8}" for claim in verdict.CLAIMS)
+        print(f"{'metric':<9}{'S':>3}{'U':>6}{'s/u':>7}{'int':>6}  {'seeds':<9}{'covers':>8}{heads}")
+        for w in cases(asked.quick):
+            bad += show(w, *borders(w, studies, weights(w.units), fold(key, "borders", repr(w))), studies)
+    if "looks" in tables:
+        print(f"\nlooks at {LOOKS}: a claim at any of them, the truth on its border, at level 5 % over all")
+        for kind in ("normal", "skewed", "t3"):
+            for ratio in (1.0,) if asked.quick else (0.3, 1.0, 3.0, 8.0):
+                w = world("map", LOOKS[-1], 200, ratio, 0.3, kind=kind)
+                any_look = at_any_look(w, studies, weights(200), fold(key, "looks", repr(w)))
+                wrong = max(any_look.values()) > 0.05 + error
+                bad += wrong
+                said = "  ".join(f"{claim} {share:.1%}" for claim, share in any_look.items())
+                print(f"map {kind:<9} s/u {ratio:.1f}  {said}{' !' if wrong else ''}", flush=True)
+    if "verdicts" in tables:
+        print(f"\nverdicts, truth at 4 margins or 0, margin {MARGIN:g}, one task, 500 units: right, undecided, wrong")
+        for base in [
+            world("map", s, 500, r, 0.5, 0.05) for s in (3, 5) for r in ((0.5,) if asked.quick else (0.5, 2.0))
+        ]:
+            for (c, p), claim in verdict.CELLS.items():
+                few = max(studies // 4, 20)
+                key_ = fold(key, "verdicts", repr(base), c, p)
+                said = verdicts(base, (MIDDLE[c] / 2.5, MIDDLE[p] / 2.5), few, weights(500), key_)
+                right, open_ = said[claim] / few, said[verdict.INCONCLUSIVE] / few
+                other = (few - said[claim] - said[verdict.INCONCLUSIVE]) / few
+                wrong = other > 0.05 + allowed(0.05, few)
+                bad += wrong
+                place = f"{c}, {p}"
+                print(
+                    f"S {base.seeds:>2}  s/u {base.ratio:.1f}  {place:<16}{claim:<34}{right:>7.1%}{open_:>7.1%}"
+                    f"{other:>7.1%}{' !' if wrong else ''}",
+                    flush=True,
+                )
+    if "advice" in tables:
+        counts = advice(studies, weights(200), fold(key, "advice"))
+        told, hopeless = counts["told"], counts["hopeless"]
+        right, late = counts["decided"] / max(told, 1), counts["wrong"] / max(hopeless, 1)
+        error_told, error_late = allowed(0.8, max(told, 1)), allowed(0.05, max(hopeless, 1))
+        wrong = not 0.7 - error_told <= right <= 0.9 + error_told or late > 0.05 + error_late
         bad += wrong
-        ratio, crossed = w.seed / w.side * math.sqrt(w.units / w.seeds), w.interaction / w.side
         print(
-            f"{w.metric:<7}{w.seeds:>3}{w.units:>5}{ratio:>13.1f}{crossed:>13.1f}"
-            + "".join(f"{share:>8.1%}" for share in line)
-            + (" !" if wrong else ""),
-            flush=True,
+            f"\nadvice after 3 seeds: {counts['at once']} decided at once; {told} told a number, {right:.1%} of them "
+            f"decided with it; {hopeless} told that seeds would not do, {late:.1%} of them decided with 60; "
+            f"{counts['cannot tell']} cannot tell, of which {counts['decided all the same']} decided with 60"
+            f"{' !' if wrong else ''}"
         )
-    names = (*verdict.CLAIMS, verdict.INCONCLUSIVE)
-    print(f"\nverdicts in percent, margin {MARGIN:g}, one task, 500 units, {studies} studies a line")
-    print(
-        f"{'metric':<7}{'S':>3}{'seeds/units':>13}  {'truth':<20}" + "".join(f"{name.split()[0]:>14}" for name in names)
-    )
-    ratios = (0.5,) if asked.quick else (0.0, 0.5, 2.0)
-    for base in (world(metric, s, 500, r, 0.5, 0.05) for metric in TASKS for s in (2, 3, 5) for r in ratios):
-        for name, effects in WORLDS.items():
-            said = verdicts(base, effects, studies, held[500], fold(key, name, repr(base)))
-            border = {"at +m": verdict.GENUINE, "at -m": verdict.NEGATIVE}.get(name)
-            errors = said[border] if border else studies - said[name] - said[verdict.INCONCLUSIVE]
-            wrong = errors / studies > 0.05 + allowed(0.05, studies)
-            bad += wrong
-            ratio = base.seed / base.side * math.sqrt(base.units / base.seeds)
-            print(
-                f"{base.metric:<7}{base.seeds:>3}{ratio:>13.1f}  {name:<20}"
-                + "".join(f"{said[each] / studies:>14.1%}" for each in names)
-                + (" !" if wrong else ""),
-                flush=True,
-            )
     print(f"\n{bad} lines out of bounds (!); {time.monotonic() - began:.0f} s")
     return 1 if bad and not asked.quick else 0
 

@@ -172,7 +172,11 @@ def judge(jobs: Sequence[Job], margin: float) -> Judged:
 def table(judged: Sequence[Judged], margin: float) -> tuple[list[str], int]:
     """Lines to print, and how many worlds miss their bounds."""
     names = (*verdict.CLAIMS, verdict.INCONCLUSIVE)
-    lines = [f"{'planted':<20}{'studies':>8}" + "".join(f"{name:>20}" for name in names) + f"{'wrong':>8}{'right':>8}"]
+    lines = [
+        f"{'planted':<20}{'studies':>8}"
+        + "".join(f"{name:>{_wide(name)}}" for name in names)
+        + f"{'wrong':>8}{'right':>8}"
+    ]
     missed = 0
     for world, truth in PLANTED.items():
         said = Counter(each.verdict for each in judged if each.world == world)
@@ -182,7 +186,7 @@ def table(judged: Sequence[Judged], margin: float) -> tuple[list[str], int]:
         right, wrong = said[truth] / count, (count - said[truth] - said[verdict.INCONCLUSIVE]) / count
         bad = wrong > MOST_WRONG or (world in MUST_BE_FOUND and right < LEAST_RIGHT)
         missed += bad
-        row = "".join(f"{said[name]:>20}" for name in names)
+        row = "".join(f"{said[name]:>{_wide(name)}}" for name in names)
         lines.append(f"{truth:<20}{count:>8}{row}{wrong:>8.0%}{right:>8.0%}{' !' if bad else ''}")
     lines += [
         "",
@@ -196,6 +200,11 @@ def table(judged: Sequence[Judged], margin: float) -> tuple[list[str], int]:
             shown = "".join(f"{f'{statistics.mean(d):+.3f} ({statistics.stdev(d):.3f})':>24}" for d in sides)
             lines.append(f"{truth:<20}{len(sides[0]):>8}{shown}")
     return lines, missed
+
+
+def _wide(name: str) -> int:
+    """Width of the column of a verdict."""
+    return max(20, len(name) + 2)
 
 
 def calibrate(asked: argparse.Namespace) -> int:

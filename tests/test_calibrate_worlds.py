@@ -78,7 +78,7 @@ def test_the_table_counts_right_wrong_and_inconclusive_verdicts(script):
     said = [verdict.GENUINE] * 8 + [verdict.INCONCLUSIVE] * 2
     lines, missed = script.table([judged(script, "genuine", each, 0.3, 0.5) for each in said], 0.05)
     (row,) = (line for line in lines if line.startswith("genuine transfer") and "80%" in line)
-    assert row.split()[2:] == ["10", "0", "8", "0", "0", "2", "0%", "80%"]
+    assert row.split()[2:] == ["10", "8", *["0"] * 7, "2", "0%", "80%"]
     assert any("+0.400 (0.103)" in line for line in lines)
     assert missed == 0
 
@@ -105,4 +105,5 @@ def test_every_world_has_a_planted_verdict(script):
     from mtlfn.data import worlds
 
     assert tuple(script.PLANTED) == worlds.WORLDS
-    assert set(script.PLANTED.values()) == set(verdict.CLAIMS)
+    planted = {verdict.GENUINE, verdict.EXPOSURE, verdict.NEGATIVE, verdict.NO_EFFECT}
+    assert set(script.PLANTED.values()) == planted < set(verdict.CLAIMS)

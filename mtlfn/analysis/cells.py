@@ -51,7 +51,8 @@ class Match:
 class Run:
     """A finished run. ``settings``: its identity without the seed, as JSON text; "" where config.json is missing.
 
-    ``scores``: task -> its primary metric on the test split, as far as the result says. ``sealed``: whether the run is
+    ``scores``: task -> its primary metric on the test split, ``learning``: task -> the one on dev and that of the best
+    simple baseline there, as far as the result says. ``sealed``: whether the run is
     proven to be as it was when it finished; runs of older versions are not. ``smoke_test``: "passed", "skipped", or
     "unknown" where no file tells. ``environment_breaks``: changes of the environment that were accepted.
     """
@@ -64,6 +65,7 @@ class Run:
     match: Match | None
     settings: str
     scores: Mapping[str, float]
+    learning: Mapping[str, tuple[float, float]]
     sealed: bool
     smoke_test: str
     environment_breaks: tuple[str, ...]
@@ -194,6 +196,11 @@ def read_run(folder: Path) -> Run:
             match=match or None,
             settings=settings,
             scores={t: float(s["test"]) for t, s in document.get("scores", {}).items() if s.get("test") is not None},
+            learning={
+                t: (float(s["dev"]), max(map(float, s["baselines"].values())))
+                for t, s in document.get("scores", {}).items()
+                if s.get("dev") is not None and s.get("baselines")
+            },
             sealed=verified.sealed,
             smoke_test=_smoke_test(folder),
             environment_breaks=tuple(map(str, document.get("environment_breaks", ()))),

@@ -13,7 +13,7 @@ from attrs import field, frozen
 from attrs.validators import optional
 
 from mtlfn.run.command import BUG, OK, again, cli, guarded
-from mtlfn.run.config import Config
+from mtlfn.run.config import Config, UsageError
 from mtlfn.run.terminal import say
 
 
@@ -36,6 +36,22 @@ class Verdict:
 
     output: Path = Path(".")
     """Folder for verdict.json and verdict.csv."""
+
+    power: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only say what differences a study can show, and the seeds that others take: from the variances of these runs as a
+    pilot, or from those given. Nothing is decided, and no look goes on record."""
+
+    unit_sd: float | None = None
+    """With --power: standard error that the test units give the difference, in the unit of the metric."""
+
+    seed_sd: float | None = None
+    """With --power: standard deviation of the difference between seeds."""
+
+    seeds: int | None = None
+    """With --power: seeds of the study to plan. Default: 3, or as many as the pilot has."""
+
+    tasks: int = 1
+    """With --power and given variances: tasks that share the level."""
 
 
 @frozen
@@ -99,6 +115,7 @@ def study(description: str, argv: Sequence[str] | None = None) -> int:
         from mtlfn.analysis import study as studies
 
         made = studies.read(asked.study)
+        at_looks = asked.seeds is None
         names = ("output_dir", "threads", "max_hours", "skip_smoke_test", "accept_environment")
         changes = {name: getattr(asked, name) for name in names}
         run = attrs.evolve(made.run, **{name: value for name, value in changes.items() if value})
@@ -108,14 +125,24 @@ def study(description: str, argv: Sequence[str] | None = None) -> int:
         for line in studies.lines(made, root, nodes):
             say(line)
         if asked.plan:
+            for line in studies.power_lines(made, root, nodes):
+                say(line)
             return OK
         from mtlfn.run import execute
 
         studies.claim(made, root)
-        code = execute.execute(root, nodes, again("study", argv))
-        if code == OK or (code == BUG and studies.any_finished(root, nodes)):
-            studies.conclude(made, root, nodes)
-            say(f"everything is in {root / studies.REPORT}" + (", of what is finished" if code else ""))
+        code = OK
+        for stage in studies.stages(made) if at_looks else (made,):
+            nodes = studies.nodes(stage)
+            code = execute.execute(root, nodes, again("study", argv))
+            if code == OK or (code == BUG and studies.any_finished(root, nodes)):
+                document = studies.conclude(stage, root, nodes)
+                say(f"everything is in {root / studies.REPORT}" + (", of what is finished" if code else ""))
+            if code != OK:
+                break
+            if stage.seeds < made.seeds and studies.all_decided(document):
+                say(f"every task is decided at the look at {stage.seeds} seeds: no more are trained")
+                break
         return code
 
     return guarded(work)
@@ -137,13 +164,45 @@ def verdict(argv: Sequence[str] | None = None) -> int:
             return asked
         from mtlfn.analysis import cells, outcome, study
 
+        if asked.power:
+            for line in _power(asked):
+                say(line)
+            return OK
         document = outcome.judge(cells.find(asked.runs), study.rule(asked, asked.runs))
+        study.remember(asked.runs, document)
         outcome.write(document, asked.output)
         outcome.show(document)
         say(f"everything is in {asked.output / 'verdict.json'} and {asked.output / 'verdict.csv'}")
         return OK
 
     return guarded(tell)
+
+
+def _power(asked: Verdict) -> list[str]:
+    """What a study can show, from given variances or from a pilot."""
+    from mtlfn.analysis import cells, outcome, planning, study
+
+    given = {"--unit-sd": asked.unit_sd, "--seed-sd": asked.seed_sd}
+    rule = study.rule(asked, asked.runs)
+    outcome.check_rule(rule)
+    for flag, value, least in (
+        *((f, v, 0.0) for f, v in given.items()),
+        ("--seeds", asked.seeds, 2),
+        ("--tasks", asked.tasks, 1),
+    ):
+        if value is not None and not least <= value < float("inf"):
+            raise UsageError(f"{flag} {value:g}: expected a number from {least:g} on")
+    if asked.runs:
+        if any(value is not None for value in given.values()):
+            raise UsageError("RUN and --unit-sd, --seed-sd: expected a pilot or variances, not both")
+        found = cells.find(asked.runs)
+        tasks = sum(len(each.tasks) for each in found.studies)
+        plans = outcome.plans(found, rule, asked.seeds, rule.alpha / tasks)
+        return planning.plan_lines(plans, rule.margin)
+    if asked.unit_sd is None or asked.seed_sd is None:
+        raise UsageError("--power: expected the runs of a pilot, or --unit-sd and --seed-sd")
+    plan = planning.plan(asked.unit_sd**2, asked.seed_sd**2, asked.seeds or 3, rule.margin, rule.alpha / asked.tasks)
+    return planning.plan_lines({"given variances": plan}, rule.margin)
 
 
 def report(argv: Sequence[str] | None = None) -> int:
@@ -165,6 +224,7 @@ def report(argv: Sequence[str] | None = None) -> int:
         folder = asked.output or asked.study / study.REPORT
         found = cells.find([asked.study])
         document = outcome.judge(found, study.rule(asked, [asked.study]))
+        study.remember([asked.study], document)
         report.write(asked.study, found, document, folder)
         say(f"the report is {folder / 'report.html'}")
         return OK

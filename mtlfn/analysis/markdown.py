@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mtlfn.analysis import cells
+from mtlfn.analysis import cells, outcome
 from mtlfn.analysis.blocks import Block, Cell, Figures, Items, Missing, Report, Section, Table, Text
 from mtlfn.analysis.sections_result import mean, signed
 from mtlfn.run.terminal import shown
@@ -79,7 +79,8 @@ def latex(document: Mapping[str, Any]) -> str:
         for task, row in study["tasks"].items():
             score = mean(row["scores"][cells.MULTI])
             shown = [_difference(row[side]) for side in ("controlled", "plain")]
-            fields = [task, row["metric"], "missing" if score is None else f"{score:.3f}", *shown, row["verdict"]]
+            fields = [task, row["metric"], "missing" if score is None else f"{score:.3f}", *shown]
+            fields += [outcome.called(row, study), row["row"]]
             rows.append(" & ".join(map(tex, fields)) + r" \\")
         seeds = len(study["seeds"])
         out += [
@@ -87,10 +88,12 @@ def latex(document: Mapping[str, Any]) -> str:
             r"\centering",
             rf"\caption{{{tex(study['name'])}: multi-task less single-task (S1), with 95\,\% intervals; "
             rf"{seeds} seed{'' if seeds == 1 else 's'}, margin {settings['margin']:g}, "
-            rf"level {settings['alpha']:g} after Holm's correction.}}",
-            r"\begin{tabular}{llrrrl}",
+            rf"level {settings['level']:.3g} after Holm's correction."
+            + (rf" Exploratory: {tex('; '.join(study['exploratory']))}." if study["exploratory"] else "")
+            + "}",
+            r"\begin{tabular}{llrrrll}",
             r"\toprule",
-            r"Task & Metric & Multi-task & $-$ token-controlled S1 & $-$ plain S1 & Verdict \\",
+            r"Task & Metric & Multi-task & $-$ token-controlled S1 & $-$ plain S1 & Verdict & RQ5 \\",
             r"\midrule",
             *rows,
             r"\bottomrule",

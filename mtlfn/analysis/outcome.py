@@ -13,15 +13,16 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from mtlfn.analysis import bootstrap, cells, verdict
+from mtlfn.analysis import bootstrap, cells, learnt, looks, planning, verdict
 from mtlfn.analysis.equivalence import p_above, p_below, p_within
 from mtlfn.core.keys import fold, root
 from mtlfn.data import units
+from mtlfn.run import documents
 from mtlfn.run.config import UsageError
 from mtlfn.run.disk import make_folder, write_file
 from mtlfn.run.terminal import shown
 
-SCHEMA = 1
+SCHEMA = 2
 SIDES = {"controlled": "total", "plain": "per-task"}  # difference -> control
 LEAST_DRAWS = 1000
 
@@ -34,12 +35,16 @@ class Rule:
         margin: differences within it count as none, in the unit of the metrics.
         alpha: level of the tests; Holm's correction runs over the tasks.
         draws: replicates of the bootstrap.
-        fixed: the same three as the study fixed them before anything was seen; None for runs of no study.
+        looks: numbers of seeds at which the study declared to be looked at; the level is spent over them.
+        first_seed: of the study: a look at n seeds is at this one and the n - 1 after it.
+        fixed: margin, alpha and draws as the study fixed them before anything was seen; None for runs of no study.
     """
 
     margin: float = 0.01
     alpha: float = 0.05
     draws: int = 10_000
+    looks: tuple[int, ...] = ()
+    first_seed: int = 0
     fixed: Mapping[str, float] | None = None
 
 
@@ -49,52 +54,140 @@ def judge(found: cells.Found, rule: Rule) -> dict[str, Any]:
     Raises:
         UsageError: a setting out of range; runs that cannot be compared (``cells``).
     """
+    check_rule(rule)
     margin, alpha, draws = rule.margin, rule.alpha, rule.draws
-    if not 0 < margin < math.inf:
-        raise UsageError(f"--margin {margin:g}: expected a finite number above 0, in the unit of the metrics")
-    if not 0 < alpha < 0.5:
-        raise UsageError(f"--alpha {alpha:g}: expected a level between 0 and 0.5")
-    tasks = max(len(study.tasks) for study in found.studies)
-    least = max(LEAST_DRAWS, round(10 * tasks / alpha))  # the smallest p-value, times the tasks, is a tenth of alpha
-    if draws < least:
-        raise UsageError(f"--draws {draws}: expected at least {least} for {tasks} tasks at level {alpha:g}")
+    tasks = sum(len(study.tasks) for study in found.studies)
+    level = min(looks.level(rule.looks, alpha, len(study.multi)) for study in found.studies)
+    if draws < (least := least_draws(tasks, level)):
+        raise UsageError(f"--draws {draws}: expected at least {least} for {tasks} tasks at level {level:g}")
+    compared = {str(i): _Compared(study, *_compare(study, margin, draws)) for i, study in enumerate(found.studies)}
+    decided = verdict.decide_families({name: each.pairs for name, each in compared.items()}, margin, level)
     used = [run for study in found.studies for run in (*study.multi.values(), *study.controls.values())]
     return {
         "schema": SCHEMA,
-        "settings": {**attrs.asdict(rule), "power": verdict.POWER, "key": root(0)},
-        "studies": [_study(study, margin, alpha, draws) for study in found.studies],
+        "settings": {
+            **attrs.asdict(rule),
+            "looks": list(rule.looks),
+            "level": level,
+            "tasks": tasks,
+            "power": planning.POWER,
+            "key": root(0),
+        },
+        "studies": [_study(each, decided[name], rule, level / tasks) for name, each in compared.items()],
         "runs": [_run(run) for run in used],
         "unfinished": [str(path) for path in found.unfinished],
         "unused": [{"path": str(run.path), "why": why} for run, why in found.unused],
     }
 
 
-def _study(study: cells.Study, margin: float, alpha: float, draws: int) -> dict[str, Any]:
+def check_rule(rule: Rule) -> None:
+    """UsageError where margin or level is out of range."""
+    if not 0 < rule.margin < math.inf:
+        raise UsageError(f"--margin {rule.margin:g}: expected a finite number above 0, in the unit of the metrics")
+    if not 0 < rule.alpha < 0.5:
+        raise UsageError(f"--alpha {rule.alpha:g}: expected a level between 0 and 0.5")
+
+
+def plans(found: cells.Found, rule: Rule, seeds: int | None, alpha: float) -> dict[str, dict[str, Any] | None]:
+    """What a study like these runs can show: task -> ``planning.plan``. ``seeds``: of that study; None: as many."""
+    out: dict[str, dict[str, Any] | None] = {}
+    for study in found.studies:
+        pairs, _ = _compare(study, rule.margin, rule.draws)
+        for task, pair in pairs.items():
+            name = task if len(found.studies) == 1 else f"{study.name}, {task}"
+            out[name] = planning.plan_of(pair, seeds or len(study.multi), rule.margin, alpha)
+    return out
+
+
+def least_draws(tasks: int, level: float) -> int:
+    """With which the smallest p-value, times the tasks, is a tenth of the level."""
+    return max(LEAST_DRAWS, math.ceil(round(10 * tasks / level, 6)))
+
+
+@frozen(eq=False)
+class _Compared:
+    """A study, the differences of its tasks, and what else ``verdict.json`` says of each."""
+
+    study: cells.Study
+    pairs: Mapping[str, verdict.Pair]
+    tables: Mapping[str, Mapping[str, Any]]
+
+
+def _compare(
+    study: cells.Study, margin: float, draws: int
+) -> tuple[dict[str, verdict.Pair], dict[str, dict[str, Any]]]:
     pairs: dict[str, verdict.Pair] = {}
     tables: dict[str, dict[str, Any]] = {}
     for task in study.tasks:
         key = fold(root(0), "verdict", task)
         differences: dict[str, bootstrap.Difference | None] = {}
         tables[task] = _scores(study, task)
-        for name, control in SIDES.items():
-            held = cells.sides(study, task, control)
-            differences[name] = made = (
-                None if held is None else bootstrap.difference(held[0], held[1].multi, held[1].control, key, draws)
+        for name, control in (*SIDES.items(), (cells.EXCLUSION, cells.EXCLUSION)):
+            sides = cells.sides(study, task, control)
+            differences[name] = difference = (
+                None if sides is None else bootstrap.difference(sides[0], sides[1].multi, sides[1].control, key, draws)
             )
-            seeds = () if held is None else held[1].seeds
-            tables[task][name] = None if made is None else _difference(made, seeds, margin)
-        held = cells.sides(study, task, cells.EXCLUSION)
-        if held is not None:  # beside the verdict: what the task loses where the shared slot never saw it
-            made = bootstrap.difference(held[0], held[1].multi, held[1].control, key, draws)
-            tables[task][cells.EXCLUSION] = _difference(made, held[1].seeds, margin)
-        pairs[task] = verdict.Pair(differences["controlled"], differences["plain"])
-    decided = verdict.decide(pairs, margin, alpha)
+            seeds = () if sides is None else sides[1].seeds
+            if (
+                name in SIDES or difference is not None
+            ):  # beside the verdict: what the shared slot's not seeing it costs
+                tables[task][name] = None if difference is None else _difference(difference, seeds, margin)
+        tables[task]["units_are"] = units_are(next(iter(study.multi.values())), task, tables[task]["units"])
+        level = learnt.level(study, task, tables[task]["scores"], margin)
+        tables[task] |= {"level": level, "collapses": learnt.collapses(study, task)}
+        pairs[task] = verdict.Pair(differences["controlled"], differences["plain"], level)
+    return pairs, tables
+
+
+def _study(compared: _Compared, decided: Mapping[str, verdict.Verdict], rule: Rule, alpha: float) -> dict[str, Any]:
+    study = compared.study
+    tasks = {}
+    for task, said in decided.items():
+        pair = compared.pairs[task]
+        advice = planning.Advice(None, None, None, "")
+        if said.verdict not in verdict.CLAIMS:
+            advice = planning.advise(pair, rule.margin, alpha)
+        tasks[task] = {
+            **attrs.asdict(said),
+            "seeds_needed": advice.seeds,
+            "seeds_range": [advice.low, advice.high],
+            "advice": advice.text,
+            "power": planning.plan_of(pair, len(study.multi), rule.margin, alpha),
+            **compared.tables[task],
+        }
     return {
         "name": study.name,
         "seeds": list(study.multi),
-        "tasks": {task: {**attrs.asdict(decided[task]), **tables[task]} for task in study.tasks},
+        "exploratory": exploratory(study, rule),
+        "tasks": tasks,
         "missing": [attrs.asdict(each) for each in study.missing],
     }
+
+
+def exploratory(study: cells.Study, rule: Rule) -> list[str]:
+    """Why a verdict is not the one that the study declared before anything was seen; empty where it is."""
+    if rule.fixed is None:
+        return ["no study fixed the margin and the number of seeds beforehand"]
+    seeds = list(study.multi)
+    why = departures(attrs.asdict(rule))
+    if seeds != list(range(rule.first_seed, rule.first_seed + len(seeds))) or len(seeds) not in rule.looks:
+        last = [rule.first_seed + n - 1 for n in rule.looks]
+        declared = " or ".join(f"{rule.first_seed} to {end}" for end in last) or "none"
+        why.append(f"seeds {', '.join(map(str, seeds))} where the study declared {declared}")
+    if study.missing:
+        runs = len(study.missing)
+        are = "1 run is" if runs == 1 else f"{runs} runs are"
+        why.append(f"{are} missing, so that not every side has every seed")
+    return why
+
+
+def units_are(run: cells.Run, task: str, count: int) -> str:
+    """What is resampled: "single examples", taken as independent, or "groups of examples"; "" where no file tells."""
+    try:
+        examples = int(documents.read(run.path / documents.DATA)[task]["test"]["examples"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return "single examples" if examples <= count else "groups of examples"
 
 
 def _scores(study: cells.Study, task: str) -> dict[str, Any]:
@@ -180,17 +273,21 @@ def as_csv(document: Mapping[str, Any]) -> str:
         f"{name}_{part}" for name in SIDES for part in ("estimate", "low_95", "high_95", "low_90", "high_90", "seeds")
     ]
     claims = [f"{kind}:{claim}" for kind in ("p", "holm") for claim in verdict.CLAIMS]
+    claims += [f"{kind}:{claim}" for kind in ("row_p", "row_holm") for claim in verdict.ROWS]
     means = [f"mean:{side}" for side in (cells.MULTI, *cells.CONTROLS.values())]
-    lines.writerow(["study", "task", "metric", "units", *means, *ends, *claims, "verdict", "seeds_needed", "why"])
+    said = ["verdict", "row", "qualifier", "exploratory", "seeds_needed", "seeds_low", "seeds_high", "collapsed", "why"]
+    lines.writerow(["study", "task", "metric", "units", "units_are", *means, *ends, *claims, *said])
     for study in document["studies"]:
         for task, row in study["tasks"].items():
             differences = [row[name] for name in SIDES]
             lines.writerow(
-                [study["name"], task, row["metric"], row["units"]]
+                [study["name"], task, row["metric"], row["units"], row["units_are"]]
                 + [_mean(scores) for scores in row["scores"].values()]
                 + [value for each in differences for value in _ends(each)]
                 + [row[kind][claim] for kind in ("p", "holm") for claim in verdict.CLAIMS]
-                + [row["verdict"], row["seeds_needed"], row["why"]]
+                + [row[kind][claim] for kind in ("row_p", "row_holm") for claim in verdict.ROWS]
+                + [row["verdict"], row["row"], row["qualifier"], "; ".join(study["exploratory"])]
+                + [row["seeds_needed"], *row["seeds_range"], "; ".join(learnt.words(row)), row["why"]]
             )
     return text.getvalue()
 
@@ -206,6 +303,12 @@ def _mean(scores: Mapping[str, float]) -> float | None:
     return sum(scores.values()) / len(scores) if scores else None
 
 
+def called(row: Mapping[str, Any], study: Mapping[str, Any]) -> str:
+    """The verdict of a task as every output shows it: with what qualifies it, and whether it is exploratory."""
+    marks = [mark for mark in (row["qualifier"], "exploratory" if study["exploratory"] else "") if mark]
+    return row["verdict"] + (f" ({', '.join(marks)})" if marks else "")
+
+
 def show(document: Mapping[str, Any]) -> None:
     """Prints a table a study, what is missing and what takes no part."""
     from rich.console import Console
@@ -219,23 +322,27 @@ def show(document: Mapping[str, Any]) -> None:
     settings = document["settings"]
     for study in document["studies"]:
         seeds = ", ".join(map(str, study["seeds"]))
-        tests = f"level {settings['alpha']:g} over {len(study['tasks'])} tasks"
+        tests = f"level {settings['level']:.3g} over {settings['tasks']} tasks"
         table = Table(title=f"{shown(study['name'])}: seeds {seeds}; margin {settings['margin']:g}, {tests}")
         table.add_column("task", no_wrap=True)
         for column in ("multi", "− controlled", "− plain"):
             table.add_column(column)
         table.add_column("verdict", min_width=len(verdict.INCONCLUSIVE))
+        table.add_column("RQ5, controlled alone", min_width=len(verdict.INCONCLUSIVE))
         for task, row in study["tasks"].items():
             mean = _mean(row["scores"][cells.MULTI])
+            score = "" if mean is None else f"{mean:.3f}"
             differences = [_cell(row[name]) for name in SIDES]
-            table.add_row(
-                f"{shown(task)}\n{row['metric']}", "" if mean is None else f"{mean:.3f}", *differences, row["verdict"]
-            )
+            table.add_row(f"{shown(task)}\n{row['metric']}", score, *differences, called(row, study), row["row"])
         console.print(table)
         tell("controlled, plain: S1 on as many tokens in all, of the task; with 95 % intervals")
         for task, row in study["tasks"].items():
             if row["advice"]:
                 tell(f"{task}: {row['verdict']}; {row['advice']}")
+            for line in learnt.words(row):
+                tell(f"{task}: {line}")
+        if study["exploratory"]:
+            tell(f"EXPLORATORY: {'; '.join(study['exploratory'])}")
         for each in study["missing"]:
             tell(f"missing: {each['task']}, {each['side']}, seed {each['seed']}: {each['why']}")
     if changed := departures(settings):

@@ -16,7 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mtlfn.analysis import cells, html, markdown, outcome, records, sections_pairs, sections_result, sections_runs
+from mtlfn.analysis import (
+    cells,
+    html,
+    looks,
+    markdown,
+    outcome,
+    records,
+    sections_pairs,
+    sections_result,
+    sections_runs,
+)
 from mtlfn.analysis.blocks import Report, Section, Text
 from mtlfn.run.config import UsageError
 from mtlfn.run.disk import make_folder, write_file
@@ -46,6 +56,8 @@ def build(root: Path, found: cells.Found, document: Mapping[str, Any]) -> Report
             sections.append(Section(made.anchor, title, made.blocks))
     sections.append(sections_result.absent("missing", document, document["studies"], tidy))
     summaries = [Text(sections_result.summary(told)) for told in document["studies"]] if several else []
+    if looked := looks.words(looks.read(root)):
+        summaries.append(Text(looked))
     return Report(TITLE, (Text(ABOUT), *summaries), tuple(sections))
 
 
@@ -56,6 +68,7 @@ def _sections(
     return [
         sections_result.answers(f"{prefix}verdict", told, settings, runs),
         sections_result.differences(f"{prefix}differences", told, settings["margin"]),
+        sections_result.power(f"{prefix}power", told, settings),
         sections_result.learning(f"{prefix}curves", told, runs),
         sections_runs.tokens(f"{prefix}tokens", runs),
         sections_runs.lacking(f"{prefix}data", runs),
@@ -64,6 +77,7 @@ def _sections(
         sections_pairs.transfers(f"{prefix}transfer", study, runs),
         sections_runs.weights(f"{prefix}sigma", runs),
         sections_runs.parity(f"{prefix}parity", runs),
+        sections_runs.hyper_parameters(f"{prefix}settings", runs),
         sections_runs.repeat(f"{prefix}repeat", runs),
         sections_runs.cost(f"{prefix}cost", runs),
     ]

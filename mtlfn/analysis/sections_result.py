@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mtlfn.analysis import cells, figures, outcome, verdict
+from mtlfn.analysis import cells, figures, learnt, outcome, planning, verdict
 from mtlfn.analysis.blocks import Block, Cell, Figures, Items, Missing, Section, Table, Text
 from mtlfn.analysis.records import Record, Runs, get
 
@@ -14,6 +14,11 @@ SIGNS = {
     verdict.EXPOSURE: "◆",
     verdict.NO_EFFECT: "=",
     verdict.NEGATIVE: "▼",
+    verdict.OVER_TRAINED: "△",
+    verdict.OWN_SHARE: "▽",
+    verdict.DILUTION: "◇",
+    verdict.HELPS_LESS: "◈",
+    verdict.NOT_LEARNT: "∅",
     verdict.INCONCLUSIVE: "?",
 }
 MISSING = Cell("missing", "missing")
@@ -22,32 +27,27 @@ MISSING = Cell("missing", "missing")
 def legend(margin: float) -> tuple[tuple[str, str], ...]:
     """What each verdict means."""
     m = f"{margin:g}"
-    return (
-        (
-            f"{SIGNS[verdict.GENUINE]} {verdict.GENUINE}",
-            f"The multi-task model is better, by more than {m}, than a single-task model that read exactly as many "
-            "tokens, all of them from this task. It learnt something from the other tasks that more of the task's own "
-            "text did not give.",
-        ),
-        (
-            f"{SIGNS[verdict.EXPOSURE]} {verdict.EXPOSURE}",
-            "The multi-task model is better than a single-task model that read only this task's share of the tokens, "
-            "but not better than one that read as many tokens in all. The gain came from training on more text.",
-        ),
-        (
-            f"{SIGNS[verdict.NO_EFFECT]} {verdict.NO_EFFECT}",
-            f"The multi-task model is within {m} of both single-task models.",
-        ),
-        (
-            f"{SIGNS[verdict.NEGATIVE]} {verdict.NEGATIVE}",
-            f"The multi-task model is worse, by more than {m}, than a single-task model that read exactly as many "
-            "tokens. The other tasks cost more than they gave.",
-        ),
-        (
-            f"{SIGNS[verdict.INCONCLUSIVE]} {verdict.INCONCLUSIVE}",
-            "These runs do not decide between the above; the table says what it would take.",
-        ),
-    )
+    more = f"the single-task model that read as many tokens in all, all of them from this task, by more than {m}"
+    meanings = {
+        verdict.GENUINE: f"Better than {more}, and than the one that read only this task's share. It learnt something "
+        "from the other tasks that more of the task's own text did not give.",
+        verdict.EXPOSURE: "Better than the single-task model that read only this task's share of the tokens, but about "
+        "as good as the one that read as many tokens in all. The gain came from training on more text.",
+        verdict.NO_EFFECT: f"Within {m} of both single-task models; at the ceiling where no more could be gained.",
+        verdict.NEGATIVE: f"Worse than {more}, and than the one that read only this task's share. The other tasks cost "
+        "more than they gave.",
+        verdict.OVER_TRAINED: f"Better than {more}, but not than the one that read only this task's share: more of its "
+        "own text made the control worse. To beat such a control is not yet transfer.",
+        verdict.OWN_SHARE: "About as good as the single-task model that read as many tokens in all, and worse than the "
+        "one that read only this task's share: more text of any kind made the task worse.",
+        verdict.DILUTION: f"Worse than {more}, and about as good as the one that read only this task's share: the "
+        "other tasks' tokens gave this task nothing.",
+        verdict.HELPS_LESS: f"Better than the single-task model that read only this task's share, but worse than {more}"
+        ": the other tasks' text helps, and the task's own would help more.",
+        verdict.NOT_LEARNT: "No side scores above the simple baselines: that such models are alike is no finding.",
+        verdict.INCONCLUSIVE: "These runs do not show any of the above; the table says what it would take.",
+    }
+    return tuple((f"{SIGNS[kind]} {kind}", meaning) for kind, meaning in meanings.items())
 
 
 def summary(study: Mapping[str, Any]) -> str:
@@ -70,7 +70,8 @@ def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any], 
         rows.append(
             (
                 task,
-                Cell(f"{SIGNS[kind]} {kind}", f"verdict {kind}"),
+                Cell(f"{SIGNS[kind]} {outcome.called(row, study)}", f"verdict {kind}"),
+                row["row"],
                 MISSING if multi is None else f"{multi:.3f} {row['metric']}",
                 difference(row["controlled"]),
                 difference(row["plain"]),
@@ -79,7 +80,8 @@ def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any], 
         )
     single = any(row[side] and row[side]["units_only"] for row in study["tasks"].values() for side in outcome.SIDES)
     table = Table(
-        ("task", "verdict", "multi-task score", "less S1 with as many tokens in all",
+        ("task", "verdict", "RQ5: against as many tokens in all alone", "multi-task score",
+         "less S1 with as many tokens in all",
          "less S1 with as many tokens of the task", "what a decision would take"),
         tuple(rows),
         "Scores on the test split, mean over seeds; differences with 95 % intervals. S1 is the single-task model."
@@ -95,16 +97,30 @@ def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any], 
                 "alarm",
             )
         )
+    if study["exploratory"]:
+        blocks.append(Text(f"EXPLORATORY, not the study's own verdict: {'; '.join(study['exploratory'])}.", "alarm"))
+    for task, row in study["tasks"].items():
+        blocks += [Text(f"{task}: {line}.", "alarm") for line in learnt.words(row)]
     if changed := outcome.departures(settings):
         blocks.append(Text(f"NOT the rule of the study: {'; '.join(changed)}.", "alarm"))
+    if lone := [task for task, row in study["tasks"].items() if row["units_are"] == "single examples"]:
+        blocks.append(
+            Text(
+                f"On {', '.join(lone)} every test example is a unit of its own: examples are taken as independent. "
+                "Where several come from one document, the data should name it (doc_id), and the document is the unit."
+            )
+        )
     if study["missing"]:
         blocks.append(Text(f"Missing: {count(len(study['missing']), 'run')}; see the list at the end.", "alarm"))
     blocks += [
         Text(
             f"Differences of at most {settings['margin']:g} (the margin, in the unit of the metric) count as none. A "
-            f"verdict other than {verdict.INCONCLUSIVE} is given where its test holds at level {settings['alpha']:g}, "
-            f"corrected (Holm) for {count(len(study['tasks']), 'task')}: paired bootstrap over test units and seeds, "
-            f"{settings['draws']:,} draws."
+            f"verdict other than {verdict.INCONCLUSIVE} is given where its test holds at level "
+            f"{settings['level']:.3g}, corrected (Holm) for {count(settings['tasks'], 'task')}: paired bootstrap over "
+            f"test units and seeds, {settings['draws']:,} draws. {_looked(settings)}What is compared is the mean over "
+            "seeds. RQ5's outcome by the first difference alone stands beside each verdict: better than a single-task "
+            "model with as many tokens in all is called genuine transfer there, about as good data exposure only, "
+            "worse negative transfer; the verdict asks for the second difference too."
         ),
         Items(legend(settings["margin"])),
         _tests(study),
@@ -123,17 +139,46 @@ def _unlearnt(task: str, runs: Runs) -> str:
     return f"{task} (best dev score {best:.3f}, baseline {simple:.3f})" if known and best <= simple else ""
 
 
+def _looked(settings: Mapping[str, Any]) -> str:
+    if len(settings["looks"]) < 2:
+        return ""
+    looks = ", ".join(map(str, settings["looks"]))
+    return (
+        f"The study is looked at after {looks} seeds, and its level of {settings['alpha']:g} is spent over the looks. "
+    )
+
+
 def _tests(study: Mapping[str, Any]) -> Table:
     rows = []
     for task, row in study["tasks"].items():
-        p = [MISSING if row["holm"][claim] is None else f"{row['holm'][claim]:.3g}" for claim in verdict.CLAIMS]
-        rows.append((task, *p, str(row["units"]), row["why"]))
+        p = [row["holm"][claim] for claim in verdict.CLAIMS] + [row["row_holm"][name] for name in verdict.ROWS]
+        rows.append((task, *(MISSING if each is None else f"{each:.3g}" for each in p), str(row["units"]), row["why"]))
     return Table(
-        ("task", *(f"p: {claim}" for claim in verdict.CLAIMS), "test units", "why"),
+        ("task", *(f"p: {claim}" for claim in verdict.CLAIMS), *(f"p: RQ5 {name}" for name in verdict.ROWS),
+         "test units", "why"),
         tuple(rows),
-        "The tests: p-values after Holm's correction over the tasks; a claim is made where its p is at most the level.",
-        numeric=tuple(range(1, len(verdict.CLAIMS) + 2)),
+        "The tests: p-values after Holm's correction over the tasks; a claim is made where its p is at most the level. "
+        "RQ5: of the first difference alone.",
+        numeric=tuple(range(1, len(verdict.CLAIMS) + len(verdict.ROWS) + 2)),
         folded=True,
+    )  # fmt: skip
+
+
+def power(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
+    """What the study can show."""
+    plans = {task: row["power"] for task, row in study["tasks"].items()}
+    lines = planning.plan_lines(plans, settings["margin"])
+    return Section(
+        anchor,
+        "What it can show",
+        (
+            Text(
+                "The smallest true difference that these runs would show to be above the margin with a power of "
+                f"{planning.POWER:.0%}, from the variances between seeds and test units that they have (in brackets: "
+                "where the variance between seeds may lie, 10 to 90 %); and the seeds that other differences take."
+            ),
+            Items(tuple((task, line.removeprefix(f"{task}: ")) for task, line in zip(plans, lines, strict=True))),
+        ),
     )
 
 

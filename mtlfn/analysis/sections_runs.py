@@ -204,6 +204,39 @@ def repeat(anchor: str, runs: Runs) -> Section:
     return Section(anchor, "Reproducibility", tuple(blocks))
 
 
+def hyper_parameters(anchor: str, runs: Runs) -> Section:
+    """What every side was trained with, those first that are not the same on all of them."""
+    title = "Hyper-parameters"
+    sides = {name: group for name, group in runs.groups.items() if name in (cells.MULTI, *cells.CONTROLS.values())}
+    names = {name for group in sides.values() for run in group for name in get(run.config, "identity") or {}}
+    names -= {"seed", "tasks"}
+    table = {
+        name: [", ".join(sorted({_setting(value) for value in values(group, name)})) for group in sides.values()]
+        for name in sorted(names)
+        if not any(isinstance(value, Mapping) for value in values(runs.all, name)) and not name.endswith("_digest")
+    }
+    if not table:
+        return Section(anchor, title, (Missing("hyper-parameters", "no run has a config.json that names them"),))
+    order = sorted(table, key=lambda name: (len(set(table[name])) == 1, name))
+    apart = [name for name in order if len(set(table[name])) > 1]
+    said = f"Not the same on all sides: {', '.join(apart)}." if apart else "All sides have the same."
+    rows = tuple((name, *(value or "–" for value in table[name])) for name in order)
+    return Section(
+        anchor,
+        title,
+        (
+            Text(f"{said} No side was tuned by itself: the controls inherit what the multi-task run was given."),
+            Table(("setting", *sides), rows, "Settings that decide a run, over its seeds and tasks.", folded=True),
+        ),
+    )
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def _shared(environment: Mapping[str, Any], path: str = "") -> dict[str, str]:
     """What runs of one study must have in common, laid flat: not their configuration, data and first step."""
     out = {}

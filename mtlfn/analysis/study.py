@@ -20,7 +20,7 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import ge, gt, lt
 
-from mtlfn.analysis import cells, outcome, report
+from mtlfn.analysis import cells, looks, outcome, planning, report, verdict
 from mtlfn.analysis.records import get
 from mtlfn.run import documents, plan
 from mtlfn.run.config import Config, UsageError, finite, from_table, identity, read_toml, task_names, typed
@@ -47,6 +47,8 @@ class Study:
         keep: tasks of the shared slot in the exclusion control; none: no such control.
         pairwise: also trains every pair of tasks, for the transfer matrix.
         margin, alpha, draws: of the verdict; fixed here, before anything is seen.
+        looks: numbers of seeds after which the study is looked at, the last being ``seeds``; alpha is spent over them
+            (``looks``). None named: one, at ``seeds``.
         run: the configuration of the multi-task runs; the controls inherit it.
     """
 
@@ -58,6 +60,7 @@ class Study:
     margin: float = field(default=0.01, validator=[gt(0), finite])
     alpha: float = field(default=0.05, validator=[gt(0), lt(0.5)])
     draws: int = field(default=10_000, validator=ge(1))
+    looks: tuple[int, ...] = ()
     run: Config = field(factory=Config)
 
 
@@ -70,7 +73,35 @@ def read(path: Path) -> Study:
     run = from_table(given, path, f"STUDY {path}, [run]")
     if run.seeds != 1:
         raise UsageError(f"STUDY {path}: seeds stands above [run], not in it")
-    return attrs.evolve(typed(table, Study, path, f"STUDY {path}"), run=run)
+    study = attrs.evolve(typed(table, Study, path, f"STUDY {path}"), run=run)
+    _check_looks(study, path)
+    return attrs.evolve(study, looks=declared(study))  # before another number of seeds is asked for
+
+
+def _check_looks(study: Study, path: Path) -> None:
+    looked = declared(study)
+    if list(looked) != sorted(set(looked)) or looked[-1] != study.seeds or (len(looked) > 1 and looked[0] < 2):
+        raise UsageError(
+            f"STUDY {path}: looks is {list(study.looks)}, expected growing numbers of seeds from 2 on, the last of "
+            f"them seeds = {study.seeds}"
+        )
+    tasks, least = len(task_names(study.run)), min(looks.levels(looked, study.alpha))
+    if study.looks and study.draws < (needed := outcome.least_draws(tasks, least)):
+        raise UsageError(
+            f"STUDY {path}: draws is {study.draws}, expected at least {needed}: the look with the smallest level, "
+            f"{least:.2g}, needs them for {tasks} tasks"
+        )
+
+
+def declared(study: Study) -> tuple[int, ...]:
+    """The numbers of seeds at which it is to be looked at."""
+    return study.looks or (study.seeds,)
+
+
+def stages(study: Study) -> tuple[Study, ...]:
+    """The study at each of its looks, the whole of it last."""
+    numbers = [n for n in declared(study) if n < study.seeds]
+    return (*(attrs.evolve(study, seeds=n) for n in numbers), study)
 
 
 def nodes(study: Study) -> tuple[plan.Node, ...]:
@@ -107,18 +138,22 @@ def folder(study: Study) -> Path:
 
 def about(study: Study) -> dict[str, Any]:
     """What the study's folder belongs to, as it stands in ``study.json``."""
-    said = attrs.asdict(study, filter=lambda a, _: a.name != "run", recurse=False)
+    said = attrs.asdict(study, filter=lambda a, _: a.name != "run", recurse=False) | {"looks": declared(study)}
     run = {**identity(study.run), "tasks": ",".join(task_names(study.run))}
     return json.loads(json.dumps({**said, "run": run}))
 
 
 def recorded(root: Path) -> dict[str, Any] | None:
-    """``study.json`` of a study's folder; None where there is none. UsageError where it is not what was written."""
+    """``study.json`` of a study's folder; None where there is none. UsageError where it is not what was written.
+
+    One of a version that knew no looks says that there is one, at its number of seeds.
+    """
     try:
-        return documents.read(root / DOCUMENT)
+        document = documents.read(root / DOCUMENT)
+        return {"looks": [document["seeds"]], **document}
     except FileNotFoundError:
         return None
-    except (OSError, documents.Altered) as error:
+    except (OSError, KeyError, documents.Altered) as error:
         raise UsageError(
             f"{root / DOCUMENT}: cannot be used ({error}); it says what the study was to compare, and by which margin, "
             "before anything was seen: put it back as it was"
@@ -141,7 +176,7 @@ def check(study: Study, root: Path, *, more_seeds: bool) -> None:
         hint = "name another folder, or give what it was begun with"
         if path == ("seeds",):
             hint = f"give --seeds {before} to go on with it, or more to add to it"
-        elif path[0] in RULE:
+        elif path[0] in (*RULE, "looks"):
             hint = f"it was fixed before anything was seen; python -m mtlfn.verdict {root} takes any"
         raise Mismatch(
             f"--output-dir {root}: is the folder of another study: {'.'.join(path)} is {before!r} there and {now!r} "
@@ -164,13 +199,28 @@ def claim(study: Study, root: Path) -> None:
         raise UsageError(f"--output-dir {root}: cannot be written ({error.strerror}); name another folder") from None
 
 
-def conclude(study: Study, root: Path, made: Sequence[plan.Node]) -> None:
-    """Verdict and report of what is finished."""
+def conclude(study: Study, root: Path, made: Sequence[plan.Node]) -> dict[str, Any]:
+    """Verdict and report of what is finished; returns the document of ``verdict.json``. The look goes on record."""
     damaged = [root / name for name, far in plan.progress(root, made).items() if far == "damaged"]
     found = cells.find([root], without=damaged)
-    document = outcome.judge(found, _rule(about(study)))
+    document = outcome.judge(found, _rule(recorded(root) or about(study)))
+    remember([root], document)
     report.write(root, found, document, root / REPORT)
     outcome.show(document)
+    return document
+
+
+def remember(paths: Sequence[Path], document: Mapping[str, Any]) -> None:
+    """Puts a look at runs on record in the folder of each study that they belong to, before its verdict is told."""
+    for root in {at: None for path in paths for at in (path, *path.resolve().parents) if recorded(at) is not None}:
+        looks.record(root, document)
+
+
+def all_decided(document: Mapping[str, Any]) -> bool:
+    """Whether every task has a verdict that the study declared, so that more seeds would change nothing."""
+    rows = [row for study in document["studies"] for row in study["tasks"].values()]
+    apart = any(study["exploratory"] for study in document["studies"])
+    return not apart and all(row["verdict"] in verdict.CLAIMS for row in rows)
 
 
 def rule(asked: Any, paths: Sequence[Path]) -> outcome.Rule:
@@ -184,19 +234,32 @@ def rule(asked: Any, paths: Sequence[Path]) -> outcome.Rule:
     fixed = [_rule(found) for at in around if (found := recorded(at)) is not None]
     if any(each != fixed[0] for each in fixed) and len(given) < len(RULE):
         raise UsageError("RUN: the folders belong to studies of different rules; give --margin, --alpha and --draws")
-    held = fixed[0] if fixed else outcome.Rule(**report.recorded(paths[0] / REPORT) if paths else {})
-    return attrs.evolve(held, **given)
+    of_study = fixed[0] if fixed else outcome.Rule(**report.recorded(paths[0] / REPORT) if paths else {})
+    return attrs.evolve(of_study, **given)
 
 
 def _rule(document: Mapping[str, Any]) -> outcome.Rule:
     fixed = {name: document[name] for name in RULE}
-    return outcome.Rule(**fixed, fixed=fixed)
+    return outcome.Rule(**fixed, looks=tuple(document["looks"]), first_seed=document["run"].get("seed", 0), fixed=fixed)
 
 
 def any_finished(root: Path, made: Sequence[plan.Node]) -> bool:
     """Whether a multi-task run has finished, so that there is something to tell."""
     far = plan.progress(root, made)
     return any(far[node.name] == "finished" for node in made if not node.needs)
+
+
+def power_lines(study: Study, root: Path, made: Sequence[plan.Node]) -> list[str]:
+    """What the whole study can show, from the seeds that are finished; none where too few are."""
+    if not any_finished(root, made):
+        return []
+    damaged = [root / name for name, far in plan.progress(root, made).items() if far == "damaged"]
+    found = cells.find([root], without=damaged)
+    tasks = sum(len(each.tasks) for each in found.studies)
+    rule = _rule(recorded(root) or about(study))
+    level = looks.level(rule.looks, rule.alpha, study.seeds) / tasks
+    plans = {task: each for task, each in outcome.plans(found, rule, study.seeds, level).items() if each}
+    return ["power     " + line for line in planning.plan_lines(plans, rule.margin)]
 
 
 def lines(study: Study, root: Path, made: Sequence[plan.Node]) -> list[str]:

@@ -47,7 +47,9 @@ def _bc5cdr_disease(row: Row) -> Example:
     tokens, tags, name = _strings(row, "tokens"), _strings(row, "tags"), _text(row, "id")
     same_length(tokens, tags)
     text, words = join_words(tokens)
-    return Example(id=name, unit=name, texts=((text, None),), words=words, tags=tags)
+    # Sentences of one abstract are alike; where the file does not say which abstract, each is a unit of its own.
+    unit = _text(row, "doc_id") if "doc_id" in row else name
+    return Example(id=name, unit=unit, texts=((text, None),), words=words, tags=tags)
 
 
 def _ddi(row: Row) -> Example:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mtlfn.analysis.bootstrap import combine, difference, interval, replicate, unit_weights
+from mtlfn.analysis.equivalence import p_above, p_below
 from mtlfn.core.keys import fold, root
 from mtlfn.data import units
 from mtlfn.data.task import Task
@@ -111,16 +112,58 @@ def test_one_seed_gives_the_units_part_alone() -> None:
     assert found.units == 40
 
 
-@pytest.mark.parametrize(("seeds", "factor"), [(2, 12.706), (3, 4.303), (5, 2.776)])
-def test_without_unit_variation_it_is_students_t(seeds: int, factor: float) -> None:
-    # Every unit the same: all there is are the seeds, and 95 % of t with S - 1 degrees of freedom.
+@pytest.mark.parametrize(("seeds", "factor"), [(3, 15.8), (5, 8.65), (10, 5.65)])
+def test_without_unit_variation_it_is_the_t_statistic_of_skewed_seeds(seeds: int, factor: float) -> None:
+    # Every unit the same: all there is are the seeds. The factors are 97.5 % quantiles of 400,000 t statistics of
+    # left-skewed lognormal seeds, simulated with numpy alone; their standard error is about 1 %.
     rng = np.random.default_rng(2)
     scores = np.repeat(rng.normal(0, 0.01, size=(seeds, 1)), 20, axis=1)
     found = difference(MEAN, means(scores), means(np.zeros_like(scores)), root(0), 20_000)
     half = factor * scores[:, 0].std(ddof=1) / math.sqrt(seeds)
     assert found.unit_variance == pytest.approx(0.0, abs=1e-20)
     assert found.seed_variance == pytest.approx(scores[:, 0].var(ddof=1))
-    assert interval(found, 0.95) == pytest.approx((found.estimate - half, found.estimate + half), abs=0.003 * half)
+    assert interval(found, 0.95) == pytest.approx((found.estimate - half, found.estimate + half), abs=0.04 * half)
+
+
+def left_skewed(rng: np.random.Generator, seeds: int) -> np.ndarray:
+    """Of mean 0 and sd 1: lognormal with log-sd 1, mirrored."""
+    return (math.exp(0.5) - np.exp(rng.standard_normal(seeds))) / math.sqrt((math.e - 1) * math.e)
+
+
+SEEDS = {
+    "left-skewed": left_skewed,
+    "right-skewed": lambda rng, seeds: -left_skewed(rng, seeds),
+    "t3": lambda rng, seeds: rng.standard_t(3, seeds) / math.sqrt(3),
+    "normal": lambda rng, seeds: rng.standard_normal(seeds),
+}
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("ratio", [0.3, 5.0])
+@pytest.mark.parametrize("kind", SEEDS)
+def test_a_test_on_the_border_keeps_its_level_whatever_the_seeds_are(seeds: int, ratio: float, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    draws, studies, above, below = 400, 1200, 0, 0
+    unit = stats.norm.ppf((np.arange(draws) + 0.5) / draws)
+    for i in range(studies):
+        observed = rng.normal() + ratio * math.sqrt(seeds) * SEEDS[kind](rng, seeds)
+        found = combine(observed, observed + unit[:, None], 1000, fold(root(0), i))
+        above += p_above(found.replicates, 0.0) <= 0.05
+        below += p_below(found.replicates, 0.0) <= 0.05
+    allowed = 0.06 + 2 * math.sqrt(0.05 * 0.95 / studies)
+    assert max(above, below) / studies <= allowed
+
+
+def test_few_units_are_not_taken_as_known() -> None:
+    # 17 normal units, no seeds' part: a percentile bootstrap errs in 6.6 % here, Student's t in 5.
+    rng = np.random.default_rng(0)
+    (weights,) = unit_weights(root(5), 17, 600)
+    above, studies = 0, 3000
+    for i in range(studies):
+        score = rng.standard_normal((1, 17))
+        found = combine(score.mean(1), replicate(MEAN, means(score), weights), 17, fold(root(0), i))
+        above += p_above(found.replicates, 0.0) <= 0.05
+    assert above / studies == pytest.approx(0.05, abs=0.009)
 
 
 def test_no_replicate_lies_beyond_the_range_of_the_metric() -> None:
@@ -163,8 +206,10 @@ def test_coverage_with_normal_errors(seeds: int, ratio: float) -> None:
         found = combine(observed, observed + unit[:, None], 100, fold(root(0), i))
         low, high = interval(found, 0.95)
         held += low <= 0 <= high
-    # 93 to 97 %, and what 1,500 studies may miss: two standard errors are 1.2 %.
-    assert 0.918 <= held / studies <= 0.982
+    # 93 %, less what 1,500 studies may miss (1.2 %); more where seeds are less skewed than they are allowed to be.
+    assert held / studies >= 0.918
+    if ratio == 0.0:
+        assert held / studies <= 0.962
 
 
 @pytest.mark.parametrize("shapes", [((2, 3, 2), (3, 3, 2)), ((0, 3, 2), (0, 3, 2)), ((3, 2), (3, 2))])

@@ -9,7 +9,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).parents[2] / "scripts" / "calibrate_statistics.py"
 
 
-def test_a_quick_calibration_prints_both_tables() -> None:
+def test_a_quick_calibration_prints_its_tables() -> None:
     ended = subprocess.run(
         [sys.executable, str(SCRIPT), "--quick"],
         capture_output=True,
@@ -18,10 +18,15 @@ def test_a_quick_calibration_prints_both_tables() -> None:
         cwd=SCRIPT.parents[1],
     )
     lines = [line.split() for line in ended.stdout.splitlines()]
-    coverage = [line for line in lines if line[:1] in (["mean"], ["f1"]) and len(line) in (8, 9) and line[2] == "200"]
-    assert len(coverage) == 8
-    assert min(float(line[5].rstrip("%")) for line in coverage) >= 60
-    said = [line for line in ended.stdout.splitlines() if " genuine transfer " in line and line.split()[1] == "5"]
-    assert len(said) == 2
-    for line in said:  # an effect of four margins, with 5 seeds found nearly always
-        assert float(line.split("genuine transfer")[1].split()[1].rstrip("%")) >= 80
+    borders = [line for line in lines if line[:1] in (["map"], ["f1"], ["accuracy"]) and line[1:3] == ["3", "200"]]
+    assert [line[0] for line in borders] == ["map", "f1", "accuracy"]
+    for line in borders:
+        shares = [float(word.rstrip("%")) for word in line[6:15]]
+        assert shares[0] >= 80  # 20 studies a line
+        assert max(shares[1:]) <= 25
+    assert sum("at any" not in " ".join(line) and line[:1] == ["map"] and "s/u" in line for line in lines) == 3
+    planted = [line for line in lines if line[:1] == ["S"] and line[1] == "5"]
+    assert len(planted) == 9
+    for line in planted:  # effects of four margins: never another cell
+        assert float(line[-1].rstrip("%")) <= 5
+    assert "advice after 3 seeds:" in ended.stdout

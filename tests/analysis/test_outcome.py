@@ -42,7 +42,10 @@ def test_planted_effects_are_found_and_told(runs: Path, tmp_path: Path, capsys: 
     low, high = row["controlled"]["interval_95"]
     narrow = row["controlled"]["interval_90"]
     assert low < narrow[0] < row["controlled"]["estimate"] < narrow[1] < high
-    assert row["controlled"]["p"]["above"] == row["p"]["genuine transfer"] <= row["holm"]["genuine transfer"] <= 0.05
+    parts = [row[side]["p"]["above"] for side in ("controlled", "plain")]
+    assert max(parts) == row["p"]["genuine transfer"] <= row["holm"]["genuine transfer"] <= 0.05
+    assert parts[0] == row["row_p"]["genuine transfer"] <= row["row_holm"]["genuine transfer"]
+    assert {task: each["row"] for task, each in study["tasks"].items()} == said
     assert row["plain"]["units_only"] is False
     assert document["settings"]["margin"] == 0.01
     assert len(document["runs"]) == 15
@@ -55,6 +58,19 @@ def test_planted_effects_are_found_and_told(runs: Path, tmp_path: Path, capsys: 
     assert [line["verdict"] for line in lines] == list(said.values())
     assert float(lines[0]["controlled_estimate"]) == row["controlled"]["estimate"]
     assert float(lines[0]["holm:genuine transfer"]) == row["holm"]["genuine transfer"]
+    assert [line["row"] for line in lines] == list(said.values())
+
+
+def test_without_a_study_everything_is_exploratory_in_every_output(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verdict([str(runs), *FAST, "--output", str(tmp_path)]) == 0
+    why = "no study fixed the margin and the number of seeds beforehand"
+    assert f"EXPLORATORY: {why}" in capsys.readouterr().out
+    document = json.loads((tmp_path / "verdict.json").read_text())
+    assert document["studies"][0]["exploratory"] == [why]
+    with (tmp_path / "verdict.csv").open() as file:
+        assert {line["exploratory"] for line in csv.DictReader(file)} == {why}
 
 
 def test_the_same_runs_give_the_same_bytes(runs: Path, tmp_path: Path) -> None:

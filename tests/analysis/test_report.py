@@ -19,12 +19,14 @@ import pytest
 from mtlfn.analysis import cells, markdown, records, report, sections_runs
 from mtlfn.analysis import study as studies
 from mtlfn.analysis.command import report as command
+from mtlfn.analysis.verdict import CLAIMS, INCONCLUSIVE, NOT_LEARNT
 from tests.analysis import study_folder
 from tests.analysis.study_folder import HOSTILE, TASKS, edit
 
 TITLES = (
     "Verdict",
     "Differences",
+    "What it can show",
     "Learning curves",
     "Which tokens were equal",
     "What the data lack",
@@ -33,6 +35,7 @@ TITLES = (
     "Transfer between pairs of tasks",
     "Learnt task weights (sigma)",
     "Parameter parity",
+    "Hyper-parameters",
     "Reproducibility",
     "Cost",
     "What is missing",
@@ -78,7 +81,7 @@ class Page(HTMLParser):
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole study with its report; tests do not change it."""
     root = study_folder.write(tmp_path_factory.mktemp("whole") / "study")
-    assert command([str(root), "--draws", "1000"]) == 0
+    assert command([str(root), "--draws", "1200"]) == 0
     return root
 
 
@@ -89,7 +92,7 @@ def page(study: Path) -> Page:
 
 def again(root: Path, *flags: str) -> str:
     """The Markdown of a fresh report: the same blocks as the page, in fewer signs."""
-    assert command([str(root), "--draws", "1000", *flags]) == 0
+    assert command([str(root), "--draws", "1200", *flags]) == 0
     return (root / "report" / "report.md").read_text()
 
 
@@ -119,8 +122,9 @@ def test_the_verdict_comes_first_with_what_it_means(study):
     text = (study / "report" / "report.md").read_text()
     first = part(text, "Verdict")
     assert first.lstrip().startswith("s3b on 3 tasks, 2 seeds: 3 genuine transfer.")
-    assert "| mentions | ▲ genuine transfer | 0.600 micro_f1 | +0.100 (+" in first
-    for meant in ("genuine transfer", "data exposure only", "no effect", "negative transfer", "inconclusive"):
+    assert "| mentions | ▲ genuine transfer (exploratory) | genuine transfer | 0.600 micro_f1 | +0.100 (+" in first
+    assert "EXPLORATORY, not the study's own verdict: no study fixed the margin" in first
+    for meant in (*CLAIMS, NOT_LEARNT, INCONCLUSIVE):
         assert re.search(rf"^- \*\*. {meant}\*\*: \w", first, re.M)
     assert "at most 0.01 (the margin" in first
     assert "level 0.05, corrected (Holm) for 3 tasks" in first
@@ -179,7 +183,7 @@ def test_hostile_names_stay_text(page, study):
     said = (study / "report" / "report.md").read_text()
     assert "<img" not in said
     row = next(line for line in part(said, "Verdict").splitlines() if "&lt;img" in line)
-    assert len(re.findall(r"(?<!\\)\|", row)) == 7
+    assert len(re.findall(r"(?<!\\)\|", row)) == 8
     assert (study / "report" / "figures" / "curves-2.png").exists()
 
 
@@ -202,7 +206,7 @@ def test_the_latex_table_has_as_many_fields_as_columns(study):
     lines = (study / "report" / "verdict.tex").read_text().splitlines()
     rows = [line for line in lines if line.endswith(r"\\")]
     assert len(rows) == 1 + len(TASKS)
-    assert all(len(re.findall(r"(?<!\\)&", row)) == 5 for row in rows)
+    assert all(len(re.findall(r"(?<!\\)&", row)) == 6 for row in rows)
     assert rows[1].startswith(r"mentions & micro\_f1 & 0.600 & +0.100 [")
     assert {r"\toprule", r"\midrule", r"\bottomrule"} <= set(lines)
 
@@ -222,7 +226,7 @@ def test_pictures_are_images_that_the_markdown_names(study):
 
 
 def test_the_same_study_gives_the_same_bytes_wherever_it_lies(study, copy):
-    assert command([str(copy), "--draws", "1000"]) == 0
+    assert command([str(copy), "--draws", "1200"]) == 0
     for path in sorted((study / "report").rglob("*")):
         if path.is_file() and path.name not in ("verdict.json",):  # which names the runs by their place
             assert path.read_bytes() == (copy / "report" / path.relative_to(study / "report")).read_bytes(), path.name
@@ -256,7 +260,9 @@ def test_missing_runs_are_shown_as_missing_with_the_reason(copy):
         shutil.rmtree(copy / f"seed-{seed}" / "total" / "t1")
     (copy / "seed-0" / "per-task" / "t0" / "result.json").unlink()
     text = again(copy)
-    assert "| answers | ? inconclusive | 0.600 micro_f1 | missing | +0.2" in part(text, "Verdict")
+    assert "| answers | ? inconclusive (exploratory) | inconclusive | 0.600 micro_f1 | missing | +0.2" in part(
+        text, "Verdict"
+    )
     assert "Missing: 3 runs; see the list at the end." in part(text, "Verdict")
     end = part(text, "What is missing")
     assert "| token-controlled S1 of answers, seed 1 | no run is the total control of seed-1/multi |" in end
@@ -272,7 +278,7 @@ def test_one_seed_is_said_to_decide_nothing(study, copy):
     said = part(again(copy), "Verdict")
     assert "1 seed: 3 inconclusive. One seed cannot show any claim" in said
     assert "Units only: with one seed, intervals know of the test units alone." in said
-    assert re.search(r"^\| mentions \| \? inconclusive \| .*, units only\) \|", said, re.M)
+    assert re.search(r"^\| mentions \| \? inconclusive \(exploratory\) \| .*, units only\) \|", said, re.M)
 
 
 def test_a_bare_study_says_what_it_lacks(tmp_path):
@@ -359,6 +365,19 @@ def test_reproducibility_names_resumes_breaks_and_other_environments(study, copy
     assert "- **resumes**: 2, in 1 run" in said
     assert "seed-1/multi: threads: 1 before, 2 now" in said
     assert "**The runs had different environments: threads: 1 in 23 runs, 2 in 1 run.**" in said
+
+
+def test_settings_that_differ_between_sides_come_first(study, copy):
+    said = part((study / "report" / "report.md").read_text(), "Hyper-parameters")
+    assert (
+        "Not the same on all sides: weighting." in said
+    )  # only the straw of the multi-task runs weighs by uncertainty
+    assert "| weighting | uncertainty | equal | equal |" in said
+    for path in copy.glob("seed-*/total/*/config.json"):
+        edit(path, identity={**json.loads(path.read_text())["identity"], "learning_rate": 0.003, "weighting": "equal"})
+    said = part(again(copy), "Hyper-parameters")
+    assert "Not the same on all sides: learning_rate, weighting." in said
+    assert "| learning_rate | – | 0.003 | – |" in said
 
 
 def test_replays_are_shown(study, copy):

@@ -280,3 +280,11 @@ def test_what_examples_have_in_common_is_held_once(tmp_path: Path) -> None:
             assert a == b
             assert all(x is y for x, y in zip(a, b, strict=True))
         assert one.words or one.labels
+
+
+def test_sentences_of_one_abstract_are_one_unit_where_the_file_names_it():
+    from mtlfn.data import jsonl
+
+    row = {"id": "s1", "tokens": ["a", "b"], "tags": ["O", "B-Disease"]}
+    assert jsonl._bc5cdr_disease(row).unit == "s1"
+    assert jsonl._bc5cdr_disease({**row, "doc_id": "abstract 7"}).unit == "abstract 7"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mtlfn.analysis import cells, study
+from mtlfn.analysis import cells, looks, study
 from mtlfn.analysis.command import report, verdict
 from mtlfn.analysis.command import study as command
 from mtlfn.run import documents
@@ -322,6 +322,29 @@ def test_a_changed_environment_is_accepted_by_a_flag_and_told(out, tmp_path, cap
 
 
 # The rule
+
+
+def test_the_plan_says_what_the_study_can_show_once_some_of_it_is_finished(out, tmp_path, capsys):
+    code, said = ended(capsys, written(tmp_path), "--output-dir", out, "--plan")
+    assert code == 0
+    assert [said.count(f"power {task}:") for task in TASKS] == [1, 1]
+    assert "2 seeds show a difference of" in said
+    code, said = ended(capsys, written(tmp_path), "--output-dir", tmp_path / "new", "--plan")
+    assert code == 0
+    assert "a difference of" not in said
+
+
+def test_a_study_ends_at_the_look_that_decides_it_and_the_looks_stay(made, tmp_path, capsys, monkeypatch):
+    settings = {"seeds": 3, "looks": [2, 3], "draws": 20_000}
+    decided = iter((False, True))
+    monkeypatch.setattr(study, "all_decided", lambda document: next(decided))
+    shutil.copytree(made / "out", tmp_path / "out", ignore=shutil.ignore_patterns("study.json", "looks.json", "report"))
+    code, said = ended(capsys, written(tmp_path, **settings), "--output-dir", tmp_path / "out", "--max-hours", 1)
+    assert code == 0, said
+    assert said.count("level 0.0222 over 2 tasks") == 1
+    assert said.count("level 0.0278 over 2 tasks") == 1
+    assert [look["seeds"] for look in looks.read(tmp_path / "out")] == [[[0, 1]], [[0, 1, 2]]]
+    assert [look["exploratory"] for look in looks.read(tmp_path / "out")] == [[], []]
 
 
 def test_verdict_and_report_take_the_rule_that_the_study_fixed(out, tmp_path, capsys):

@@ -1,0 +1,99 @@
+"""What a decision would take: as many seeds as it then takes, and what stands in the way."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from mtlfn.analysis import planning
+from mtlfn.analysis.bootstrap import Difference, combine
+from mtlfn.analysis.equivalence import p_above
+from mtlfn.analysis.verdict import Pair
+from mtlfn.core.keys import fold, root
+from tests.analysis.test_verdict import MARGIN, found
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (Pair(None, found(0.0)), "run the token-controlled S1"),
+        (Pair(found(0.0), None), "run the plain S1"),
+        (Pair(found(0.0, seeds=1), found(0.0)), "at least 2 seeds"),
+        (Pair(found(0.0), found(0.0), "floor"), "train on more tokens"),
+        (Pair(found(0.03, unit=0.01, seed=1e-8), found(0.03, unit=0.01, seed=1e-8)), "more of them are needed"),
+    ],
+)
+def test_where_seeds_would_not_help(pair: Pair, said: str) -> None:
+    made = planning.advise(pair, MARGIN, 0.05)
+    assert (made.seeds, made.high) == (None, None)
+    assert said in made.text
+
+
+def test_models_that_are_alike_need_more_tokens() -> None:
+    nothing = Difference((0.0, 0.0, 0.0), 100, np.zeros(1000), 0.0, 0.0)
+    assert "train on more tokens" in planning.advise(Pair(nothing, nothing), MARGIN, 0.05).text
+
+
+def test_advice_is_a_number_and_a_range_and_grows_with_the_tasks() -> None:
+    pair = Pair(*(found(0.06, unit=1e-6, seed=0.01**2) for _ in range(2)))
+    alone, beside = (planning.advise(pair, MARGIN, level) for level in (0.1, 0.05))
+    assert alone.seeds is not None
+    assert beside.seeds is not None
+    assert alone.low <= alone.seeds < beside.seeds
+    assert alone.high is None or alone.seeds <= alone.high
+    assert f"about {alone.seeds} seeds (80 % assurance; 10 to 90 %: {alone.low} to " in alone.text
+
+
+def test_it_cannot_tell_where_some_of_what_is_open_would_be_decided() -> None:
+    made = planning.advise(Pair(*(found(0.021, unit=1e-6, seed=0.02**2) for _ in range(2))), MARGIN, 0.05)
+    assert made.seeds is None
+    assert made.text.startswith("cannot tell how many seeds: 60 decide in ")
+
+
+def study(rng: np.random.Generator, truth: float, unit_error: float, sd: float, seeds: int, i: int) -> Difference:
+    """A difference with normal errors; ``unit_error``: what the test units added."""
+    observed = truth + unit_error + sd * rng.standard_normal(seeds)
+    units = 0.004 * np.random.default_rng(7).standard_normal(800)
+    return combine(observed, observed + units[:, None], 10_000, fold(root(1), i))
+
+
+def test_the_power_is_what_simulated_studies_have() -> None:
+    rng = np.random.default_rng(0)
+    sd, seeds, studies = 0.01, 5, 400
+    effect = planning.smallest_effect(0.004**2, sd**2, seeds, MARGIN, 0.05)
+    shown = 0
+    for i in range(studies):
+        made = study(rng, effect, 0.004 * rng.standard_normal(), sd, seeds, i)
+        shown += p_above(made.replicates, MARGIN) <= 0.05
+    assert shown / studies == pytest.approx(0.8, abs=0.06)
+    assert planning.seeds_for(effect * 1.001, 0.004**2, sd**2, MARGIN, 0.05) == seeds
+
+
+def test_no_number_of_seeds_shows_what_is_within_the_margin() -> None:
+    assert planning.seeds_for(MARGIN, 1e-8, 1e-8, MARGIN, 0.05) is None
+    assert planning.seeds_for(0.05, 1.0, 1e-8, MARGIN, 0.05) is None
+
+
+def test_a_plan_says_what_helps_more() -> None:
+    by_seeds = planning.plan(1e-6, 0.02**2, 3, MARGIN, 0.05, freedom=2)
+    by_units = planning.plan(0.02**2, 1e-6, 3, MARGIN, 0.05)
+    assert (by_seeds["helps_more"], by_units["helps_more"]) == ("seeds", "units")
+    assert by_seeds["range"][0] < by_seeds["smallest_effect"] < by_seeds["range"][1]
+    assert by_units["range"] == []
+    assert by_seeds["seeds_for"].keys() == {"0.01", "0.02", "0.05"}
+    (line,) = planning.plan_lines({"answers": by_units}, MARGIN)
+    assert line.startswith("answers: 3 seeds show a difference of ")
+    assert "0.02 is not above the margin" in line
+    assert "no power is known" in planning.plan_lines({"answers": None}, MARGIN)[0]
+
+
+def test_a_pilot_of_one_seed_gives_no_plan() -> None:
+    assert planning.plan_of(Pair(found(0.0, seeds=1), None), 3, MARGIN, 0.05) is None
+    made = planning.plan_of(
+        Pair(found(0.0, unit=1e-6, seed=0.01**2), found(0.0, unit=4e-6, seed=1e-8)), 3, MARGIN, 0.05
+    )
+    assert made["unit_sd"] == pytest.approx(0.002)
+    assert made["seed_sd"] == pytest.approx(0.01)
+    assert math.isfinite(made["smallest_effect"])
