@@ -258,6 +258,12 @@ def statistics(run: Run, task: str) -> tuple[Task, units.UnitStatistics]:
         raise UsageError(f"RUN {run.path}: {error}") from None
     if kind.name != task:
         raise UsageError(f"RUN {run.path}: {path.name} is of task {kind.name}")
+    examples = examples_of(run, task)
+    if not kind.official and examples is not None and len(found.units) > examples:
+        raise UsageError(
+            f"RUN {run.path}: {path.name} has {len(found.units)} units of {examples} test examples, expected no more "
+            "units than examples"
+        )
     value, said = float(units.value(kind, found.values.sum(0))), run.scores.get(task)
     if said is not None and not math.isclose(value, said, rel_tol=1e-9, abs_tol=1e-9):
         raise UsageError(
@@ -265,6 +271,14 @@ def statistics(run: Run, task: str) -> tuple[Task, units.UnitStatistics]:
             "not of this run; give its command again, or leave the run out"
         )
     return kind, found
+
+
+def examples_of(run: Run, task: str) -> int | None:
+    """How many test examples of a task the run had; None where its data.json does not say."""
+    try:
+        return int(documents.read(run.path / documents.DATA)[task]["test"]["examples"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _compare(

@@ -17,7 +17,6 @@ from mtlfn.analysis import bootstrap, cells, learnt, looks, planning, verdict
 from mtlfn.analysis.equivalence import p_above, p_below, p_within
 from mtlfn.core.keys import fold, root
 from mtlfn.data import units
-from mtlfn.run import documents
 from mtlfn.run.config import UsageError
 from mtlfn.run.disk import make_folder, write_file
 from mtlfn.run.terminal import shown
@@ -183,9 +182,7 @@ def exploratory(study: cells.Study, rule: Rule) -> list[str]:
 
 def units_are(run: cells.Run, task: str, count: int) -> str:
     """What is resampled: "single examples", taken as independent, or "groups of examples"; "" where no file tells."""
-    try:
-        examples = int(documents.read(run.path / documents.DATA)[task]["test"]["examples"])
-    except (OSError, ValueError, KeyError, TypeError):
+    if (examples := cells.examples_of(run, task)) is None:
         return ""
     return "single examples" if examples <= count else "groups of examples"
 

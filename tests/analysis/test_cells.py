@@ -220,6 +220,14 @@ def test_a_unit_too_few_is_named(tmp_path: Path) -> None:
     refused("has 120 test units in one and 119 in the other; 'd3' is in one only", folder)
 
 
+def test_more_units_than_examples_are_refused(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "runs")
+    data = {"answers": {"test": {"examples": 119}}}
+    (folder / "plain-answers-1" / "data.json").write_text(json.dumps(data))
+    message = refused("has 120 units of 119 test examples, expected no more units than examples", folder)
+    assert "plain-answers-1" in message
+
+
 def test_what_is_no_run(tmp_path: Path) -> None:
     refused("name at least one run directory")
     refused("is not a folder", tmp_path / "nothing")
