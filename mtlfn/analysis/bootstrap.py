@@ -120,13 +120,8 @@ def difference(task: Task, multi: Array, control: Array, key: Key, draws: int) -
         for weights in unit_weights(fold(key, "units"), count, draws)
     ]
     made = combine(observed, np.concatenate(replicated), count, fold(key, "seeds"))
-    furthest = _furthest(task)
+    furthest = units.statistic_of(task).furthest
     return attrs.evolve(made, replicates=made.replicates.clip(-furthest, furthest))
-
-
-def _furthest(task: Task) -> float:
-    """How far apart two scores can be: the range of the metric (``data.metrics.score``)."""
-    return 2.0 if task.kind == "regression" else 1.0
 
 
 def unit_weights(key: Key, count: int, draws: int) -> Iterator[Array]:

@@ -28,12 +28,14 @@ class Statistic:
     Attributes:
         width: (number of labels) -> K, the columns of a row.
         value: sums of rows [..., K] -> the metric [...]; what is 0/0 is 0.
+        furthest: how far apart two values can be.
         impossible: row [K] -> what no predictions give, in words; "" where nothing is.
     """
 
     width: Callable[[int], int]
     value: Callable[[Array], Array]
     impossible: Callable[[Array], str]
+    furthest: float = 1.0
 
 
 def ratio(part: Any, whole: Any) -> Array:
@@ -140,4 +142,4 @@ def _standard(column: Sequence[float]) -> Array:
 F1 = Statistic(lambda labels: 4, _f1, _impossible_f1)
 MACRO_F1 = Statistic(lambda labels: 3 * labels, _macro, _impossible_macro)
 MEAN = Statistic(lambda labels: 2, _mean, _impossible_mean)
-PEARSON = Statistic(lambda labels: 6, _pearson, _impossible_pearson)
+PEARSON = Statistic(lambda labels: 6, _pearson, _impossible_pearson, furthest=2.0)

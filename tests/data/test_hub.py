@@ -113,7 +113,7 @@ def test_every_key_of_a_mapping_can_be_written_in_toml() -> None:
         ({"revision": 3}, "found 3, expected a string @ task.t.revision"),
         ({"level": 3}, "found 3, expected one of 1, 2 @ task.t.level"),
         ({"level": True}, "found True, expected one of 1, 2 @ task.t.level"),
-        ({"kind": "ner"}, "found 'ner', expected one of tagging, relation, ranking, classification, multilabel,"),
+        ({"kind": "ner"}, "the kind is 'ner', expected one of tagging, relation, ranking, classification, multilabel,"),
         ({"labels": "Disease"}, "found 'Disease', expected a list of strings @ task.t.labels"),
         ({"labels": [1]}, "found [1], expected a list of strings @ task.t.labels"),
         ({"lables": []}, "unknown key lables, expected some of source, revision, subset, data_dir, kind, level,"),
