@@ -30,6 +30,7 @@ KINDS = {
     "spans": Task(name="t", kind="spans", level=1, labels=("X", "Y")),
     "relation": Task(name="t", kind="relation", level=2, labels=("none", "a", "b"), negative="none"),
     "ranking": Task(name="t", kind="ranking", level=2),
+    "graded": Task(name="t", kind="graded", level=2),
     "classification": Task(name="t", kind="classification", level=2, labels=("a", "b", "c", "d")),
     "multilabel": Task(name="t", kind="multilabel", level=2, labels=("a", "b", "c")),
     "regression": Task(name="t", kind="regression", level=2),
@@ -55,6 +56,9 @@ def example(task: Task, rng: Rng, number: int, unit: str) -> Example:
     if task.kind == "ranking":
         labels = tuple("relevant" if rng.random() < 0.3 else "irrelevant" for _ in range(drawn(rng, 1, 15)))
         return evolve(made, texts=tuple(("q", str(i)) for i in range(len(labels))), labels=labels)
+    if task.kind == "graded":
+        labels = tuple(str(drawn(rng, 0, 4)) for _ in range(drawn(rng, 1, 15)))
+        return evolve(made, texts=tuple(("q", str(i)) for i in range(len(labels))), labels=labels)
     if task.kind == "regression":
         return evolve(made, value=float(rng.integers(0, 6)))
     count = drawn(rng, 0, 3) if task.kind == "multilabel" else 1
@@ -74,7 +78,7 @@ def prediction(task: Task, rng: Rng, e: Example) -> Any:
                 [task.labels[drawn(rng, 0, len(task.labels))], at if task.official != "semeval2021_t6" else at[:1]]
             )
         return [m for m in made if right or rng.random() < 0.6]
-    if task.kind == "ranking":
+    if task.kind in ("ranking", "graded"):
         return [(math.nan, 0.0, 1.0, float(rng.normal()))[drawn(rng, 0, 4)] for _ in e.texts]
     if task.kind == "regression":
         return float(rng.normal()) + (e.value or 0.0)

@@ -295,6 +295,39 @@ def test_a_preset_with_a_ranking_and_a_regression_task_from_tables(go, out):
     assert all(abs(row["prediction"] - close.task.mean) < 5 * close.task.std for row in rows)
 
 
+def test_a_ranking_with_grades_trains_beside_another_task(go, out):
+    import datasets
+
+    answers = tiny.datasets()["answers"]
+    datasets.disable_progress_bars()
+    tables = {
+        split: datasets.Dataset.from_dict(
+            {
+                "q": [e.texts[0][0] for e in examples],
+                "c": [[second for _, second in e.texts] for e in examples],
+                "r": [[(2 + i % 2) * (label == "relevant") for i, label in enumerate(e.labels)] for e in examples],
+            }
+        )
+        for split, examples in (("train", answers.train), ("validation", answers.dev))
+    }
+    datasets.DatasetDict(tables).save_to_disk(str(out / "grades"))
+    preset, folder = out / "graded.toml", out / "graded"
+    preset.write_text(
+        f'tasks = "ddi,answers"\n[task.answers]\nsource = "{out / "grades"}"\n'
+        'kind = "graded"\nlevel = 2\ncolumns = { query = "q", candidates = "c", relevance = "r" }\n'
+    )
+    ended = go("--config", preset, tasks=None, budget_tokens=700, output_dir=folder)
+    assert ended.code == 0, ended.err
+    assert "answers: level 2 graded" in ended.out
+    scores = result(folder)["scores"]["answers"]
+    assert scores["metric"] == "ndcg"
+    assert 0 < scores["dev"] <= 1
+    (path,) = (folder / "predictions").glob("answers.dev.jsonl")
+    first = json.loads(path.read_text().splitlines()[0])
+    assert set(first["gold"]) <= {0, 2, 3}
+    assert len(first["prediction"]) == len(first["gold"])
+
+
 def test_a_decoder_runs_too(go, llama, out):
     folder = out / "decoder"
     ended = go(backbone=llama, budget_tokens=400, output_dir=folder)

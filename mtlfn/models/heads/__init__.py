@@ -18,6 +18,7 @@ HEADS: Mapping[str, Head] = {
     "spans": spans.HEAD,
     "relation": relation.HEAD,
     "ranking": ranking.HEAD,
+    "graded": ranking.HEAD,  # pairs of a better and a worse candidate, too
     "classification": classification.HEAD,
     "multilabel": multilabel.HEAD,
     "regression": regression.HEAD,
