@@ -127,11 +127,11 @@ def test_no_task_trains_on_a_text_that_another_one_is_evaluated_on_and_neither_d
     out = tmp_path / "out"
     small = flags(output_dir=out, data_dir=shared, budget_tokens=900)
     assert mimic_exclusion("A test.", ["--keep", "bc5cdr_disease,ddi", *small]) == 0
-    assert "hoc: 1 training examples left out: ddi is evaluated on them" in capsys.readouterr().out
+    assert "hoc: 1 training examples left out, which are dev or test texts of ddi" in capsys.readouterr().out
     run = out / "full" / "seed-0"
     assert control(run, tmp_path / "alone", "--tasks", "hoc") == 0  # a match: its data have the parent's hashes
     found = documents.read(run / "data.json")
-    assert found["hoc"]["notes"] == {apart.NOTE: {"ddi": 1}}
+    assert found["hoc"]["notes"] == {apart.NOTE: {"ddi": 1}, apart.LEFT_OUT: 1}
     assert found["hoc"]["train"]["examples"] == len(rest)
     for child in (tmp_path / "alone" / "total" / "hoc", out / "exclusion" / "seed-0" / "excluded"):
         assert documents.read(child / "data.json")["hoc"] == found["hoc"]
