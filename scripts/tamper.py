@@ -188,6 +188,7 @@ def sweep(root: Path, asked: argparse.Namespace) -> Counter[str]:
     """Prints what was accepted that should not have been; counts of what was tried, refused, of no effect, wrong."""
     counts: Counter[str] = Counter()
     scratch = root.parent / "judged"
+    judged(root, scratch)  # a report tells of the looks before it
     honest = judged(root, scratch)
     runs = [p.parent for p in sorted(root.rglob(documents.RESULT))]
     wanted = asked.runs.split(",") if asked.runs else None
