@@ -169,7 +169,13 @@ def judged(root: Path, scratch: Path) -> tuple[str, str]:
 @contextlib.contextmanager
 def harmed(path: Path, run: Path, harm: Callable[[Path, Path], None], root: Path) -> Iterator[bool]:
     """The file, harmed as long as the block runs; whether anything changed."""
-    touched = {p: p.read_bytes() for p in {path, run / documents.RESULT, run / documents.LEDGER} if p.is_file()}
+    beside = {
+        path,
+        run / documents.RESULT,
+        run / documents.LEDGER,
+        root / "looks.json",
+    }  # what is looked at goes on record
+    touched = {p: p.read_bytes() for p in beside if p.is_file()}
     whole = path.read_bytes()
     try:
         harm(path, root)
