@@ -88,16 +88,16 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
         {**absent, **dict(zip(weighted, weighed, strict=True))},
     )
     sound = all(map(math.isfinite, scalars))
-    skipped = evolve(advanced, last=evolve(last, grad_norm=math.nan), nonfinite=_one_more(state.nonfinite))
     if not sound or not all(np.isfinite(m.gram).all() for m in measured):
-        if sound and scale > 1:  # an overflow in float16, which a lower scale may prevent
-            skipped = evolve(skipped, nonfinite=state.nonfinite)
-        return _detached(evolve(skipped, scaler=scaling.overflowed(state.scaler)) if config.scaling else skipped)
+        # An overflow in float16 that a lower scale may prevent is not counted.
+        nonfinite = state.nonfinite if sound and scale > 1 else _one_more(state.nonfinite)
+        scaler = scaling.overflowed(state.scaler) if config.scaling else state.scaler
+        return evolve(_skipped(advanced, last, nonfinite), scaler=scaler)
     order = combine.orders(key, present)
     surgeries = [config.method(m, order, key) for m in measured]
     row_weights = [combine.row_weights(s, m) for s, m in zip(surgeries, measured, strict=True)]
     if not all(np.isfinite(w).all() for w in row_weights):  # a solver that came to nothing
-        return _detached(skipped)
+        return _skipped(advanced, last, _one_more(state.nonfinite))
     norm = combine.norm(row_weights, measured)
     clip = config.clip_norm / norm if 0 < config.clip_norm < norm else 1.0
     params = {(slot, name): v for slot, tensors in state.params.items() for name, v in tensors.items()}
@@ -114,6 +114,11 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
         nonfinite=NonFinite(state.nonfinite.total, 0),
         last=evolve(last, grad_norm=norm),
     )
+
+
+def _skipped(advanced: State, last: Last, nonfinite: NonFinite) -> State:
+    """After a batch that changed no parameter."""
+    return evolve(_detached(advanced), last=evolve(last, grad_norm=math.nan), nonfinite=nonfinite)
 
 
 def _one_more(count: NonFinite) -> NonFinite:

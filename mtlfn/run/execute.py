@@ -52,11 +52,12 @@ def execute(
                 raise
             failed[node.name] = str(error)
         except Exception as error:
-            if getattr(error, "exit_code", None) == RESUMABLE:
+            code = getattr(error, "exit_code", None)
+            if code == RESUMABLE:
                 raise
-            if not hasattr(error, "exit_code"):  # a bug; one run's bug is not the end of the others
+            if code is None:  # a bug; one run's bug is not the end of the others
                 traceback.print_exc()
-            failed[node.name] = first_line(error) if not hasattr(error, "exit_code") else str(error)
+            failed[node.name] = first_line(error) if code is None else str(error)
         else:
             if code != OK:
                 left = [n.name for n in nodes if n.name not in done and n.name not in failed]

@@ -11,7 +11,7 @@ from importlib import import_module
 
 from mtlfn.data.kinds.kind import Kind
 
-NAMES = ("tagging", "spans", "relation", "ranking", "graded", "classification", "multilabel", "regression")
+NAMES = ("tagging", "spans", "relation", "ranking", "classification", "multilabel", "regression", "graded")
 
 
 @cache

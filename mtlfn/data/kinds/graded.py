@@ -16,8 +16,8 @@ from attrs import evolve
 
 from mtlfn.data.example import DataError, Example
 from mtlfn.data.kinds import ranking, whole
-from mtlfn.data.kinds.kind import Kind, Roles, items_of, of_type, text_of
-from mtlfn.data.statistic import MEAN, Row
+from mtlfn.data.kinds.kind import Roles
+from mtlfn.data.statistic import Row
 
 if TYPE_CHECKING:
     from mtlfn.data.store import Corpus
@@ -35,13 +35,11 @@ def problems(task: Task, example: Example) -> str | None:
 
 
 def example(roles: Roles, names: tuple[str, ...], name: str, unit: str) -> Example:
-    query = text_of(roles, "query")
-    texts = tuple((query, of_type(item, str, "strings as candidates")) for item in items_of(roles, "candidates"))
-    return Example(id=name, unit=unit, texts=texts, labels=tuple(map(_grade, items_of(roles, "relevance"))))
+    return ranking.of_candidates(roles, name, unit, _grade)
 
 
 def _grade(value: Any) -> str:
-    if type(value) not in (int, float) or value != int(value) or not 0 <= value <= MOST:
+    if type(value) not in (int, float) or not float(value).is_integer() or not 0 <= value <= MOST:
         raise DataError(f"found {value!r}, expected a whole number from 0 to {MOST} for relevance")
     return str(int(value))
 
@@ -85,10 +83,8 @@ def targets(
 
 def ndcg(given: Sequence[int], scores: Sequence[float]) -> float:
     """Of one query."""
-    clean = [-math.inf if math.isnan(value) else value for value in scores]
-    order = sorted(range(len(clean)), key=lambda i: -clean[i])
     best = _gain(sorted(given, reverse=True))
-    return _gain([given[i] for i in order]) / best if best else 0.0
+    return _gain([given[i] for i in ranking.ordered(scores)]) / best if best else 0.0
 
 
 def _gain(given: Sequence[int]) -> float:
@@ -121,25 +117,18 @@ def better(example: Example) -> tuple[str, ...]:
     return tuple(label for label in example.labels if label != "0")
 
 
-KIND = Kind(
+KIND = evolve(
+    ranking.KIND,
     metric="ndcg",
-    statistic=MEAN,
     positive="candidate above grade 0",
     problems=problems,
-    classes=ranking.KIND.classes,
     occurrences=lambda example: (),
     counted=lambda task: (),
     mentioned=better,
-    roles=ranking.KIND.roles,
-    gold=ranking.KIND.gold,
-    least_labels=0,
     example=example,
     training=training,
     labels=labels,
     targets=targets,
-    prediction_problem=ranking.prediction_problem,
-    joined=ranking.joined,
-    nothing=ranking.KIND.nothing,
     answer=grades,
     rows=rows,
     score=score,

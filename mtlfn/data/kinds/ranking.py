@@ -7,7 +7,7 @@ relevant candidate counts 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,10 +32,14 @@ def problems(task: Task, example: Example) -> str | None:
 
 
 def example(roles: Roles, names: tuple[str, ...], name: str, unit: str) -> Example:
+    return of_candidates(roles, name, unit, lambda value: _relevance(value, names))
+
+
+def of_candidates(roles: Roles, name: str, unit: str, label: Callable[[Any], str]) -> Example:
+    """A query with its candidates; ``label``: of what the table says of one of them."""
     query = text_of(roles, "query")
     texts = tuple((query, of_type(item, str, "strings as candidates")) for item in items_of(roles, "candidates"))
-    labels = tuple(_relevance(value, names) for value in items_of(roles, "relevance"))
-    return Example(id=name, unit=unit, texts=texts, labels=labels)
+    return Example(id=name, unit=unit, texts=texts, labels=tuple(map(label, items_of(roles, "relevance"))))
 
 
 def _relevance(value: Any, names: Sequence[str]) -> str:
@@ -87,11 +91,15 @@ def joined(task: Task, example: Example, rows: list[Any]) -> list[float]:
     return [last if row is None else row for row in rows]
 
 
+def ordered(prediction: Sequence[float]) -> list[int]:
+    """The candidates from the highest score to the lowest, NaN last."""
+    scores = [-math.inf if math.isnan(value) else value for value in prediction]
+    return sorted(range(len(scores)), key=lambda i: -scores[i])  # stable: ties keep the order of the list
+
+
 def relevant_ranks(example: Example, prediction: Sequence[float]) -> list[int]:
     """Ranks, from 1, of the relevant candidates."""
-    scores = [-math.inf if math.isnan(value) else value for value in prediction]
-    order = sorted(range(len(scores)), key=lambda i: -scores[i])  # stable: ties keep the order of the list
-    return [rank for rank, i in enumerate(order, 1) if example.labels[i] == "relevant"]
+    return [rank for rank, i in enumerate(ordered(prediction), 1) if example.labels[i] == "relevant"]
 
 
 def average_precision(example: Example, prediction: Sequence[float]) -> float:

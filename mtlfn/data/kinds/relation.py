@@ -5,18 +5,18 @@ Scores: micro precision, recall and F1 over all classes but the negative one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from attrs import evolve
 
 from mtlfn.data.example import DataError, Example, Span, short
-from mtlfn.data.kinds import whole
-from mtlfn.data.kinds.kind import IGNORED, Kind, Laid, Offsets, Roles, single, text_of
+from mtlfn.data.kinds import classification, whole
+from mtlfn.data.kinds.kind import Laid, Offsets, Roles, single, text_of
 from mtlfn.data.statistic import F1, Row, sets
 
 if TYPE_CHECKING:
-    from mtlfn.data.store import Corpus
     from mtlfn.data.task import Task
 
 HEAD, TAIL = 1, 2  # bits of a relation's token marks: a token of the mention,
@@ -77,13 +77,6 @@ def marks(example: Example, offsets: Offsets, places: Mentions) -> list[int]:
 def shown(marks: Sequence[int]) -> bool:
     """Whether both mentions have a token."""
     return all(any(m > 0 and m & bit for m in marks) for bit in (HEAD, TAIL))
-
-
-def targets(
-    corpus: Corpus, examples: Sequence[int], row_of: Mapping[int, int], uncut: set[int], marks: np.ndarray
-) -> tuple[np.ndarray, int]:
-    """int64 [rows], class or IGNORED."""
-    return whole.targets(corpus, examples, row_of, uncut, IGNORED, np.int64)
 
 
 def rows(task: Task, examples: Sequence[Example], predictions: Sequence[str]) -> Iterable[tuple[str, Row]]:
@@ -180,25 +173,19 @@ def _window(text: str, spans: Mentions, offsets: np.ndarray, room: int) -> tuple
     return text[start:end], (head, tail), True
 
 
-KIND = Kind(
+KIND = evolve(  # a classification, of what the signs mark
+    classification.KIND,
     metric="relation_f1",
     statistic=F1,
     positive="relation but the negative class",
     problems=problems,
     negative_class=True,
-    single=True,
     roles=("text", "head", "tail", "label"),
+    optional=("id", "unit"),
     example=example,
     lay=lay,
     marks=marks,
     shown=shown,
-    labels=whole.class_number,
-    targets=targets,
-    prediction_problem=whole.class_problem,
-    joined=whole.of_the_row,
-    nothing=lambda task, example, usual: usual,
-    answer=lambda example: list(example.labels),
-    guesses=whole.usual_class,
     rows=rows,
     score=score,
     baselines=baselines,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,9 +68,19 @@ def word_numbers(words: Sequence[Span], offsets: Offsets) -> list[int]:
     return marks
 
 
+def classes(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The IOB2 tags of entity types."""
+    return ("O", *(f"{prefix}-{name}" for name in names for prefix in "BI"))
+
+
+@lru_cache(maxsize=64)  # asked for each example
+def _numbers(names: tuple[str, ...]) -> dict[str, int]:
+    return {tag: i for i, tag in enumerate(classes(names))}
+
+
 def labels(task: Task, example: Example, marks: Sequence[int]) -> tuple[list[int], int]:
     """The number of each word's tag."""
-    numbers = {tag: i for i, tag in enumerate(task.classes)}
+    numbers = _numbers(task.labels)
     return [numbers[tag] for tag in example.tags], 0
 
 
@@ -140,7 +151,7 @@ def baselines(task: Task, train: Sequence[Example], examples: Sequence[Example])
     """majority: no entity; random: mean score of fixed draws of the tag of a random training word, made IOB2; lookup:
     the most frequent training tag of the word, O for unknown words, made IOB2."""
     rng = np.random.Generator(np.random.Philox(0))
-    code = {tag: i for i, tag in enumerate(task.classes)}
+    code = _numbers(task.labels)
     seen = np.array([code[tag] for e in train for tag in e.tags])
     gold = np.array([code[tag] for e in examples for tag in e.tags])
     first = np.cumsum([0, *(len(e.tags) for e in examples[:-1])])
@@ -189,7 +200,7 @@ KIND = Kind(
     statistic=F1,
     positive="entity",
     problems=problems,
-    classes=lambda names: ("O", *(f"{prefix}-{name}" for name in names for prefix in "BI")),
+    classes=classes,
     occurrences=lambda example: example.tags,
     mentioned=lambda example: (tag[2:] for tag in example.tags if tag.startswith("B-")),
     roles=("tokens", "tags"),

@@ -84,8 +84,9 @@ def list_problem(prediction: Any, wanted: int | None = None) -> str | None:
 
 def unknown_prediction(names: Sequence[str], task: Task) -> str | None:
     """The first name that is no class of the task."""
-    unknown = [name for name in names if name not in task.classes]
-    return f"holds {unknown[0]!r}, expected one of {', '.join(task.classes)}" if unknown else None
+    known = task.classes
+    unknown = [name for name in names if name not in known]
+    return f"holds {unknown[0]!r}, expected one of {', '.join(known)}" if unknown else None
 
 
 def of_the_row(task: Task, example: Example, rows: list[Any]) -> Any:

@@ -18,10 +18,10 @@ HEADS: Mapping[str, Head] = {
     "spans": spans.HEAD,
     "relation": relation.HEAD,
     "ranking": ranking.HEAD,
-    "graded": ranking.HEAD,  # pairs of a better and a worse candidate, too
     "classification": classification.HEAD,
     "multilabel": multilabel.HEAD,
     "regression": regression.HEAD,
+    "graded": ranking.HEAD,  # pairs of a better and a worse candidate, too
 }
 
 
