@@ -12,6 +12,7 @@ import pytest
 
 from mtlfn.run import documents, ledger, record, seal, smoke
 from mtlfn.run.command import replay
+from tests.harm import delete, empty, flip, reseal, truncate
 from tests.run.conftest import contents
 from tests.run.test_run import result
 
@@ -45,26 +46,8 @@ def sealed_files(folder: Path) -> list[str]:
     return [documents.RESULT, documents.LEDGER, *result(folder)["files"]]
 
 
-def flip(path: Path, _: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def truncate(path: Path, _: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-3])
-
-
-def empty(path: Path, _: Path) -> None:
-    path.write_bytes(b"")
-
-
 def swap(path: Path, theirs: Path) -> None:
     path.write_bytes(theirs.read_bytes())
-
-
-def delete(path: Path, _: Path) -> None:
-    path.unlink()
 
 
 HARM = (flip, truncate, empty, swap, delete)
@@ -204,21 +187,6 @@ def test_an_environment_that_is_not_known_is_refused_with_a_way_out(go, tmp_path
 
 
 # Re-sealed: everything that is hashed is hashed again, as a forger would. What is left is replay --all.
-
-
-def reseal(folder: Path) -> None:
-    """A result that names the files as they are now, and a last line that names that result."""
-    document = documents.decode(documents.encode(json.loads((folder / "result.json").read_text())))
-    document["files"] = seal.hashes(folder)
-    documents.write(folder / "result.json", document)
-    identity = json.loads((folder / "config.json").read_text())["hash"]
-    *entries, last = ledger.read(folder / "ledger.jsonl", identity)
-    path = folder / "ledger.jsonl"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    sha = hashlib.sha256((folder / "result.json").read_bytes()).hexdigest()
-    import attrs
-
-    ledger.write(path, tuple(entries), attrs.evolve(last, result=sha, previous=entries[-1].hash).sealed())
 
 
 def forge_score(folder: Path) -> str:

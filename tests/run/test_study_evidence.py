@@ -15,9 +15,9 @@ from mtlfn.analysis.command import report, verdict
 from mtlfn.analysis.command import study as command
 from mtlfn.run import documents
 from mtlfn.run.config import UsageError
+from tests.harm import delete, empty, flip, truncate
 from tests.run.conftest import contents
 from tests.run.test_run import result
-from tests.run.test_seal import delete, empty, flip, truncate
 
 TASKS = ("bc5cdr_disease", "ddi")
 SETTINGS = {

@@ -1,0 +1,42 @@
+"""What is done to a finished run, to see it found: harm to one file, and a seal that is made to fit again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import attrs
+
+from mtlfn.run import documents, ledger, seal
+
+
+def flip(path: Path, _: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def truncate(path: Path, _: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def empty(path: Path, _: Path) -> None:
+    path.write_bytes(b"")
+
+
+def delete(path: Path, _: Path) -> None:
+    path.unlink()
+
+
+def reseal(folder: Path) -> None:
+    """A result that names the files as they are now, and a last line of the ledger that names that result."""
+    path = folder / documents.RESULT
+    result = {name: value for name, value in json.loads(path.read_text()).items() if name != documents.SEAL}
+    documents.write(path, {**result, "files": seal.hashes(folder)})
+    identity = json.loads((folder / documents.CONFIG).read_text())["hash"]
+    lines = folder / documents.LEDGER
+    *entries, last = ledger.read(lines, identity)
+    lines.write_text("".join(lines.read_text().splitlines(keepends=True)[:-1]))
+    sha = hashlib.sha256(path.read_bytes()).hexdigest()
+    ledger.write(lines, tuple(entries), attrs.evolve(last, result=sha, previous=entries[-1].hash).sealed())
