@@ -80,8 +80,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 terminal.AGAIN = 1.0
 
 def work():
-    print("hashing", flush=True)
     try:
+        print("hashing", flush=True)
         time.sleep(60)
     except BaseException:
         print("swallowed", flush=True)
