@@ -139,7 +139,7 @@ def harmed(path: Path, run: Path, harm: Callable[[Path, Path], None], root: Path
         path,
         run / documents.RESULT,
         run / documents.LEDGER,
-        root / "looks.json",
+        root / "study.json",
     }  # what is looked at goes on record
     touched = {p: p.read_bytes() for p in beside if p.is_file()}
     whole = path.read_bytes()

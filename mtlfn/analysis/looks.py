@@ -8,8 +8,9 @@ most alpha of all studies err at any of them, whatever the looks have in common.
 give back a little by way of the looks' joint distribution; but that is known for normal statistics and growing
 information, and ours are t statistics of 2 to 10 seeds over the same test units at every look.
 
-The record, ``looks.json`` in the study's folder, has every look: also those at other numbers of seeds than declared,
-and by another margin.
+The record stands in ``study.json`` beside what the study declared, so that who takes it away takes the declaration too;
+one that is made when runs are finished says so, and every verdict is exploratory from then on. The record has every
+look: also those at other numbers of seeds than declared, and by another margin.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from typing import Any
 from mtlfn.run import documents
 from mtlfn.run.config import UsageError
 
-DOCUMENT = "looks.json"
-SCHEMA = 1
+DOCUMENT = "study.json"
+TAKEN, LATE = "looks_taken", "finished_before"  # looks; runs that were finished when the study was declared
 EXPONENT = 2.0
 
 
@@ -41,20 +42,27 @@ def level(looks: Sequence[int], alpha: float, seeds: int) -> float:
     return of[next((declared for declared in looks if declared >= seeds), looks[-1])]
 
 
-def read(root: Path) -> list[dict[str, Any]]:
-    """The looks at a study, oldest first. UsageError where the record is not what was written."""
+def recorded(root: Path) -> dict[str, Any] | None:
+    """``study.json`` of a study's folder; None where there is none. UsageError where it is not what was written.
+
+    One of a version that knew no looks says that there is one, at its number of seeds.
+    """
     try:
         document = documents.read(root / DOCUMENT)
-        if document["schema"] != SCHEMA:
-            raise UsageError(f"{root / DOCUMENT}: has schema {document['schema']}, expected {SCHEMA}: use that version")
-        return list(document["looks"])
+        return {"looks": [document["seeds"]], TAKEN: [], LATE: 0, **document}
     except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return None
+    except (OSError, KeyError, documents.Altered) as error:
         raise UsageError(
-            f"{root / DOCUMENT}: cannot be used ({error}); it says how often the study was looked at: put it back as "
-            "it was"
+            f"{root / DOCUMENT}: cannot be used ({error}); it says what the study was to compare, and by which margin, "
+            "before anything was seen, and how often it was looked at: put it back as it was, or take it away and have "
+            "exploratory verdicts"
         ) from None
+
+
+def taken(root: Path) -> list[dict[str, Any]]:
+    """The looks at a study, oldest first; none at a folder of no study."""
+    return list((recorded(root) or {TAKEN: []})[TAKEN])
 
 
 def words(looks: Sequence[Mapping[str, Any]]) -> str:
@@ -70,9 +78,10 @@ def words(looks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def record(root: Path, document: Mapping[str, Any], now: datetime | None = None) -> list[dict[str, Any]]:
-    """Puts a look on record, once for the same runs and rule; returns all looks.
+    """Puts a look at a study on record, once for the same runs and rule; returns all looks.
 
     Args:
+        root: the study's folder, with its ``study.json``.
         document: of ``outcome.judge``.
         now: when; by default the time it is.
     """
@@ -90,12 +99,14 @@ def record(root: Path, document: Mapping[str, Any], now: datetime | None = None)
             for study in document["studies"]
         ],
     }
-    looks = read(root)
+    study = recorded(root)
+    assert study is not None
+    looks = study[TAKEN]
     if look in [{name: value for name, value in each.items() if name != "date"} for each in looks]:
         return looks
     looks.append({"date": (now or datetime.now(UTC)).isoformat(timespec="seconds"), **look})
     try:
-        documents.write(root / DOCUMENT, {"schema": SCHEMA, "looks": looks})
+        documents.write(root / DOCUMENT, study)
     except OSError as error:
         raise UsageError(
             f"{root / DOCUMENT}: cannot be written ({error.strerror}); a verdict is given where the look at it can be "

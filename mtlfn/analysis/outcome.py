@@ -37,6 +37,7 @@ class Rule:
         looks: numbers of seeds at which the study declared to be looked at; the level is spent over them.
         first_seed: of the study: a look at n seeds is at this one and the n - 1 after it.
         fixed: margin, alpha and draws as the study fixed them before anything was seen; None for runs of no study.
+        late: how many of its runs were finished when the study fixed them.
     """
 
     margin: float = 0.01
@@ -45,6 +46,7 @@ class Rule:
     looks: tuple[int, ...] = ()
     first_seed: int = 0
     fixed: Mapping[str, float] | None = None
+    late: int = 0
 
 
 def judge(found: cells.Found, rule: Rule) -> dict[str, Any]:
@@ -169,6 +171,8 @@ def exploratory(study: cells.Study, rule: Rule) -> list[str]:
         return ["no study fixed the margin and the number of seeds beforehand"]
     seeds = list(study.multi)
     why = departures(attrs.asdict(rule))
+    if rule.late:
+        why.append(f"it was declared when {rule.late} of its runs were finished")
     if seeds != list(range(rule.first_seed, rule.first_seed + len(seeds))) or len(seeds) not in rule.looks:
         last = [rule.first_seed + n - 1 for n in rule.looks]
         declared = " or ".join(f"{rule.first_seed} to {end}" for end in last) or "none"

@@ -56,7 +56,7 @@ def build(root: Path, found: cells.Found, document: Mapping[str, Any]) -> Report
             sections.append(Section(made.anchor, title, made.blocks))
     sections.append(sections_result.absent("missing", document, document["studies"], tidy))
     summaries = [Text(sections_result.summary(told)) for told in document["studies"]] if several else []
-    if looked := looks.words(looks.read(root)):
+    if looked := looks.words(looks.taken(root)):
         summaries.append(Text(looked))
     return Report(TITLE, (Text(ABOUT), *summaries), tuple(sections))
 

@@ -28,7 +28,6 @@ from mtlfn.run.directory import Mismatch
 from mtlfn.run.disk import make_folder
 
 REPORT = "report"
-DOCUMENT = "study.json"
 RULE = ("margin", "alpha", "draws")
 # What controls take from the study and not from the run that they are matched with: where things lie now, and leave.
 PLACES = ("backbone", "revision", "data_dir", "cache_dir", "device", "max_hours")
@@ -143,26 +142,9 @@ def about(study: Study) -> dict[str, Any]:
     return json.loads(json.dumps({**said, "run": run}))
 
 
-def recorded(root: Path) -> dict[str, Any] | None:
-    """``study.json`` of a study's folder; None where there is none. UsageError where it is not what was written.
-
-    One of a version that knew no looks says that there is one, at its number of seeds.
-    """
-    try:
-        document = documents.read(root / DOCUMENT)
-        return {"looks": [document["seeds"]], **document}
-    except FileNotFoundError:
-        return None
-    except (OSError, KeyError, documents.Altered) as error:
-        raise UsageError(
-            f"{root / DOCUMENT}: cannot be used ({error}); it says what the study was to compare, and by which margin, "
-            "before anything was seen: put it back as it was"
-        ) from None
-
-
 def check(study: Study, root: Path, *, more_seeds: bool) -> None:
     """Mismatch where the folder is that of another study. ``more_seeds``: seeds were asked for beside the file."""
-    if (there := recorded(root)) is None:
+    if (there := looks.recorded(root)) is None:
         return
     here = about(study)
     names = [*(("run", name) for name in sorted({*here["run"], *there["run"]})), *((name,) for name in here)]
@@ -190,11 +172,13 @@ def _listed(value: Any) -> list[Any]:
 
 def claim(study: Study, root: Path) -> None:
     """Puts on record what the study compares. UsageError where the folder cannot be written."""
-    if recorded(root) == (said := about(study)):
+    before = looks.recorded(root) or {looks.TAKEN: [], looks.LATE: sum(1 for _ in root.rglob(documents.RESULT))}
+    said = {**about(study), **{name: before[name] for name in (looks.TAKEN, looks.LATE)}}
+    if before == said:
         return
     try:
         make_folder(root)
-        documents.write(root / DOCUMENT, said)
+        documents.write(root / looks.DOCUMENT, said)
     except OSError as error:
         raise UsageError(f"--output-dir {root}: cannot be written ({error.strerror}); name another folder") from None
 
@@ -203,7 +187,7 @@ def conclude(study: Study, root: Path, made: Sequence[plan.Node]) -> dict[str, A
     """Verdict and report of what is finished; returns the document of ``verdict.json``. The look goes on record."""
     damaged = [root / name for name, far in plan.progress(root, made).items() if far == "damaged"]
     found = cells.find([root], without=damaged)
-    document = outcome.judge(found, _rule(recorded(root) or about(study)))
+    document = outcome.judge(found, _rule(looks.recorded(root) or about(study)))
     remember([root], document)
     report.write(root, found, document, root / REPORT)
     outcome.show(document)
@@ -212,7 +196,9 @@ def conclude(study: Study, root: Path, made: Sequence[plan.Node]) -> dict[str, A
 
 def remember(paths: Sequence[Path], document: Mapping[str, Any]) -> None:
     """Puts a look at runs on record in the folder of each study that they belong to, before its verdict is told."""
-    for root in {at: None for path in paths for at in (path, *path.resolve().parents) if recorded(at) is not None}:
+    for root in {
+        at: None for path in paths for at in (path, *path.resolve().parents) if looks.recorded(at) is not None
+    }:
         looks.record(root, document)
 
 
@@ -231,7 +217,7 @@ def rule(asked: Any, paths: Sequence[Path]) -> outcome.Rule:
     """
     given = {name: value for name in RULE if (value := getattr(asked, name)) is not None}
     around = {at: None for path in paths for at in (path, *path.resolve().parents)}
-    fixed = [_rule(found) for at in around if (found := recorded(at)) is not None]
+    fixed = [_rule(found) for at in around if (found := looks.recorded(at)) is not None]
     if any(each != fixed[0] for each in fixed) and len(given) < len(RULE):
         raise UsageError("RUN: the folders belong to studies of different rules; give --margin, --alpha and --draws")
     of_study = fixed[0] if fixed else outcome.Rule(**report.recorded(paths[0] / REPORT) if paths else {})
@@ -240,7 +226,8 @@ def rule(asked: Any, paths: Sequence[Path]) -> outcome.Rule:
 
 def _rule(document: Mapping[str, Any]) -> outcome.Rule:
     fixed = {name: document[name] for name in RULE}
-    return outcome.Rule(**fixed, looks=tuple(document["looks"]), first_seed=document["run"].get("seed", 0), fixed=fixed)
+    late, first = document.get(looks.LATE, 0), document["run"].get("seed", 0)
+    return outcome.Rule(**fixed, looks=tuple(document["looks"]), first_seed=first, fixed=fixed, late=late)
 
 
 def any_finished(root: Path, made: Sequence[plan.Node]) -> bool:
@@ -256,7 +243,7 @@ def power_lines(study: Study, root: Path, made: Sequence[plan.Node]) -> list[str
     damaged = [root / name for name, far in plan.progress(root, made).items() if far == "damaged"]
     found = cells.find([root], without=damaged)
     tasks = sum(len(each.tasks) for each in found.studies)
-    rule = _rule(recorded(root) or about(study))
+    rule = _rule(looks.recorded(root) or about(study))
     level = looks.level(rule.looks, rule.alpha, study.seeds) / tasks
     plans = {task: each for task, each in outcome.plans(found, rule, study.seeds, level).items() if each}
     return ["power     " + line for line in planning.plan_lines(plans, rule.margin)]

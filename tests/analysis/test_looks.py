@@ -54,9 +54,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def declare(root: Path, **settings: object) -> None:
+    """As if it had been declared before its runs."""
     shape = {"seeds": 3, "looks": (), "draws": 4000, **settings}
-    (root / studies.DOCUMENT).unlink(missing_ok=True)
-    studies.claim(studies.Study(**shape), root)
+    studies.claim(studies.Study(**shape), root / "new")
+    shutil.move(root / "new" / looks.DOCUMENT, root / looks.DOCUMENT)
+    (root / "new").rmdir()
 
 
 def judged(root: Path, **asked: object) -> dict:
@@ -127,23 +129,43 @@ def test_a_seed_that_lacks_a_side_is_exploratory(folder: Path) -> None:
 def test_every_look_is_kept_once(folder: Path, tmp_path: Path) -> None:
     for _ in range(2):
         assert verdict([str(folder), "--output", str(tmp_path)]) == 0
-    (look,) = looks.read(folder)
+    (look,) = looks.taken(folder)
     assert look["seeds"] == [[0, 1, 2]]
     assert look["verdicts"][0]["answers"] == ["genuine transfer", "genuine transfer"]
     assert len(look["digests"]) == 15
     assert look["exploratory"] == []
     assert datetime.fromisoformat(look["date"]).tzinfo == UTC
     assert verdict([str(folder / "multi-0"), str(folder), "--margin", "0.2", "--output", str(tmp_path)]) == 0
-    assert [each["margin"] for each in looks.read(folder)] == [0.01, 0.2]
+    assert [each["margin"] for each in looks.taken(folder)] == [0.01, 0.2]
     (folder / looks.DOCUMENT).write_text((folder / looks.DOCUMENT).read_text().replace("0.2", "0.3"))
     with pytest.raises(UsageError, match="put it back as it was"):
-        looks.read(folder)
+        looks.taken(folder)
+
+
+def test_who_takes_the_record_away_has_no_declaration_either(folder: Path, tmp_path: Path) -> None:
+    assert verdict([str(folder), "--output", str(tmp_path)]) == 0
+    (folder / looks.DOCUMENT).unlink()
+    (why,) = judged(folder)["studies"][0]["exploratory"]
+    assert why == "no study fixed the margin and the number of seeds beforehand"
+    study = studies.Study(seeds=3, draws=4000)
+    for _ in range(2):  # and neither does it come back by being declared again
+        studies.claim(study, folder)
+        (why,) = judged(folder)["studies"][0]["exploratory"]
+        assert why == "it was declared when 15 of its runs were finished"
+
+
+def test_a_study_that_grows_keeps_its_looks(folder: Path, tmp_path: Path) -> None:
+    assert verdict([str(folder), "--output", str(tmp_path)]) == 0
+    study = studies.Study(seeds=3, draws=4000, pairwise=True)
+    studies.claim(study, folder)
+    assert len(looks.taken(folder)) == 1
+    assert judged(folder)["studies"][0]["exploratory"] == []
 
 
 def test_a_pilot_is_no_look(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verdict([str(folder), "--power", "--seeds", "5"]) == 0
     assert "answers: 5 seeds show a difference of 0." in capsys.readouterr().out
-    assert looks.read(folder) == []
+    assert looks.taken(folder) == []
 
 
 def test_power_from_given_variances(capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,8 +212,10 @@ def test_more_seeds_than_declared_do_not_move_the_look(tmp_path: Path) -> None:
 
 
 def test_a_record_of_a_version_that_knew_no_looks(folder: Path) -> None:
-    path = folder / studies.DOCUMENT
-    document = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("looks", "(sha256)")}
+    path = folder / looks.DOCUMENT
+    document = {
+        k: v for k, v in json.loads(path.read_text()).items() if k not in ("looks", looks.TAKEN, looks.LATE, "(sha256)")
+    }
     path.write_text(json.dumps(document))
-    assert studies.recorded(folder)["looks"] == [3]
+    assert looks.recorded(folder)["looks"] == [3]
     assert judged(folder)["studies"][0]["exploratory"] == []

@@ -111,7 +111,7 @@ def test_the_folder_of_another_study_is_refused(out, tmp_path, capsys, run, sett
 @pytest.mark.parametrize("run", [{"budget_tokens": 500}, {"learning_rate": 0.01}, {"tasks": ["bc5cdr_disease", "hoc"]}])
 @pytest.mark.parametrize("plan", [(), ("--plan",)])
 def test_a_folder_without_a_record_is_refused_by_the_runs_in_it(out, tmp_path, capsys, run, plan):
-    (out / study.DOCUMENT).unlink()
+    (out / looks.DOCUMENT).unlink()
     before = contents(out)
     code, said = ended(capsys, written(tmp_path, run), "--output-dir", out, *plan)
     assert code == 4
@@ -122,7 +122,7 @@ def test_a_folder_without_a_record_is_refused_by_the_runs_in_it(out, tmp_path, c
 def test_seeds_and_pairs_can_be_added(out, tmp_path, capsys):
     code, said = ended(capsys, written(tmp_path, pairwise=True), "--output-dir", out, "--seeds", 3)
     assert code == 0, said
-    assert documents.read(out / study.DOCUMENT)["seeds"] == 3
+    assert documents.read(out / looks.DOCUMENT)["seeds"] == 3
     assert ended(capsys, written(tmp_path, pairwise=True), "--output-dir", out)[0] == 4
     assert ended(capsys, written(tmp_path), "--output-dir", out, "--seeds", 3)[0] == 4
 
@@ -251,7 +251,7 @@ def test_a_run_that_cannot_be_made_again_is_left_out_of_the_report(out, tmp_path
 
 
 def test_a_record_of_the_study_that_was_changed_is_refused_everywhere(out, tmp_path, capsys):
-    path = out / study.DOCUMENT
+    path = out / looks.DOCUMENT
     path.write_text(path.read_text().replace("0.02", "0.2"))
     for code, said in (
         ended(capsys, written(tmp_path), "--output-dir", out),
@@ -338,13 +338,15 @@ def test_a_study_ends_at_the_look_that_decides_it_and_the_looks_stay(made, tmp_p
     settings = {"seeds": 3, "looks": [2, 3], "draws": 20_000}
     decided = iter((False, True))
     monkeypatch.setattr(study, "all_decided", lambda document: next(decided))
-    shutil.copytree(made / "out", tmp_path / "out", ignore=shutil.ignore_patterns("study.json", "looks.json", "report"))
+    study.claim(study.read(written(tmp_path, **settings)), tmp_path / "out")
+    without = shutil.ignore_patterns("study.json", "report")
+    shutil.copytree(made / "out", tmp_path / "out", ignore=without, dirs_exist_ok=True)
     code, said = ended(capsys, written(tmp_path, **settings), "--output-dir", tmp_path / "out", "--max-hours", 1)
     assert code == 0, said
     assert said.count("level 0.0222 over 2 tasks") == 1
     assert said.count("level 0.0278 over 2 tasks") == 1
-    assert [look["seeds"] for look in looks.read(tmp_path / "out")] == [[[0, 1]], [[0, 1, 2]]]
-    assert [look["exploratory"] for look in looks.read(tmp_path / "out")] == [[], []]
+    assert [look["seeds"] for look in looks.taken(tmp_path / "out")] == [[[0, 1]], [[0, 1, 2]]]
+    assert [look["exploratory"] for look in looks.taken(tmp_path / "out")] == [[], []]
 
 
 def test_verdict_and_report_take_the_rule_that_the_study_fixed(out, tmp_path, capsys):
