@@ -62,9 +62,9 @@ def _make(folder: Path, write: Callable[[Path], None]) -> None:
     try:
         write(scratch)
         (scratch / MANIFEST).write_text(json.dumps(_digests(scratch), indent=0))
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.rename(scratch, folder)
+        if not _intact(folder):  # where no lock keeps them out, another process may have been faster
+            shutil.rmtree(folder, ignore_errors=True)
+            os.rename(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -117,6 +118,25 @@ def test_two_processes_at_once_write_once_and_both_end_well(tmp_path: Path, dama
     assert [process.returncode for process in processes] == [0, 0]
     assert sorted(out) == [b"done\n", b"writing\ndone\n"]
     assert content(folder) == FILES
+
+
+def test_where_no_lock_keeps_them_out_the_first_one_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    folder = tmp_path / "task"
+
+    def overtaken(scratch: Path) -> None:
+        write(scratch)
+        kept(folder, write)  # another process, meanwhile
+        first.append((folder / MANIFEST).stat().st_ino)
+
+    first: list[int] = []
+    assert kept(folder, overtaken) == folder
+    assert (folder / MANIFEST).stat().st_ino == first[0]
+    assert content(folder) == FILES
+    assert not [path for path in tmp_path.iterdir() if ".tmp-" in path.name]
 
 
 def test_one_that_waits_goes_on_when_the_writer_is_killed(tmp_path: Path) -> None:
