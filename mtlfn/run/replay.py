@@ -117,6 +117,10 @@ def replay(
         if every and state is not None and prepared.walk.finished(state):
             _compare_products(folder, found["experiment"], prepared, state, evaluation, complain, say)
             _compare_documents(folder, prepared, complain, whole=not changed, moved=bool(changes))
+    elif any(entry.result for entry in entries):
+        complain(
+            f"{documents.RESULT}: is missing, and the ledger says that the run has ended; its command makes it again"
+        )
     _keep(
         folder,
         entries[-1].digest,

@@ -136,6 +136,13 @@ def test_one_flipped_bit_in_the_ledger_is_reported(finished, again):
     assert "line 1" in kept["mismatches"][0]
 
 
+def test_a_result_that_was_taken_away_is_reported(finished, again):
+    (finished / "result.json").unlink()
+    code, said = again(finished)
+    assert code == 4
+    assert "MISMATCH  result.json: is missing, and the ledger says that the run has ended" in said
+
+
 def test_a_forged_run_is_found_by_its_first_step_and_tensor(finished, again):
     """The whole ledger written anew for a state that one tensor was changed in: only replay can tell."""
     path, identity = finished / "ledger.jsonl", documents.read(finished / "config.json")["hash"]
