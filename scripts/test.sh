@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
-# Everything CI checks: `bash scripts/test.sh [pytest options]`. Lints first, then runs pytest in the project's root.
+# What CI checks: `bash scripts/test.sh [pytest options]`. Lints first, then runs pytest in the project's root.
 # All of them always run; the exit code is pytest's, or that of a linter if only a linter complains.
+# `bash scripts/test.sh --slow [pytest options]` runs the slow tier instead: long kills, benchmarks in small, real models.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 prepare test gguf methods
 cd -- "$root"
+
+if [ "${1:-}" = --slow ]; then
+    exec "$python" -m pytest -m slow "${@:2}"
+fi
 
 linted=0
 "$python" -m ruff check . || linted=$?

@@ -12,7 +12,7 @@ import torch
 
 torch.set_num_threads(1)
 
-LONGEST = ("test_kill_matrix.py", "test_backbone.py", "test_resume.py", "test_study.py")  # half a minute or more each
+LONGEST = ("test_kill_matrix.py", "test_resume.py", "test_study_evidence.py", "test_report.py")  # a minute or more each
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -91,6 +91,7 @@ def test_only_zeros_compare_nothing():
 # Against the plain step
 
 
+@pytest.mark.slow
 def test_the_step_in_one_round(tmp_path):
     found = figures("bench_step", tmp_path, "--rounds", "1", "--shapes", "4x8", "--many", "10")["figures"]["4x8"]
     assert positive(found)
@@ -114,6 +115,7 @@ def net():
     return script("bench_torchjd").network(script("bench_parts").problem(2, 8, 5), "eager")
 
 
+@pytest.mark.slow
 def test_torchjd_in_one_round(tmp_path):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*batching rule")  # as the script says
@@ -170,6 +172,7 @@ def trainer_flags(folder: Path, data: Path, task: str) -> list[str]:  # noqa: F8
 
 
 @pytest.mark.parametrize("task", ["bc5cdr_disease", "ddi"])
+@pytest.mark.slow
 def test_the_trainer_in_one_round(tmp_path, data, task):  # noqa: F811
     several = "bc5cdr_disease,ddi" if task == "ddi" else "none"
     found = figures("bench_trainer", tmp_path, *trainer_flags(tmp_path, data, task), "--multi-tasks", several)
@@ -197,6 +200,7 @@ def test_a_broken_gradient_of_the_trainers_model_is_noticed(tmp_path, data, monk
 # Against the bare products
 
 
+@pytest.mark.slow
 def test_the_floor_in_one_round(tmp_path):
     found = figures("bench_floor", tmp_path, *SMALL)["figures"]["2x8"]
     assert found["products"] > 100
@@ -240,6 +244,7 @@ def test_attention_is_two_products_forward_and_four_backward():
 # Memory and start-up
 
 
+@pytest.mark.slow
 def test_the_memory_of_every_variant_in_one_table(tmp_path, monkeypatch, capsys):
     """In this process, where a peak says nothing about one variant; the real script gives each its own."""
     memory, ran = script("bench_memory"), []
@@ -278,6 +283,7 @@ def test_a_variant_is_measured_in_a_process_of_its_own(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_the_start_in_one_round(tmp_path, bert, data, cache, monkeypatch):  # noqa: F811
     startup = script("bench_startup")
     monkeypatch.setattr(startup, "COMMANDS", ("mtlfn.verdict",))
@@ -297,6 +303,7 @@ def test_a_start_that_fails_ends_the_script(tmp_path):
         startup.started(tmp_path / "run", ["--tasks", "nothing"], 1)
 
 
+@pytest.mark.slow
 def test_the_memory_of_made_up_data_in_one_round(tmp_path, bert, monkeypatch, capsys):  # noqa: F811
     memory = script("bench_memory_data")
     monkeypatch.setattr(memory, "HELD_OUT", 4)

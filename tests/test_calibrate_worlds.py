@@ -40,6 +40,7 @@ def script() -> ModuleType:
     del sys.modules[spec.name]
 
 
+@pytest.mark.slow
 def test_it_ends_when_the_time_is_over_goes_on_with_the_same_command_and_trains_nothing_twice(tmp_path):
     none = run(tmp_path, "--minutes", "0")
     assert none.returncode == 0, none.stdout + none.stderr

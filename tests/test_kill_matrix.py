@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_a_run_killed_anywhere_ends_in_the_digest_of_one_that_was_not():
     ended = subprocess.run(
         [sys.executable, ROOT / "scripts" / "kill_matrix.py", "--kills", "10"],

