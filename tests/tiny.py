@@ -22,10 +22,12 @@ from mtlfn.core.batch import Batch, Cursor
 from mtlfn.data import store
 from mtlfn.data.collate import collate
 from mtlfn.data.example import Example
-from mtlfn.data.task import Dataset, Task, label_counts, standardised
+from mtlfn.data.task import Dataset, Task, fitted, label_counts
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.layout import Rectangle
 from mtlfn.models.strategy import S3B, Strategy
+from mtlfn.run import export as exports
+from mtlfn.run.evaluate import usual_class
 
 LAYERS, WIDTH, POSITIONS = 4, 32, 256
 KEY = keys.root(11)
@@ -235,7 +237,7 @@ def _similarity(train: int, dev: int) -> Dataset:
             texts = ((f"does {rng.choice(DRUGS)} help", " ".join(answer)),)
             examples.append(Example(id=f"{split}{i}", unit=f"{split}{i}", texts=texts, value=value))
         made[split] = tuple(examples)
-    task = standardised(Task(name="similarity", kind="regression", level=2), made["train"])
+    task = fitted(Task(name="similarity", kind="regression", level=2), made["train"])
     return Dataset(task=task, **made)
 
 
@@ -279,6 +281,13 @@ def build(
     )
     names = [t.name for t in built.tasks]
     return built, {t: store.load(made[t], "train", base.tokenizer, 64, cache) for t in names}
+
+
+def export(built: model.Model, params: Mapping[str, Mapping[str, torch.Tensor]], folder: Path) -> None:
+    """Exports of all tasks, as the end of a run makes them."""
+    made = datasets()
+    usual = {t.name: usual_class(t, made[t.name].train) for t in built.tasks}
+    exports.export(built, params, folder, 64, usual, store.tokenizer_digest(built.backbone.tokenizer))
 
 
 def batch(corpora: Mapping[str, store.Corpus], *sizes: tuple[str, int], start: int = 0) -> Batch:

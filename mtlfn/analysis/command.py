@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import attrs
 import tyro
@@ -162,14 +162,13 @@ def verdict(argv: Sequence[str] | None = None) -> int:
         )
         if isinstance(asked, int):
             return asked
-        from mtlfn.analysis import cells, outcome, study
+        from mtlfn.analysis import outcome, study
 
         if asked.power:
             for line in _power(asked):
                 say(line)
             return OK
-        document = outcome.judge(cells.find(asked.runs), study.rule(asked, asked.runs))
-        study.remember(asked.runs, document)
+        document = study.judge(asked.runs, **_rule(asked))
         outcome.write(document, asked.output)
         outcome.show(document)
         say(f"everything is in {asked.output / 'verdict.json'} and {asked.output / 'verdict.csv'}")
@@ -178,12 +177,16 @@ def verdict(argv: Sequence[str] | None = None) -> int:
     return guarded(tell)
 
 
+def _rule(asked: Any) -> dict[str, Any]:
+    return {"margin": asked.margin, "alpha": asked.alpha, "draws": asked.draws}
+
+
 def _power(asked: Verdict) -> list[str]:
     """What a study can show, from given variances or from a pilot."""
     from mtlfn.analysis import cells, outcome, planning, study
 
     given = {"--unit-sd": asked.unit_sd, "--seed-sd": asked.seed_sd}
-    rule = study.rule(asked, asked.runs)
+    rule = study.rule(_rule(asked), asked.runs)
     outcome.check_rule(rule)
     for flag, value, least in (
         *((f, v, 0.0) for f, v in given.items()),
@@ -223,7 +226,7 @@ def report(argv: Sequence[str] | None = None) -> int:
 
         folder = asked.output or asked.study / study.REPORT
         found = cells.find([asked.study])
-        document = outcome.judge(found, study.rule(asked, [asked.study]))
+        document = outcome.judge(found, study.rule(_rule(asked), [asked.study]))
         study.remember([asked.study], document)
         report.write(asked.study, found, document, folder)
         say(f"the report is {folder / 'report.html'}")

@@ -194,6 +194,29 @@ def conclude(study: Study, root: Path, made: Sequence[plan.Node]) -> dict[str, A
     return document
 
 
+def judge(
+    runs: Sequence[str | Path], *, margin: float | None = None, alpha: float | None = None, draws: int | None = None
+) -> dict[str, Any]:
+    """The verdict on finished runs: the document of ``verdict.json``. The look goes on record with their study.
+
+    Args:
+        runs: run directories, or folders with runs in them, such as that of a study.
+        margin, alpha, draws: where they are not those that the study fixed; the verdict is exploratory then.
+
+    Returns:
+        ``studies``: each with ``tasks``: name -> ``verdict``, ``row``, ``why``, p-values, differences and scores;
+        ``settings``; ``runs``: all that were compared, with their digests; and what was left out, with the reason.
+
+    Raises:
+        UsageError: runs that cannot be compared, a file that is not as it was sealed, a setting out of range.
+    """
+    paths = [Path(run) for run in runs]
+    given = {"margin": margin, "alpha": alpha, "draws": draws}
+    document = outcome.judge(cells.find(paths), rule(given, paths))
+    remember(paths, document)
+    return document
+
+
 def remember(paths: Sequence[Path], document: Mapping[str, Any]) -> None:
     """Puts a look at runs on record in the folder of each study that they belong to, before its verdict is told."""
     for root in {
@@ -209,13 +232,13 @@ def all_decided(document: Mapping[str, Any]) -> bool:
     return not apart and all(row["verdict"] in verdict.CLAIMS for row in rows)
 
 
-def rule(asked: Any, paths: Sequence[Path]) -> outcome.Rule:
+def rule(asked: Mapping[str, Any], paths: Sequence[Path]) -> outcome.Rule:
     """The rule of a verdict on these folders: as asked for, else as their study fixed it, else as its last report had.
 
-    ``asked``: has margin, alpha and draws, each None where it was not asked for. UsageError where the folders belong to
+    ``asked``: margin, alpha and draws, each None where it was not asked for. UsageError where the folders belong to
     studies of several rules and none was asked for.
     """
-    given = {name: value for name in RULE if (value := getattr(asked, name)) is not None}
+    given = {name: value for name in RULE if (value := asked[name]) is not None}
     around = {at: None for path in paths for at in (path, *path.resolve().parents)}
     fixed = [_rule(found) for at in around if (found := looks.recorded(at)) is not None]
     if any(each != fixed[0] for each in fixed) and len(given) < len(RULE):

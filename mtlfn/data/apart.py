@@ -14,7 +14,7 @@ import attrs
 
 from mtlfn.data.example import DataError, Example
 from mtlfn.data.formats.document import Document
-from mtlfn.data.task import Dataset, standardised
+from mtlfn.data.task import Dataset, fitted
 
 NOTE = "training examples held out by other tasks"  # name of the note: other task -> number
 LEFT_OUT = "training examples left out"  # how many these are, each counted once
@@ -57,7 +57,7 @@ def _without(dataset: Dataset, held: Mapping[str, frozenset[str]]) -> Dataset:
             f"task {dataset.task.name}: all of its {len(texts)} training examples are dev or test texts of "
             f"{', '.join(found)}; train these tasks in different runs"
         )
-    task = standardised(dataset.task, train)
+    task = fitted(dataset.task, train)
     notes = {**dataset.notes, NOTE: found, LEFT_OUT: len(texts) - len(train)}
     return attrs.evolve(dataset, task=task, train=train, notes=notes)
 

@@ -24,7 +24,7 @@ from mtlfn.data.example import DataError, Example
 from mtlfn.data.kinds import KINDS
 from mtlfn.data.kinds.kind import of_type
 from mtlfn.data.rows import class_names, example
-from mtlfn.data.task import HIDDEN_TEST, SPLITS, Dataset, Task, hidden, kind_of, problems, standardised
+from mtlfn.data.task import HIDDEN_TEST, SPLITS, Dataset, Task, fitted, hidden, kind_of, problems
 
 if TYPE_CHECKING:
     import datasets
@@ -40,6 +40,8 @@ class Columns:
     Attributes:
         text, text_pair: a string, or a list of strings that is joined by one blank.
         tokens, tags: tagging: lists of equal length; tags are IOB2.
+        mentions: spans: a list of objects with ``label`` and ``start`` and ``end``, or ``label`` and ``spans``, a list
+            of [start, end], in characters of ``text``, end exclusive; or a list of [label, spans].
         label: relation, classification: one class, or a list that holds one; regression: a number, or a list of
             numbers, whose mean is taken. labels: multilabel: a list of labels.
         head, tail: relation: ``[start, end]`` or a list of them, characters of ``text``, end exclusive.
@@ -53,6 +55,7 @@ class Columns:
     text_pair: str | None = None
     tokens: str | None = None
     tags: str | None = None
+    mentions: str | None = None
     label: str | None = None
     labels: str | None = None
     head: str | None = None
@@ -112,9 +115,8 @@ class Mapping:
 
 def _contradiction(mapping: Mapping) -> str | None:
     kind, labels, splits = mapping.kind, mapping.labels, mapping.splits
-    if kind not in KINDS or KINDS[kind].example is None:
-        known = [name for name, held in KINDS.items() if held.example is not None]
-        return f"the kind is {kind!r}, expected one of {', '.join(known)}"
+    if kind not in KINDS:
+        return f"the kind is {kind!r}, expected one of {', '.join(KINDS)}"
     needs, least = KINDS[kind], KINDS[kind].least_labels
     if len(labels) < least or len(set(labels)) < len(labels) or (least == 0 and labels):
         number = f"at least {least}" if least else "no"
@@ -233,7 +235,7 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
             splits[split], notes = (), {HIDDEN_TEST: f"none of the {len(tables[key]):,} rows of {key!r} has a label"}
             continue
         splits[split] = _examples(task, mapping, tables[key], split, f"task {name}, {source}, split {key}")
-    return Dataset(task=standardised(task, splits["train"]), source=source, notes=notes, **splits)
+    return Dataset(task=fitted(task, splits["train"]), source=source, notes=notes, **splits)
 
 
 def _load(name: str, mapping: Mapping, base: Path) -> dict[Any, Any]:
@@ -317,7 +319,7 @@ def _examples(task: Task, mapping: Mapping, table: datasets.Dataset, split: str,
         except DataError as error:
             raise DataError(f"{place}, row {number}: {error}") from error
         seen[made.id] = number
-        examples.append(made)
+        examples += kind_of(task).parts(made, split == "train")
     if not examples:
         raise DataError(f"{place} is empty, expected at least one row")
     return tuple(examples)

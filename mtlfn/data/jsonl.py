@@ -151,7 +151,7 @@ def _split_file(folder: Path, split: str) -> Path | None:
 def _unlabelled(path: Path, task: Task, schema: Schema) -> bool:
     """Whether there are lines, and none has a label. A line that cannot be read is left to the reader."""
     try:
-        rows = (_row(line) for _, line in files.lines(path))
+        rows = (row_of(line) for _, line in files.lines(path))
         first = next(rows, None)
         return first is not None and all(hidden(task, row.get(schema.gold)) for row in chain([first], rows))
     except DataError:
@@ -163,7 +163,7 @@ def _examples(path: Path, task: Task, schema: Schema) -> tuple[Example, ...]:
     lines: dict[str, int] = {}
     for number, line in files.lines(path):
         try:
-            example = schema.example(_row(line))
+            example = schema.example(row_of(line))
             if problem := problems(task, example):
                 raise DataError(f"the example {example.id!r} {problem}")
             if first := lines.get(example.id):
@@ -177,7 +177,8 @@ def _examples(path: Path, task: Task, schema: Schema) -> tuple[Example, ...]:
     return tuple(examples)
 
 
-def _row(line: bytes) -> Row:
+def row_of(line: bytes) -> Row:
+    """The object in a line; DataError without file and line, which the reader adds."""
     try:
         text = line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:

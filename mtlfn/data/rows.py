@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import evolve
 
-from mtlfn.data.example import DataError, Example
+from mtlfn.data.example import Example
 from mtlfn.data.kinds.kind import Roles, of_type
 from mtlfn.data.task import Task, kind_of
 
@@ -30,12 +30,9 @@ def example(task: Task, roles: Roles, names: tuple[str, ...], number: str, negat
         number: the id of a row without one.
         negative: multilabel: the label that says that there is none.
     """
-    make = kind_of(task).example
-    if make is None:
-        raise DataError(f"the kind {task.kind} cannot be read from a table")
     name = _key(roles["id"], "id") if "id" in roles else number
     unit = _key(roles["unit"], "unit") if "unit" in roles else name
-    whole = make(roles, names, name, unit)
+    whole = kind_of(task).example(roles, names, name, unit)
     if negative is None or not kind_of(task).none_is_an_answer:
         return whole
     return evolve(whole, labels=tuple(label for label in whole.labels if label != negative))

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import attrs
 
-from mtlfn.data.task import Dataset, standardised
+from mtlfn.data.task import Dataset, fitted
 
 T = TypeVar("T")
 LEAST = 40  # units of a training part that a test split is taken from
@@ -48,7 +48,7 @@ def with_test(dataset: Dataset) -> Dataset:
         return dataset
     found = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}
     made = completed(dataset.task.name, found, lambda e: e.unit, ("test",))
-    task = standardised(dataset.task, made["train"])
+    task = fitted(dataset.task, made["train"])
     return attrs.evolve(dataset, task=task, **made)
 
 

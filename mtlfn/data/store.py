@@ -107,6 +107,12 @@ def load(
     return Corpus(task=dataset.task, **arrays, digest=digest, notes=notes)
 
 
+def in_memory(task: Task, examples: Sequence[Example], tokenizer: Any, max_length: int) -> Corpus:
+    """Examples that are only predicted on: all of them, tokenised, kept nowhere."""
+    arrays, notes = _tokenised(task, "", examples, tokenizer, max_length)
+    return Corpus(task=task, **arrays, digest=_digest(arrays), notes=notes)
+
+
 def _key(task: Task, split: str, examples: Sequence[Example], tokenizer: str, max_length: int) -> str:
     h = hashlib.sha256()
     settings = [VERSION, attrs.asdict(task), split, tokenizer, max_length]

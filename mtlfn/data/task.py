@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from mtlfn.data.example import DataError, Example, half_character
 from mtlfn.data.kinds import KINDS
 from mtlfn.data.kinds.kind import Kind
-from mtlfn.data.standard import centre
 
 SPLITS = ("train", "dev", "test")
 
@@ -45,7 +44,7 @@ class Task:
         max_width: spans only: words that a piece of a mention may have.
         discontiguous: spans only: whether mentions may have several pieces.
         official: the name of the official scorer, whose primary metric is then the task's; else "".
-        mean, std: regression only: of the training values (``standardised``). The head's output is in these units.
+        mean, std: regression only: of the training values (``fitted``). The head's output is in these units.
     """
 
     name: str
@@ -129,14 +128,9 @@ def check(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def standardised(task: Task, train: Iterable[Example]) -> Task:
-    """A task whose examples have values with the mean and standard deviation of those of training (1 where all are
-    equal); another one as it is."""
-    values = [e.value for e in train if e.value is not None]
-    if not values:
-        return task
-    mean, std = centre(values)
-    return evolve(task, mean=mean, std=std or 1.0)
+def fitted(task: Task, train: Sequence[Example]) -> Task:
+    """The task with what its kind takes from the training examples; an official one as it is."""
+    return task if task.official else kind_of(task).fitted(task, train)
 
 
 def label_counts(task: Task, examples: Iterable[Example]) -> dict[str, int]:

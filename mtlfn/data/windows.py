@@ -12,8 +12,10 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
+from attrs import evolve
+
 from mtlfn.data.example import Example, Span
-from mtlfn.data.formats.document import Document, Mention
+from mtlfn.data.formats.document import Document
 
 WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+|\n\s*\n\s*")
@@ -87,34 +89,32 @@ def examples(document: Document, labels: Sequence[str], *, training: bool, limit
 
     A mention belongs to the window that its first character is in. Mentions of other types are left out.
     """
-    wanted = [m for m in document.mentions if m.label in labels]
-    keep = [hull(m.pieces) for m in wanted] if training else ()
-    found = cut(document.text, keep, limit)
-    held: dict[int, list[tuple[str, tuple[Span, ...]]]] = {}
-    for mention in wanted:
-        held.setdefault(bisect_right(found, (hull(mention.pieces)[0], len(document.text))) - 1, []).append(
-            _plain(mention)
-        )
-    made = []
-    for number, (start, end) in enumerate(found):
-        text = document.text[start:end]
-        if not (inside := words(text)):
-            continue
-        made.append(
-            Example(
-                id=f"{document.id}@{start}",
-                unit=document.id,
-                texts=((text, None),),
-                words=inside,
-                mentions=tuple(held.get(number, ())),
-                offset=start,
-            )
-        )
-    return tuple(made)
+    mentions = tuple((m.label, m.pieces) for m in document.mentions if m.label in labels)
+    whole = Example(id=document.id, unit=document.id, texts=((document.text, None),), mentions=mentions)
+    return parts(whole, training=training, limit=limit)
 
 
-def _plain(mention: Mention) -> tuple[str, tuple[Span, ...]]:
-    return mention.label, mention.pieces
+def parts(whole: Example, *, training: bool, limit: int = WORDS) -> tuple[Example, ...]:
+    """A text with its mentions in windows that have a word; mentions stay in characters of the whole text."""
+    ((text, _),) = whole.texts
+    keep = [hull(pieces) for _, pieces in whole.mentions] if training else ()
+    windows = cut(text, keep, limit)
+    inside: dict[int, list[tuple[str, tuple[Span, ...]]]] = {}
+    for label, pieces in whole.mentions:
+        number = bisect_right(windows, (hull(pieces)[0], len(text))) - 1
+        inside.setdefault(number, []).append((label, pieces))
+    return tuple(
+        evolve(
+            whole,
+            id=f"{whole.id}@{start}",
+            texts=((text[start:end], None),),
+            words=spans,
+            mentions=tuple(inside.get(number, ())),
+            offset=start,
+        )
+        for number, (start, end) in enumerate(windows)
+        if (spans := words(text[start:end]))
+    )
 
 
 def in_words(example: Example, pieces: Sequence[Span]) -> tuple[Span, ...] | None:

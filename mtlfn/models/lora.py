@@ -260,6 +260,24 @@ def export_weights(
     return {f"base_model.model.{name}": value.detach().cpu().contiguous() for name, value in whole.items()}
 
 
+def from_export(
+    linears: Sequence[Linear], strategy: Strategy, task: Task, read_out: int, weights: Mapping[str, Tensor]
+) -> dict[str, dict[str, Tensor]]:
+    """The adapter tensors of one task, by slot, of which ``export_weights`` made these; KeyError where one lacks."""
+    out: dict[str, dict[str, Tensor]] = {}
+    for linear in linears:
+        named = f"base_model.model.{linear.name}"
+        slots = blocks(strategy, [task], linear.layer, read_out)
+        for part, dim in (("lora_A", 0), ("lora_B", 1)):
+            whole = weights[f"{named}.{part}.{ADAPTER}.weight"]
+            for (_, name), block in zip(slots, whole.split([slot.rank for slot, _ in slots], dim), strict=True):
+                out.setdefault(name, {})[f"{linear.name}.{part}"] = block.contiguous()
+        for part in fusion_shapes(strategy):
+            (private,) = (name for slot, name in slots if slot.private)
+            out[private][f"{linear.name}.{part}"] = weights[f"{named}.lora_B.{ADAPTER}.{part}"][0]
+    return out
+
+
 def export_config(adapted: Any, backbone: Backbone) -> dict[str, Any]:
     """PEFT's ``adapter_config.json``: the base is named by its Hub id and revision or else by its weights' digest."""
     config = adapted.peft_config[ADAPTER].to_dict()

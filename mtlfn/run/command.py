@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+import attrs
 import tyro
-from attrs import frozen
+from attrs import field, frozen
 
 from mtlfn.data.example import DataError
 from mtlfn.run import terminal
@@ -86,6 +87,26 @@ def replay(argv: Sequence[str] | None = None) -> int:
     return guarded(again)
 
 
+def predict(argv: Sequence[str] | None = None) -> int:
+    """Predictions of a trained model for the rows of a file; returns the exit code."""
+
+    def work() -> int:
+        asked = cli(
+            Predict,
+            list(sys.argv[1:] if argv is None else argv),
+            None,
+            "mtlfn.predict",
+            "What a trained model says of the rows of a file: a JSON line each, with id and prediction.",
+        )
+        if isinstance(asked, int):
+            return asked
+        from mtlfn.run import predict
+
+        return predict.predict(asked)
+
+    return guarded(work)
+
+
 def data(argv: Sequence[str] | None = None) -> int:
     """What a data set holds, as ``python -m mtlfn.data check`` prints it; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -145,6 +166,32 @@ class Replay:
 
     backbone: str | None = None
     """Where the backbone is now. Its content must be the same."""
+
+
+@frozen
+class Predict:
+    """What to predict, with which model."""
+
+    model: tyro.conf.Positional[Path]
+    """A finished run's directory, or the folder of an export."""
+
+    input: Path
+    """JSON Lines (.jsonl, .jsonl.gz) with the columns of the task's kind, or any other text file: a text a line."""
+
+    task: str | None = None
+    """Which task of the run. May be left out where it has one."""
+
+    output: Path | None = None
+    """File to write, whole or not at all. Default: standard output."""
+
+    backbone: str | None = None
+    """Where the backbone is now, if not where it was. Its weights must be the same."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+
+    threads: int | None = field(default=None, validator=attrs.fields(Config).threads.validator)
+    """CPU threads."""
 
 
 def again(experiment: str, argv: Sequence[str]) -> list[str]:

@@ -76,4 +76,7 @@ def products(prepared: Prepared, state: State, dev: Mapping[str, list], test: Ma
         for split, predictions in (("dev", dev), ("test", test)):
             if task.name in predictions:
                 evaluate.write_predictions(folder / "predictions", dataset, split, predictions[task.name])
-    export.export(prepared.model, state.params, folder / "export")
+    usual = {task.name: evaluate.usual_class(task, prepared.datasets[task.name].train) for task in prepared.tasks}
+    length, tokenizer = prepared.config.max_length, prepared.identity["tokenizer_digest"]
+    assert length is not None, "filled in when the run was prepared"
+    export.export(prepared.model, state.params, folder / "export", length, usual, tokenizer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
@@ -22,9 +23,16 @@ from mtlfn.models.model import Model
 from mtlfn.run.disk import write_file
 
 
-def export(model: Model, params: Tree, folder: Path) -> None:
+def export(
+    model: Model, params: Tree, folder: Path, max_length: int, usual: Mapping[str, str | None], tokenizer: str
+) -> None:
     """Writes ``folder/<task>/``: PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``, our ``head.*``, and
     a card. The same parameters give the same bytes.
+
+    Args:
+        max_length: of a sequence, in tokens.
+        usual: task -> the class of a text without a token (``evaluate.usual_class``).
+        tokenizer: digest of the tokenizer.
     """
     standard = model.strategy.fusion == "sum"
     for task in model.tasks:
@@ -48,13 +56,21 @@ def export(model: Model, params: Tree, folder: Path) -> None:
             about = {"task": attrs.asdict(task), "strategy": model.strategy.name, "reads_layer": _reads(model, task)}
             about |= {"read_out_layer": model.read_out, "backbone_digest": model.backbone.digest}
             about |= {"backbone_hub_id": model.backbone.hub_id, "backbone_revision": model.backbone.revision}
-            about |= {"fusion": model.strategy.fusion, "peft": standard}
+            about |= {"fusion": model.strategy.fusion, "peft": standard, "hierarchical": model.strategy.hierarchical}
+            about |= {"lora_alpha_ratio": _alpha_ratio(model), "linears": [linear.name for linear in model.linears]}
+            about |= {"precision": str(model.precision).removeprefix("torch."), "max_length": max_length}
+            about |= {"tokenizer_digest": tokenizer, "usual_class": usual[task.name]}
             write_json(scratch / "head.json", about)
             write_file(scratch / "README.md", card(model, task).encode())
             shutil.rmtree(target, ignore_errors=True)
             os.rename(scratch, target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _alpha_ratio(model: Model) -> float:
+    config = model.adapted.peft_config[lora.ADAPTER]
+    return config.lora_alpha / config.r
 
 
 def write_json(path: Path, document: dict) -> None:

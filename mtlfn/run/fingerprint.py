@@ -17,12 +17,12 @@ from typing import Any
 import attrs
 import torch
 
-import mtlfn
 from mtlfn.core.state import digest
 from mtlfn.run import source
 from mtlfn.run.memory import driver_version
 from mtlfn.run.prepare import Prepared
 
+PACKAGE = Path(__file__).parents[1]
 NUMERIC = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
 OTHERS = ("mtlfn", "datasets", "accelerate", "scikit-learn", "seqeval")
 # Variables that change numerics where no figure above shows it.
@@ -40,7 +40,7 @@ def environment(prepared: Prepared) -> dict[str, dict[str, Any]]:
         "packages": {name: _version(name) for name in NUMERIC},
         "torch_commit": torch.version.git_version,
         "libraries": _libraries(),
-        "source": source.digest(Path(mtlfn.__file__).parent),
+        "source": source.digest(PACKAGE),
         "device": device.type,
         **({} if gpu is None else {"gpu": gpu}),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
@@ -140,7 +140,7 @@ def _gpu(device: torch.device) -> dict[str, Any] | None:
 
 def _commit() -> str | None:
     """The commit of the working tree that the code runs from, if it does, and whether it was changed."""
-    root = Path(mtlfn.__file__).parent.parent
+    root = PACKAGE.parent
     if not (root / ".git").exists():
         return None
     try:

@@ -133,7 +133,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     strategy = _strategy(strategy_name, config)
     gradients = config.gradients or strategy.gradients
     method = _method(gradients)
-    device = _device(config.device)
+    device = resolve_device(config.device)
     precision = _precision(config.precision, device)
     if config.micro_batches and config.sampling == "uniform":
         raise UsageError(
@@ -313,7 +313,8 @@ def _method(name: str) -> methods.Method:
         raise UsageError(f"--gradients {name}: {error}") from None
 
 
-def _device(name: str) -> torch.device:
+def resolve_device(name: str) -> torch.device:
+    """The device of a name; UsageError where there is none."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -62,12 +62,8 @@ def declare(root: Path, **settings: object) -> None:
 
 
 def judged(root: Path, **asked: object) -> dict:
-    class Asked:
-        margin = alpha = draws = None
-
-    for name, value in asked.items():
-        setattr(Asked, name, value)
-    return outcome.judge(cells.find([root]), studies.rule(Asked, [root]))
+    given = {"margin": None, "alpha": None, "draws": None, **asked}
+    return outcome.judge(cells.find([root]), studies.rule(given, [root]))
 
 
 def test_what_was_declared_is_not_exploratory(folder: Path) -> None:

@@ -12,7 +12,7 @@ from mtlfn.data.apart import NOTE, kept_apart
 from mtlfn.data.example import DataError, Example
 from mtlfn.data.formats import semeval2014_t7, semeval2015_t14
 from mtlfn.data.formats.document import Document, Mention
-from mtlfn.data.task import Dataset, Task, standardised
+from mtlfn.data.task import Dataset, Task, fitted
 
 TEXTS = st.lists(st.sampled_from("abcdefgh"), max_size=6)
 
@@ -59,7 +59,7 @@ def test_a_task_that_would_have_nothing_left_is_an_error_that_names_both():
 def test_values_are_standardised_by_what_is_left():
     task = Task(name="score", kind="regression", level=2)
     train = [attrs.evolve(e, value=float(i), labels=()) for i, e in enumerate(texts("train", ["a", "b", "c"]))]
-    made = Dataset(task=standardised(task, train), train=tuple(train))
+    made = Dataset(task=fitted(task, train), train=tuple(train))
     (found, _) = kept_apart([made, dataset("other", train=["y"], dev=["a"])])
     assert (found.task.mean, found.task.std) == (1.5, 0.5)
 

@@ -54,6 +54,13 @@ MANY = Mapping(
 CLOSE = Mapping(
     source="corpus", kind="regression", level=2, columns=Columns(text="text", text_pair="other", label="score")
 )
+FOUND = Mapping(
+    source="corpus",
+    kind="spans",
+    level=1,
+    labels=("Drug", "Effect"),
+    columns=Columns(text="text", mentions="entities"),
+)
 WORDS = {"words": [["No", "flu"], ["Rest"]], "ner_tags": [["O", "B-Disease"], ["O"]]}
 TEXTS = {"text": ["one", "two"], "label": ["yes", "no"]}
 TABLE: dict[str, Any] = tomllib.loads(TOML)["task"]["my_ner"]
@@ -113,7 +120,7 @@ def test_every_key_of_a_mapping_can_be_written_in_toml() -> None:
         ({"revision": 3}, "found 3, expected a string @ task.t.revision"),
         ({"level": 3}, "found 3, expected one of 1, 2 @ task.t.level"),
         ({"level": True}, "found True, expected one of 1, 2 @ task.t.level"),
-        ({"kind": "ner"}, "the kind is 'ner', expected one of tagging, relation, ranking, classification, multilabel,"),
+        ({"kind": "ner"}, "the kind is 'ner', expected one of tagging, spans, relation, ranking,"),
         ({"labels": "Disease"}, "found 'Disease', expected a list of strings @ task.t.labels"),
         ({"labels": [1]}, "found [1], expected a list of strings @ task.t.labels"),
         ({"lables": []}, "unknown key lables, expected some of source, revision, subset, data_dir, kind, level,"),
@@ -149,7 +156,7 @@ def test_missing_keys_are_all_named() -> None:
         (PAIR, {"labels": ("none",)}, "labels is ['none'], expected at least 2 different names"),
         (CLASS, {"labels": ("no",)}, "labels is ['no'], expected at least 2 different names"),
         (RANK, {"labels": ("a",)}, "labels is ['a'], expected no different names for the kind ranking"),
-        (CLASS, {"kind": "spans"}, "the kind is 'spans', expected one of tagging"),
+        (CLASS, {"kind": "spans"}, "columns lacks mentions, which the kind spans needs"),
         (MANY, {"negative": "x"}, "negative is 'x', expected another name than x, y, z"),
         (CLASS, {"kind": "regression"}, "labels is ['no', 'yes'], expected no different names for the kind regression"),
         (CLOSE, {"negative": "x"}, "negative is 'x', expected none for the kind regression"),
@@ -465,3 +472,52 @@ def test_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (dataset.source, len(dataset.test)) == ("someone/corpus@abc", 2)
     assert read(tmp_path, evolve(CLASS, source="corpus")).source == "corpus"
     assert asked[1:] == [("corpus", {"name": None, "revision": None, "data_dir": None})]
+
+
+@pytest.mark.parametrize(
+    "mentions",
+    [
+        [{"label": "Drug", "start": 0, "end": 7}, {"label": "Effect", "start": 14, "end": 18}],
+        [{"label": "Drug", "spans": [[0, 7]]}, {"label": "Effect", "spans": [[14, 18]]}],
+        [{"label": "Drug", "spans": [0, 7]}, {"label": "Effect", "spans": [14, 18]}],
+    ],
+)
+def test_mentions_in_a_table_are_spans(tmp_path: Path, mentions: list[dict]) -> None:
+    rows = {"text": ["aspirin stops pain", "nothing"], "entities": [mentions, []]}
+    dataset = read(save(tmp_path, rows), FOUND)
+    first, second = dataset.train
+    assert first.mentions == (("Drug", ((0, 7),)), ("Effect", ((14, 18),)))
+    assert (first.id, first.unit) == ("train-0000000@0", "train-0000000")
+    assert second.mentions == ()
+    assert dataset.task.max_width == 1
+    assert not dataset.task.discontiguous
+
+
+def test_a_long_text_with_mentions_is_read_in_windows(tmp_path: Path) -> None:
+    text = "one two three . " * 60
+    spans = [[len(text) - 16, len(text) - 13], [len(text) - 8, len(text) - 3]]
+    rows = {"text": [text], "entities": [[{"label": "Drug", "spans": spans}]]}
+    dataset = read(save(tmp_path, rows), FOUND)
+    assert {e.unit for e in dataset.dev} == {"dev-0000000"}
+    *others, last = dataset.dev
+    assert len(others) == 2
+    assert last.mentions == (("Drug", tuple(map(tuple, spans))),)
+    (label, pieces), offset = last.mentions[0], last.offset
+    assert [last.texts[0][0][a - offset : b - offset] for a, b in pieces] == ["one", "three"]
+    assert dataset.task.discontiguous
+    assert dataset.task.max_width == 1
+
+
+@pytest.mark.parametrize(
+    ("mention", "said"),
+    [
+        ({"label": "Drug", "start": 0, "end": 70}, "in a text of 18 characters"),
+        ({"label": "Drug", "start": 7, "end": 7}, "has a mention with the pieces"),
+        ({"label": "Gene", "start": 0, "end": 7}, "has a mention of type 'Gene', expected one of Drug, Effect"),
+        ({"label": "Drug", "first": 0}, "expected an object with label and spans"),
+    ],
+)
+def test_a_mention_that_cannot_be_is_told(tmp_path: Path, mention: dict, said: str) -> None:
+    message = failure(save(tmp_path, {"text": ["aspirin stops pain"], "entities": [[mention]]}), FOUND)
+    assert "split train, row 0: " in message
+    assert said in message

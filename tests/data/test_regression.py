@@ -15,7 +15,7 @@ from scipy import stats
 
 from mtlfn.data import metrics, store, survey
 from mtlfn.data.example import DataError, Example
-from mtlfn.data.task import Dataset, Task, check, label_counts, problems, standardised
+from mtlfn.data.task import Dataset, Task, check, fitted, label_counts, problems
 from mtlfn.models import backbone
 from mtlfn.run import evaluate
 from tests.tiny import bert, tiny_folder
@@ -31,12 +31,12 @@ def examples(*values: float | None) -> tuple[Example, ...]:
 
 
 def dataset(train: tuple[float | None, ...], dev: tuple[float | None, ...] = (1.0, 2.5)) -> Dataset:
-    return Dataset(task=standardised(TASK, examples(*train)), train=examples(*train), dev=examples(*dev))
+    return Dataset(task=fitted(TASK, examples(*train)), train=examples(*train), dev=examples(*dev))
 
 
 @given(st.lists(st.decimals(-(10**6), 10**6, places=3).map(float), min_size=1, max_size=30))
 def test_standardised_by_mean_and_deviation_of_the_population(values):
-    task = standardised(TASK, examples(*values))
+    task = fitted(TASK, examples(*values))
     size = max(map(abs, values))
     assert task.mean == pytest.approx(statistics.fmean(values), abs=1e-12 * size)
     assert task.std == pytest.approx(statistics.pstdev(values) or 1.0, rel=1e-6, abs=1e-12 * size)
@@ -44,16 +44,16 @@ def test_standardised_by_mean_and_deviation_of_the_population(values):
 
 @given(st.lists(finite, min_size=1, max_size=30))
 def test_any_finite_values_have_a_finite_mean_and_a_deviation_above_zero(values):
-    task = standardised(TASK, examples(*values))
+    task = fitted(TASK, examples(*values))
     assert math.isfinite(task.mean)
     assert 0 < task.std < math.inf
-    assert standardised(TASK, examples(*reversed(values))) == task
+    assert fitted(TASK, examples(*reversed(values))) == task
 
 
 def test_equal_values_are_not_divided_by_zero():
-    assert standardised(TASK, examples(0.1, 0.1, 0.1)) == evolve(TASK, mean=0.1, std=1.0)
-    assert standardised(TASK, examples(0.0)) == TASK
-    assert standardised(TASK, ()) == TASK
+    assert fitted(TASK, examples(0.1, 0.1, 0.1)) == evolve(TASK, mean=0.1, std=1.0)
+    assert fitted(TASK, examples(0.0)) == TASK
+    assert fitted(TASK, ()) == TASK
 
 
 @pytest.mark.parametrize("value", BAD)

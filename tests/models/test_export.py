@@ -15,7 +15,6 @@ from mtlfn.core import state
 from mtlfn.core import step as stepping
 from mtlfn.core.schedule import Schedule
 from mtlfn.models import backbone, layout, model
-from mtlfn.run.export import export
 from tests import tiny
 
 TASKS = ("bc5cdr_disease", "ddi", "answers")
@@ -42,7 +41,7 @@ def exported(request: pytest.FixtureRequest, cache, tmp_path_factory):
         patch.setattr(socket, "socket", no_network)
         built, corpora = tiny.build(name, cache, TASKS)
         params, out = trained(built, corpora, 3), tmp_path_factory.mktemp("export")
-        export(built, params, out)
+        tiny.export(built, params, out)
     return SimpleNamespace(folder=folder, built=built, corpora=corpora, params=params, out=out)
 
 
@@ -176,6 +175,6 @@ def test_the_ranks_are_shared_then_the_levels_own(exported):
 def test_exporting_again_replaces_and_changes_no_parameter(exported):
     before = state.digest(exported.params)
     was = {p: p.read_bytes() for p in sorted(exported.out.rglob("*")) if p.is_file()}
-    export(exported.built, exported.params, exported.out)
+    tiny.export(exported.built, exported.params, exported.out)
     assert {p: p.read_bytes() for p in sorted(exported.out.rglob("*")) if p.is_file()} == was
     assert state.digest(exported.params) == before

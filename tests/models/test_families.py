@@ -13,7 +13,6 @@ from torch import Tensor
 from mtlfn.core.gradients import TaskGradients
 from mtlfn.models import backbone, families, layout, lora, model, proof
 from mtlfn.models.strategy import STRATEGIES
-from mtlfn.run.export import export
 from tests import tiny
 from tests.models.families import FAMILIES, make
 from tests.models.test_engines import distance, take, whole
@@ -66,7 +65,7 @@ def _compare_with_stock(built: model.Model, params, parts: list, folder: Path, o
     import peft
     from transformers import AutoModel
 
-    export(built, params, out)
+    tiny.export(built, params, out)
     rectangles, leaving = model._rectangles(built, parts)
     with torch.no_grad():
         top, features = model.hidden_states(built, params, parts, layout.lay_out(rectangles, leaving), None)

@@ -123,7 +123,12 @@ class Kind:
 
         roles, optional: columns that a table must and may have. gold: the one that holds what is to be predicted.
         least_labels: how many labels a mapping must name; 0: none may be named.
-        example: (values by role, names of integer labels, id, unit) -> Example; None: tables cannot hold this kind.
+        example: (values by role, names of integer labels, id, unit) -> Example.
+        unanswered: (task, values by role) -> what stands in the column of ``gold`` where a row is only to be predicted:
+            something that a whole example may have, which no prediction depends on.
+        parts: (example, for training) -> the examples that it is read as: long texts in windows.
+        united: predictions of the parts -> that of the whole.
+        fitted: (task, training examples) -> the task with what it takes from them.
 
         training: examples -> what training draws from.
         lay: (examples, tokenizer, longest sequence) -> how the model reads them.
@@ -163,7 +168,11 @@ class Kind:
     optional: tuple[str, ...] = ("id", "unit")
     gold: str = "label"
     least_labels: int = 2
-    example: Callable[[Roles, tuple[str, ...], str, str], Example] | None = None
+    example: Callable[[Roles, tuple[str, ...], str, str], Example]
+    unanswered: Callable[[Task, Roles], Any] = lambda task, roles: task.labels[0]
+    parts: Callable[[Example, bool], tuple[Example, ...]] = lambda example, training: (example,)
+    united: Callable[[list[Any]], Any] = lambda predictions: predictions[0]
+    fitted: Callable[[Task, Sequence[Example]], Task] = lambda task, train: task
 
     training: Callable[[Sequence[Example]], tuple[Example, ...]] = as_they_are
     lay: Callable[[Sequence[Example], Any, int], list[Laid]] = lay_as_is

@@ -69,6 +69,7 @@ KIND = Kind(
     gold="labels",
     least_labels=1,
     example=example,
+    unanswered=lambda task, roles: [],
     labels=labels,
     targets=targets,
     prediction_problem=prediction_problem,

@@ -150,6 +150,7 @@ KIND = Kind(
     gold="relevance",
     least_labels=0,
     example=example,
+    unanswered=lambda task, roles: [0] * len(items_of(roles, "candidates")),
     training=training,
     labels=labels,
     targets=targets,

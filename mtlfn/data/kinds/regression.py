@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from attrs import evolve
 
 from mtlfn.data.example import DataError, Example
 from mtlfn.data.kinds import whole
@@ -60,6 +61,15 @@ def targets(
     return whole.targets(corpus, examples, row_of, uncut, math.nan, np.float32)
 
 
+def fitted(task: Task, train: Sequence[Example]) -> Task:
+    """With mean and standard deviation of the training values, if there are any; the latter 1 where all are equal."""
+    values = [e.value for e in train if e.value is not None]
+    if not values:
+        return task
+    mean, std = centre(values)
+    return evolve(task, mean=mean, std=std or 1.0)
+
+
 def prediction_problem(task: Task, example: Example, prediction: Any) -> str | None:
     return None if type(prediction) in (int, float) else f"is {prediction!r}, expected a number"
 
@@ -91,6 +101,8 @@ KIND = Kind(
     optional=("text_pair", "id", "unit"),
     least_labels=0,
     example=example,
+    fitted=fitted,
+    unanswered=lambda task, roles: 0.0,
     labels=labels,
     label_type="float32",
     targets=targets,

@@ -11,17 +11,23 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from attrs import evolve
 
-from mtlfn.data.example import Example
+from mtlfn.data import windows
+from mtlfn.data.example import DataError, Example, Span, short
 from mtlfn.data.kinds import whole
-from mtlfn.data.kinds.kind import Kind
+from mtlfn.data.kinds.kind import Kind, Roles, items_of, named, text_of
+from mtlfn.data.kinds.relation import pieces as pieces_of
 from mtlfn.data.kinds.tagging import word_numbers, words_of
 from mtlfn.data.statistic import F1, Row, ratio, sets
-from mtlfn.data.windows import in_characters, in_words
+from mtlfn.data.windows import in_characters, in_words, words
 
 if TYPE_CHECKING:
     from mtlfn.data.store import Corpus
     from mtlfn.data.task import Task
+
+
+WIDEST = 64  # words of a piece of a mention, at most
 
 
 def problems(task: Task, example: Example) -> str | None:
@@ -35,6 +41,44 @@ def problems(task: Task, example: Example) -> str | None:
         if not pieces or any(not 0 <= a < b for a, b in pieces):
             return f"has a mention with the pieces {list(pieces)}"
     return None
+
+
+def example(roles: Roles, names: tuple[str, ...], name: str, unit: str) -> Example:
+    mentions = tuple(dict.fromkeys(_mention(item, names) for item in items_of(roles, "mentions")))
+    text = text_of(roles, "text")
+    if outside := [mention for mention in mentions if mention[1][-1][1] > len(text)]:
+        raise DataError(f"found {short(outside[0])} in a text of {len(text)} characters")
+    return Example(id=name, unit=unit, texts=((text, None),), words=words(text), mentions=mentions)
+
+
+def _mention(value: Any, names: Sequence[str]) -> tuple[str, tuple[Span, ...]]:
+    """From an object with ``label`` and either ``start`` and ``end`` or ``spans``, or from [label, spans]."""
+    if isinstance(value, list) and len(value) == 2:
+        label, spans = value
+    elif isinstance(value, dict) and "label" in value and (value.get("spans") or {"start", "end"} <= value.keys()):
+        spans = [value["start"], value["end"]] if value.get("spans") is None else value["spans"]
+        label = value["label"]
+    else:
+        raise DataError(
+            f"found the mention {short(value)}, expected an object with label and spans ([[start, end], ...]) or with "
+            "label, start and end"
+        )
+    return named(label, names), pieces_of(spans)
+
+
+def fitted(task: Task, train: Sequence[Example]) -> Task:
+    """With the widest piece of a training mention, in words, and whether mentions have several pieces."""
+    mentions = [(e, pieces) for e in train for _, pieces in e.mentions]
+    return evolve(
+        task,
+        max_width=min(max((b - a for e, p in mentions for a, b in in_words(e, p) or ()), default=1), WIDEST),
+        discontiguous=any(len(pieces) > 1 for _, pieces in mentions),
+    )
+
+
+def united(predictions: Sequence[Any]) -> list[list]:
+    """The mentions of all windows of a text, in text order."""
+    return sorted((mention for prediction in predictions for mention in prediction), key=lambda m: (m[1], m[0]))
 
 
 def labels(task: Task, example: Example, marks: Sequence[int]) -> tuple[list[int], int]:
@@ -186,7 +230,14 @@ KIND = Kind(
     problems=problems,
     occurrences=_labels_of,
     mentioned=_labels_of,
+    roles=("text", "mentions"),
+    gold="mentions",
     least_labels=1,
+    example=example,
+    unanswered=lambda task, roles: [],
+    parts=lambda example, training: windows.parts(example, training=training),
+    united=united,
+    fitted=fitted,
     marks=lambda example, offsets, places: word_numbers(example.words, offsets),
     labels=labels,
     targets=targets,

@@ -207,6 +207,7 @@ KIND = Kind(
     gold="tags",
     least_labels=1,
     example=example,
+    unanswered=lambda task, roles: ["O"] * len(items_of(roles, "tokens")),
     marks=lambda example, offsets, places: word_numbers(example.words, offsets),
     labels=labels,
     silent=silent,

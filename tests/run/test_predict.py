@@ -1,0 +1,253 @@
+"""A model in use: its predictions are those of the run that made it, to the bit, from its export alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import torch
+
+import mtlfn
+from mtlfn.data import store
+from mtlfn.data.example import DataError, Example
+from mtlfn.data.task import Task
+from mtlfn.models import backbone, model
+from mtlfn.models.strategy import S1, S2, S3A, S3B, Strategy
+from mtlfn.run import evaluate
+from mtlfn.run.command import predict
+from mtlfn.run.config import UsageError
+from tests import tiny
+from tests.run.conftest import contents
+
+TASKS = ("bc5cdr_disease", "mentions", "ddi", "hoc", "pubmedqa", "answers", "similarity")
+GATED, ATTENTION = (attrs.evolve(S3A, fusion=fusion) for fusion in ("gated", "attention"))
+HIERARCHICAL_S1 = attrs.evolve(S1, hierarchical=True)
+
+
+def row(task: Task, example: Example) -> dict[str, Any]:
+    """What a user has of an example: everything but the answer."""
+    ((text, second), *_) = example.texts
+    if task.kind == "tagging":
+        return {"tokens": [text[a:b] for a, b in example.words]}
+    if task.kind == "ranking":
+        return {"query": text, "candidates": [candidate for _, candidate in example.texts]}
+    if task.kind == "relation":
+        return {"text": text, "head": [list(p) for p in example.head], "tail": [list(p) for p in example.tail]}
+    return {"text": text} | ({"text_pair": second} if second is not None else {})
+
+
+@pytest.mark.parametrize(
+    ("strategy", "tasks", "base"),
+    [
+        (S3B, TASKS, "bert"),
+        (S3B, TASKS, "llama"),
+        (S2, TASKS, "bert"),
+        (S3A, TASKS, "bert"),
+        (GATED, TASKS, "bert"),
+        (ATTENTION, TASKS, "bert"),
+        (S1, ("mentions",), "bert"),
+        (HIERARCHICAL_S1, ("bc5cdr_disease",), "bert"),
+        (HIERARCHICAL_S1, ("ddi",), "bert"),
+    ],
+    ids=lambda value: value.name + value.fusion if isinstance(value, Strategy) else None,
+)
+def test_predictions_from_an_export_are_the_models_own(request, cache, tmp_path, monkeypatch, strategy, tasks, base):
+    monkeypatch.setenv("MTLFN_CACHE", str(cache))
+    folder = request.getfixturevalue(base)
+    built, _ = tiny.build(folder, cache, tasks, strategy=strategy)
+    params = tiny.stirred(model.init_params(built, tiny.KEY), 0.3)
+    if "mentions" in tasks:  # as if it had learnt that there are any
+        params["head/mentions"]["out.bias"] = torch.zeros_like(params["head/mentions"]["out.bias"])
+    tiny.export(built, params, tmp_path)
+    data, varied = tiny.datasets(), 0
+    for name in tasks:
+        dataset = data[name]
+        corpus = store.load(dataset, "dev", built.backbone.tokenizer, 64, cache)
+        usual = evaluate.usual_class(dataset.task, dataset.train)
+        own = evaluate.predictions(built, params, corpus, dataset.dev, range(len(dataset.dev)), usual)
+        predictor = mtlfn.load(tmp_path / name, backbone=str(folder), device="cpu")
+        used = predictor([row(dataset.task, e) for e in dataset.dev])
+        in_order = [sorted(p, key=lambda m: (m[1], m[0])) for p in own] if dataset.task.kind == "spans" else own
+        assert used == in_order, name
+        varied += any(str(p) != str(used[0]) for p in used[1:])
+    assert varied >= max(len(tasks) - 1, 1)  # of equal ones, any would do
+
+
+def test_a_run_predicts_what_it_predicted(go, out, tmp_path, capfd):
+    _, folder = out
+    for task, name in (("bc5cdr_disease", "tagged.jsonl"), ("ddi", "related.jsonl.gz")):
+        lines = [json.loads(line) for line in (folder / "predictions" / f"{task}.dev.jsonl").read_text().splitlines()]
+        rows = tiny.rows(task, "dev", len(lines))
+        if task == "ddi":
+            rows = [{**r, "head": r["head"]["spans"], "tail": r["tail"]["spans"]} for r in rows]
+        written(tmp_path / name, rows)
+        to = tmp_path / "new" / f"{task}.jsonl"
+        assert predict([str(folder), "--task", task, "--input", str(tmp_path / name), "--output", str(to)]) == 0
+        assert "8 predictions" in capfd.readouterr().err
+        predicted = [json.loads(line) for line in to.read_text().splitlines()]
+        assert [(p["id"], p["prediction"]) for p in predicted] == [(p["id"], p["prediction"]) for p in lines]
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["bc5cdr_disease.jsonl", "ddi.jsonl"]
+
+
+def written(path: Path, rows: list[dict]) -> None:
+    import gzip
+
+    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("predicting")
+
+
+@pytest.fixture
+def out(go, made, warm, monkeypatch) -> tuple[Path, Path]:
+    """The cache and a finished run."""
+    monkeypatch.setenv("MTLFN_CACHE", str(warm))
+    if not (made / "run").exists():
+        assert go(output_dir=made / "run").code == 0
+    return warm, made / "run"
+
+
+def test_a_text_a_line_is_read_as_words(out, tmp_path, capfd):
+    (tmp_path / "notes.txt").write_text("the patient had asthma, and fever\n\nno gout\n")
+    assert predict([str(out[1]), "--task", "bc5cdr_disease", "--input", str(tmp_path / "notes.txt")]) == 0
+    first, second = (json.loads(line) for line in capfd.readouterr().out.splitlines())
+    assert first["tokens"] == ["the", "patient", "had", "asthma", ",", "and", "fever"]
+    assert len(first["prediction"]) == 7
+    assert (first["id"], second["id"]) == ("1", "3")
+
+
+def test_a_long_text_is_read_whole(cache, bert, tmp_path, monkeypatch):
+    monkeypatch.setenv("MTLFN_CACHE", str(cache))
+    built, _ = tiny.build(bert, cache, ("mentions",), strategy=S1)
+    params = tiny.stirred(model.init_params(built, tiny.KEY), 0.3)
+    params["head/mentions"]["out.bias"] = torch.zeros_like(params["head/mentions"]["out.bias"])
+    tiny.export(built, params, tmp_path)
+    text = "the patient had aspirin and codeine . " * 60  # 420 words, in windows of 100
+    (mentions,) = mtlfn.load(tmp_path / "mentions", backbone=str(bert), device="cpu")([text])
+    assert mentions == sorted(mentions, key=lambda mention: (mention[1], mention[0]))
+    starts = [pieces[0][0] for _, pieces in mentions]
+    assert min(starts) < len(text) / 5
+    assert max(starts) > len(text) / 2
+    assert all(0 <= a < b <= len(text) and text[a:b].strip() == text[a:b] for _, p in mentions for a, b in p)
+
+
+@pytest.mark.parametrize(
+    ("task", "line", "said"),
+    [
+        (
+            "ddi",
+            {"text": "aspirin meets heparin", "head": [0, 7]},
+            "lacks tail; the kind relation needs text, head, tail",
+        ),
+        (
+            "ddi",
+            {"text": "aspirin", "head": [0, 7], "tail": [8, 12]},
+            "has tail spans [(8, 12)] in a text of 7 characters",
+        ),
+        ("ddi", {"text": 3, "head": [0, 1], "tail": [0, 1]}, "found 3, expected a string for text"),
+        ("ddi", {"text": "a b", "head": [0, 1], "tail": [2, 3], "id": True}, "the id is True, expected a string"),
+        ("bc5cdr_disease", {"tokens": []}, "0 tags for 0 tokens, expected one tag a token"),
+        ("bc5cdr_disease", {"tokens": ["a", 3]}, "found 3, expected strings as tokens"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_told_by_its_line(out, tmp_path, capfd, task, line, said):
+    path, to = tmp_path / "rows.jsonl", tmp_path / "to.jsonl"
+    good = {"text": "aspirin meets heparin", "tokens": ["a"], "head": [0, 7], "tail": [14, 21]}
+    written(path, [good, line])
+    assert predict([str(out[1]), "--task", task, "--input", str(path), "--output", str(to)]) == 2
+    told = capfd.readouterr().err
+    assert f"{path}, line 2: " in told
+    assert said in told
+    assert not [p for p in tmp_path.iterdir() if p != path]
+
+
+def test_a_row_in_python_is_told_by_its_number(out):
+    predictor = mtlfn.load(out[1], "ddi")
+    with pytest.raises(DataError, match=r"^row 1: lacks head, tail"):
+        predictor([{"text": "aspirin meets heparin", "head": [0, 7], "tail": [14, 21]}, "only a text"])
+
+
+def damaged_head(folder: Path) -> None:
+    (folder / "export/ddi/head.json").write_text("{}")
+
+
+def without_tensors(folder: Path) -> None:
+    (folder / "export/ddi/head.safetensors").unlink()
+
+
+def cut_adapter(folder: Path) -> None:
+    path = folder / "export/ddi/adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def unfinished(folder: Path) -> None:
+    (folder / "result.json").unlink()
+
+
+def without_exports(folder: Path) -> None:
+    shutil.rmtree(folder / "export")
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (damaged_head, "head.json: cannot be used (KeyError: 'task')"),
+        (without_tensors, "the export is damaged (FileNotFoundError"),
+        (cut_adapter, "the export is damaged (SafetensorError"),
+        (unfinished, "the run is not finished; give its command again"),
+        (without_exports, "holds no such model, expected a run with exports"),
+    ],
+)
+def test_an_export_that_cannot_be_used_is_told(out, tmp_path, harm: Callable[[Path], None], said):
+    folder = tmp_path / "run"
+    shutil.copytree(out[1], folder)
+    harm(folder)
+    before = contents(folder)
+    with pytest.raises(UsageError) as error:
+        mtlfn.load(folder, "ddi")
+    assert said in str(error.value)
+    assert contents(folder) == before
+
+
+def test_what_is_asked_for_has_to_be_there(out, tmp_path, llama, bert):
+    folder = out[1]
+    for given, said in (
+        ((tmp_path, None), "is neither a run (with config.json) nor an export (with head.json)"),
+        ((folder, None), "--task None: .* expected one of bc5cdr_disease, ddi"),
+        ((folder, "hoc"), "--task hoc: .* expected one of bc5cdr_disease, ddi"),
+        ((folder / "export/ddi", None), "--backbone: expected the folder or file of the backbone"),
+    ):
+        with pytest.raises(UsageError, match=said.replace("(", r"\(").replace(")", r"\)")):
+            mtlfn.load(*given)
+    with pytest.raises(UsageError, match=r"its weights have the digest .* name the backbone that it was trained on"):
+        mtlfn.load(folder, "ddi", backbone=str(llama))
+    copy = Path(shutil.copytree(bert, tmp_path / "bert"))
+    tokenizer = json.loads((copy / "tokenizer.json").read_text())
+    tokenizer["added_tokens"] += [{**tokenizer["added_tokens"][0], "id": 9999, "content": "[NEW]"}]
+    (copy / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(UsageError, match=r"its weights are those of .*, its tokenizer is another"):
+        mtlfn.load(folder, "ddi", backbone=str(copy))
+
+
+def test_the_backbone_may_have_moved_and_the_export_too(out, bert, tmp_path):
+    rows = [{"text": "aspirin meets heparin", "head": [0, 7], "tail": [14, 21]}]
+    here = mtlfn.load(out[1], "ddi")(rows)
+    backbone_copy = Path(shutil.copytree(bert, tmp_path / "moved"))
+    export_copy = Path(shutil.copytree(out[1] / "export/ddi", tmp_path / "model"))
+    assert mtlfn.load(export_copy, backbone=str(backbone_copy))(rows) == here
+    assert backbone.load(str(backbone_copy)).digest == backbone.load(str(bert)).digest
+
+
+def test_predicting_leaves_the_global_generators_alone(out):
+    before = tiny.generators()
+    mtlfn.load(out[1], "ddi")([{"text": "aspirin meets heparin", "head": [0, 7], "tail": [14, 21]}])
+    assert tiny.generators() == before
+    assert torch.is_grad_enabled()
