@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
 from mtlfn.data.example import Example, Span
-from mtlfn.data.formats.document import Document, Mention
+from mtlfn.data.semeval.formats.document import Document, Mention
 
 WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+|\n\s*\n\s*")
