@@ -1,4 +1,7 @@
-"""Where the data of each task come from, and on what terms; as their sources state them, no legal advice."""
+"""Where the data of the tasks in JSON Lines come from, and on what terms; as their sources state them, no legal advice.
+
+Those of an official task stand in its value (``semeval``).
+"""
 
 from __future__ import annotations
 
