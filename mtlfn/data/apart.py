@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from mtlfn.data.example import DataError, Example
-from mtlfn.data.formats.document import Document
+from mtlfn.data.semeval.formats.document import Document
 from mtlfn.data.task import Dataset, fitted
 
 NOTE = "training examples held out by other tasks"  # name of the note: other task -> number

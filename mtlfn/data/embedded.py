@@ -50,14 +50,15 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from mtlfn.data import embedded_cache, official
+from mtlfn.data import embedded_cache
 from mtlfn.data.embedded_clinic import cues, disorders
 from mtlfn.data.embedded_draw import VERSION, stream
 from mtlfn.data.embedded_forum import answers
 from mtlfn.data.embedded_memes import TECHNIQUES, memes
 from mtlfn.data.embedded_text import Fresh
 from mtlfn.data.embedded_timeline import containment
-from mtlfn.data.formats import semeval2014_t7, semeval2015_t14, semeval2016_t12, semeval2017_t3, semeval2021_t6
+from mtlfn.data.semeval import OFFICIAL, loading
+from mtlfn.data.semeval.formats import semeval2014_t7, semeval2015_t14, semeval2016_t12, semeval2017_t3, semeval2021_t6
 from mtlfn.data.task import SPLITS, Dataset
 
 Splits = dict[str, tuple[Any, ...]]  # split -> documents or queries
@@ -118,9 +119,9 @@ def load(name: str, cache: Path) -> Dataset:
     """
     if name not in SERVED:
         raise ValueError(f"no embedded task is called {name!r}; expected one of {', '.join(SERVED)}")
-    folder = official.folder(name)
+    folder = OFFICIAL[name].folder
     files = embedded_cache.kept(cache / f"embedded-{VERSION}" / folder, partial(_write, folder))
-    return attrs.evolve(official.load(name, files, strict=True), source=f"embedded corpus, version {VERSION}")
+    return attrs.evolve(loading.load(name, files, strict=True), source=f"embedded corpus, version {VERSION}")
 
 
 def generate(name: str) -> Splits:

@@ -12,8 +12,8 @@ from mtlfn.data.embedded_draw import Rule, chance, expand, grammar, pick
 from mtlfn.data.embedded_lexicon import LEXICON
 from mtlfn.data.embedded_text import Fresh, Layout, Marked, capitalised, characters, layout, marked, noisy, with_typos
 from mtlfn.data.example import Span
-from mtlfn.data.formats import semeval2014_t7, semeval2015_t14
-from mtlfn.data.formats.document import Document, Mention
+from mtlfn.data.semeval.formats import semeval2014_t7, semeval2015_t14
+from mtlfn.data.semeval.formats.document import Document, Mention
 from mtlfn.data.task import SPLITS
 
 SENTENCES = (3, 4, 4, 5, 5, 6, 6, 7, 7, 10)  # a note; the longest ones do not fit into one window

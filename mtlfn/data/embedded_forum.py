@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from mtlfn.data.embedded_draw import HELD_OUT_EVERY, chance, expand, grammar, pick, shuffled
 from mtlfn.data.embedded_text import Fresh, capitalised, layout, with_typos
 from mtlfn.data.embedded_topics import TOPICS
-from mtlfn.data.formats.document import Candidate, Query
+from mtlfn.data.semeval.formats.document import Candidate, Query
 from mtlfn.data.task import SPLITS
 
 CANDIDATES = 10

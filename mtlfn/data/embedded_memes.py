@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mtlfn.data.embedded_draw import chance, expand, grammar
 from mtlfn.data.embedded_text import Fresh, capitalised, characters, layout, marked, noisy, with_typos
-from mtlfn.data.formats.document import Document, Mention
+from mtlfn.data.semeval.formats.document import Document, Mention
 from mtlfn.data.task import SPLITS
 
 TECHNIQUES = (

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from mtlfn.data.embedded_draw import chance, expand, grammar, pick
 from mtlfn.data.embedded_lexicon import LEXICON
 from mtlfn.data.embedded_text import GROUP, Fresh, Marked, capitalised, characters, layout, marked, with_typos
-from mtlfn.data.formats.document import Document, Link, Mention
-from mtlfn.data.pairs import sentences
+from mtlfn.data.semeval.formats.document import Document, Link, Mention
+from mtlfn.data.semeval.pairs import sentences
 from mtlfn.data.task import SPLITS
 
 TEXTS = 3  # a note, each of one or two clauses

@@ -13,6 +13,7 @@ from mtlfn.data import hub, jsonl, public, splits
 from mtlfn.data.apart import kept_apart
 from mtlfn.data.example import DataError
 from mtlfn.data.hub import Mapping
+from mtlfn.data.semeval import OFFICIAL
 from mtlfn.data.task import Dataset, check
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # names become folders and parts of slot names
@@ -72,13 +73,13 @@ def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], bas
     if data_dir is not None:
         if name in jsonl.SCHEMAS:
             return jsonl.read(data_dir / name, name)
-        from mtlfn.data import official
+        if name in OFFICIAL:
+            from mtlfn.data.semeval import loading
 
-        if name in official.OFFICIAL:
-            return official.load(name, data_dir / official.folder(name))
+            return loading.load(name, data_dir / OFFICIAL[name].folder)
         if name in public.PUBLIC:
             return public_set(name, data_dir / name, base)
-        known = (*mappings, *jsonl.SCHEMAS, *official.OFFICIAL, *public.PUBLIC)
+        known = (*mappings, *jsonl.SCHEMAS, *OFFICIAL, *public.PUBLIC)
         raise _unknown(name, known, f"in the data folder {data_dir} or as a mapping")
     if name in public.PUBLIC:
         return public_set(name, None, base)

@@ -1,6 +1,7 @@
 """What a primary metric is a sum of: a row of numbers a unit, so that the metric is a function of their sum alone.
 
 F1 of any kind            hits, predicted, found, gold: precision is hits / predicted, recall is found / gold
+F1 of sets                the same, where what is hit is what is found
 F1 averaged over classes  for each class: hits, predicted, gold
 means (MAP)               sum, number
 Pearson's correlation     n, Σx, Σy, Σx², Σy², Σxy of gold x and predicted y, both centred and scaled
@@ -13,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -54,6 +55,21 @@ def _f1(sums: Array) -> Array:
     hits, predicted, found, gold = np.moveaxis(sums, -1, 0)
     precision, recall = ratio(hits, predicted), ratio(found, gold)
     return ratio(2 * precision * recall, precision + recall)
+
+
+def _set_f1(sums: Array) -> Array:
+    hits, predicted, _, gold = np.moveaxis(sums, -1, 0)
+    return ratio(2 * hits, predicted + gold)
+
+
+def empty_is_right(f1: Statistic) -> Statistic:
+    """An F1 that is 1, not 0, where nothing is predicted and there is no gold."""
+
+    def value(sums: Array) -> Array:
+        predicted, gold = sums[..., 1], sums[..., 3]
+        return np.where(predicted + gold > 0, f1.value(sums), 1.0)
+
+    return evolve(f1, value=value)
 
 
 def _beyond(parts: Sequence[tuple[str, str, float, float]]) -> str:
@@ -140,6 +156,7 @@ def _standard(column: Sequence[float]) -> Array:
 
 
 F1 = Statistic(lambda labels: 4, _f1, _impossible_f1)
+SET_F1 = evolve(F1, value=_set_f1)
 MACRO_F1 = Statistic(lambda labels: 3 * labels, _macro, _impossible_macro)
 MEAN = Statistic(lambda labels: 2, _mean, _impossible_mean)
 PEARSON = Statistic(lambda labels: 6, _pearson, _impossible_pearson, furthest=2.0)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from mtlfn.data import notices, official
+from mtlfn.data import notices
 from mtlfn.data.example import Example
 from mtlfn.data.kinds.kind import no_silence
+from mtlfn.data.semeval.loading import PROBLEMS
 from mtlfn.data.task import SPLITS, Dataset, kind_of, label_counts
 from mtlfn.data.tokenise import CHUNK, encodings, tokenise
 from mtlfn.data.windows import WORD
@@ -103,7 +104,7 @@ def describe(dataset: Dataset, tokenizer: Any, longest: int | None, terms: Mappi
             yield f"  labels  {counts}"
     yield f"length    --max-length {suggested} leaves {SHARE} % of the training sequences whole"
     notes = dict(dataset.notes)
-    problems = notes.pop(official.PROBLEMS, [])
+    problems = notes.pop(PROBLEMS, [])
     yield f"reading   {', '.join(f'{name}: {value}' for name, value in notes.items()) or 'nothing to report'}"
     for problem in problems:
         yield f"  {problem}"

@@ -11,21 +11,9 @@ from attrs import field, frozen
 from mtlfn.data.example import DataError, Example, half_character
 from mtlfn.data.kinds import KINDS
 from mtlfn.data.kinds.kind import Kind
+from mtlfn.data.semeval import OFFICIAL
 
 SPLITS = ("train", "dev", "test")
-
-# Official scorer -> its primary metric
-OFFICIAL: dict[str, str] = {
-    "semeval2014_t7": "strict_f1",
-    "semeval2015_t14": "strict_f1",
-    "semeval2016_t12": "contains_f1",
-    "semeval2016_t12_spans": "es_f1",
-    "semeval2017_t3": "map",
-    "semeval2017_t3_b": "map",
-    "semeval2017_t3_c": "map",
-    "semeval2021_t6": "partial_f1",
-    "semeval2021_t6_labels": "micro_f1",
-}
 
 HIDDEN_TEST = "test split left out"  # name of the note: why
 
@@ -43,7 +31,7 @@ class Task:
         negative: relation only: the class that means "no relation"; it is left out of the F1 score.
         max_width: spans only: words that a piece of a mention may have.
         discontiguous: spans only: whether mentions may have several pieces.
-        official: the name of the official scorer, whose primary metric is then the task's; else "".
+        official: a name in ``semeval.OFFICIAL``, whose primary metric is then the task's; else "".
         mean, std: regression only: of the training values (``fitted``). The head's output is in these units.
     """
 
@@ -61,7 +49,7 @@ class Task:
     @property
     def metric(self) -> str:
         """Name of the primary metric."""
-        return OFFICIAL.get(self.official) or kind_of(self).metric
+        return OFFICIAL[self.official].metric if self.official else kind_of(self).metric
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -78,7 +66,7 @@ def kind_of(task: Task) -> Kind:
 class Dataset:
     """A task with its splits. A missing split is an empty tuple.
 
-    ``gold``: for official tasks, split -> the documents or queries that its examples were made of. ``notes``: what
+    ``gold``: for official tasks, split -> what its files hold. ``notes``: what
     reading them found, as JSON. ``concepts``: tuple of ``concepts.Names`` that predicted disorders are looked up in, in
     this order; empty where there is no dictionary.
     """

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from mtlfn.data import jsonl, official, public, sources, survey
+from mtlfn.data import jsonl, public, sources, survey
 from mtlfn.data.access import TERMS
+from mtlfn.data.semeval import OFFICIAL, loading
 from mtlfn.data.task import Dataset
 from mtlfn.data.task import check as checked
 from mtlfn.run import terminal
@@ -23,21 +24,22 @@ def check(folder: Path, name: str, backbone: str, strict: bool, say: Callable[[s
         base = backbones.load(backbone)
     except backbones.BackboneError as error:
         raise UsageError(str(error)) from None
-    for line in survey.describe(dataset, base.tokenizer, backbones.longest(base), {**TERMS, **public.NOTES}):
+    terms = {**TERMS, **{name: official.terms for name, official in OFFICIAL.items()}, **public.NOTES}
+    for line in survey.describe(dataset, base.tokenizer, backbones.longest(base), terms):
         say(line)
     return OK
 
 
 def _read(folder: Path, name: str, strict: bool) -> Dataset:
     lies = folder / name if (folder / name).is_dir() else folder
-    if name in official.OFFICIAL:
-        below = folder / official.folder(name)
-        return official.load(name, below if below.is_dir() else folder, strict=strict)
+    if name in OFFICIAL:
+        below = folder / OFFICIAL[name].folder
+        return loading.load(name, below if below.is_dir() else folder, strict=strict)
     if name in jsonl.SCHEMAS:
         return jsonl.read(lies, name)
     if name in public.PUBLIC:
         if not lies.is_dir():
             raise UsageError(f"the folder {lies} of task {name} does not exist; save the data set there (save_to_disk)")
         return sources.public_set(name, lies, Path())
-    known = (*jsonl.SCHEMAS, *official.OFFICIAL, *public.PUBLIC)
+    known = (*jsonl.SCHEMAS, *OFFICIAL, *public.PUBLIC)
     raise UsageError(f"--task {name}: expected one of {', '.join(known)}")

@@ -13,9 +13,10 @@ import numpy as np
 
 from mtlfn.core.keys import fold, numpy_generator, root
 from mtlfn.core.state import Tree
-from mtlfn.data import metrics, official, units
+from mtlfn.data import metrics, units
 from mtlfn.data.collate import collate
 from mtlfn.data.example import Example
+from mtlfn.data.semeval import OFFICIAL, evaluation
 from mtlfn.data.store import Corpus
 from mtlfn.data.stream import evaluation_batches
 from mtlfn.data.task import Dataset, Task, kind_of, label_counts
@@ -140,7 +141,7 @@ def score(
         predicted[task.name] = through(task.name, len(chosen), make)
         held = [gold[i] for i in chosen]
         scores[task.name] = (
-            official.score(dataset, split, held, predicted[task.name], whole=count is None)
+            evaluation.score(dataset, split, held, predicted[task.name], whole=count is None)
             if task.official
             else metrics.score(task, held, predicted[task.name])
         )
@@ -169,5 +170,5 @@ def write_predictions(folder: Path, dataset: Dataset, split: str, predicted: lis
     statistics = units.to_json(task, units.statistics(dataset, split, predicted))
     write_file(folder / f"{task.name}.{split}.units.json", statistics.encode())
     if task.official:
-        official.write(dataset, split, folder / "official" / task.name, predicted)
+        OFFICIAL[task.official].write(dataset, split, folder / "official" / task.name, predicted)
     return path

@@ -12,7 +12,8 @@ import attrs
 from mtlfn.core import keys
 from mtlfn.core.state import State, digest
 from mtlfn.core.tokens import total
-from mtlfn.data import apart, official
+from mtlfn.data import apart
+from mtlfn.data.semeval import evaluation
 from mtlfn.models.model import active_adapter_parameters
 from mtlfn.run import documents, memory, observers, record
 from mtlfn.run.prepare import Prepared, lacking, trainable_parameters
@@ -103,7 +104,7 @@ def result(
                 "test": tested[task.name][task.metric] if task.name in tested else None,
                 "all": scores[task.name],
                 "all_test": tested.get(task.name),
-                "baselines": official.baselines(prepared.datasets[task.name]),
+                "baselines": evaluation.baselines(prepared.datasets[task.name]),
             }
             for task in prepared.tasks
         },

@@ -17,12 +17,13 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from mtlfn.data import embedded, embedded_clinic, embedded_memes, official
+from mtlfn.data import embedded, embedded_clinic, embedded_memes
 from mtlfn.data.embedded_draw import HELD_OUT_EVERY, VERSION, expand, grammar, stream
 from mtlfn.data.embedded_text import CLIPPED, MISSED, Marked, characters, layout, marked, mistype, noisy
 from mtlfn.data.example import Example
-from mtlfn.data.formats import semeval2014_t7, semeval2015_t14, semeval2016_t12, semeval2017_t3, semeval2021_t6
-from mtlfn.data.formats.document import Log, mention_text
+from mtlfn.data.semeval import evaluation
+from mtlfn.data.semeval.formats import semeval2014_t7, semeval2015_t14, semeval2016_t12, semeval2017_t3, semeval2021_t6
+from mtlfn.data.semeval.formats.document import Log, mention_text
 from mtlfn.data.task import SPLITS, Dataset, check, label_counts
 
 TASKS = {
@@ -231,7 +232,7 @@ def test_part_of_the_held_out_mentions_is_new(name: str, found: dict[str, Datase
 
 @pytest.mark.parametrize("name", TASKS)
 def test_trivial_predictions_do_not_solve_a_task(name: str, found: dict[str, Dataset]) -> None:
-    assert all(score < 0.62 for score in official.baselines(found[name]).values())
+    assert all(score < 0.62 for score in evaluation.baselines(found[name]).values())
 
 
 def test_a_bag_of_words_does_not_solve_the_relations(found: dict[str, Dataset]) -> None:

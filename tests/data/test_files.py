@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtlfn.data import files, jsonl, official, pairs, windows
+from mtlfn.data import files, jsonl, windows
 from mtlfn.data.example import DataError
-from mtlfn.data.formats import semeval2016_t12
-from mtlfn.data.formats.document import Document, Link, Mention
-from tests.data.test_official import write_all
+from mtlfn.data.semeval import loading, pairs
+from mtlfn.data.semeval.formats import semeval2016_t12
+from mtlfn.data.semeval.formats.document import Document, Link, Mention
+from mtlfn.data.semeval.semeval2016_t12 import CONTAINS
+from tests.data.semeval.test_official import write_all
 
 
 def rows(count: int) -> bytes:
@@ -83,7 +85,7 @@ def test_official_files_have_the_same_limit(monkeypatch, tmp_path, name, which):
     chosen[0].write_text("A line.\n" + "x" * 5000)
     monkeypatch.setattr(files, "LINE", 4999)
     with pytest.raises(DataError, match=rf"{chosen[0].name}, line 2: has more than 4,999 bytes"):
-        official.load(name, tmp_path / name)
+        loading.load(name, tmp_path / name)
 
 
 # Keys
@@ -114,7 +116,7 @@ def test_a_key_that_occurs_twice_in_an_official_file_is_refused_with_file_and_li
     name = "semeval2021_t6" if task == 2 else "semeval2021_t6_labels"
     said = rf"training_set_task{task}.txt, line 3: an object has the key 'text' more than once"
     with pytest.raises(DataError, match=said):
-        official.load(name, folder)
+        loading.load(name, folder)
 
 
 # Texts without sentence ends
@@ -134,11 +136,11 @@ def test_the_texts_of_pairs_grow_with_the_document_and_not_with_its_square():
     sizes = {}
     for count in (2000, 4000, 8000):
         document = endless(count)
-        made = pairs.examples(document, official.CONTAINS)
+        made = pairs.examples(document, CONTAINS)
         sizes[count] = sum(len(e.texts[0][0]) for e in made)
         assert all(len(windows.words(e.texts[0][0])) == pairs.STRETCH for e in made)
-        assert pairs.shortened(document, official.CONTAINS) == len(made)
-        assert pairs.unreachable(document, official.CONTAINS) == 0
+        assert pairs.shortened(document, CONTAINS) == len(made)
+        assert pairs.unreachable(document, CONTAINS) == 0
         for e in made:
             marked = [e.texts[0][0][a:b] for a, b in (*e.head, *e.tail)]
             places = [(e.offset + a) // 5 for a, _ in (*e.head, *e.tail)]
@@ -150,8 +152,8 @@ def test_the_texts_of_pairs_grow_with_the_document_and_not_with_its_square():
 
 def test_a_sentence_that_fits_is_shown_whole():
     document = endless(pairs.STRETCH)
-    assert {e.texts[0][0] for e in pairs.examples(document, official.CONTAINS)} == {document.text}
-    assert pairs.shortened(document, official.CONTAINS) == 0
+    assert {e.texts[0][0] for e in pairs.examples(document, CONTAINS)} == {document.text}
+    assert pairs.shortened(document, CONTAINS) == 0
 
 
 def test_a_mention_of_more_words_than_a_text_may_have_is_in_no_pair():
@@ -159,15 +161,15 @@ def test_a_mention_of_more_words_than_a_text_may_have_is_in_no_pair():
     wide = Mention(id="wide", label="EVENT", pieces=((0, len(document.text)),))
     link = Link(id="w", label="TLINK:CONTAINS", source="wide", target="0")
     more = Document(id="d", text=document.text, mentions=(*document.mentions, wide), links=(*document.links, link))
-    assert pairs.unreachable(more, official.CONTAINS) == 1
-    assert len(pairs.examples(more, official.CONTAINS)) == len(pairs.examples(document, official.CONTAINS))
+    assert pairs.unreachable(more, CONTAINS) == 1
+    assert len(pairs.examples(more, CONTAINS)) == len(pairs.examples(document, CONTAINS))
 
 
 def test_shortened_pairs_are_counted_in_the_notes(tmp_path):
     for split in ("train", "dev"):
         name = f"ID{len(split)}_clinic_1"
         semeval2016_t12.write(tmp_path, split, [attrs.evolve(endless(1000), id=name)])
-    notes = official.load("semeval2016_t12", tmp_path).notes
+    notes = loading.load("semeval2016_t12", tmp_path).notes
     assert notes[f"pairs shown in {pairs.STRETCH} words of a longer sentence"]["train"] > 0
 
 

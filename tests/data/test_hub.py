@@ -502,7 +502,7 @@ def test_a_long_text_with_mentions_is_read_in_windows(tmp_path: Path) -> None:
     *others, last = dataset.dev
     assert len(others) == 2
     assert last.mentions == (("Drug", tuple(map(tuple, spans))),)
-    (label, pieces), offset = last.mentions[0], last.offset
+    (_, pieces), offset = last.mentions[0], last.offset
     assert [last.texts[0][0][a - offset : b - offset] for a, b in pieces] == ["one", "three"]
     assert dataset.task.discontiguous
     assert dataset.task.max_width == 1

@@ -1,11 +1,10 @@
-"""The metric of the summed statistics is the score of the predictions, for every kind and official task."""
+"""The metric of the summed statistics is the score of the predictions, for every kind."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,12 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtlfn.data import metrics, official, sources, units
+from mtlfn.data import metrics, units
 from mtlfn.data.example import DataError, Example
-from mtlfn.data.formats import semeval2014_t7, semeval2015_t14, semeval2016_t12, semeval2017_t3, semeval2021_t6
-from mtlfn.data.formats.document import Candidate, Document, Link, Mention, Query
 from mtlfn.data.kinds import KINDS as KINDS_OF_TASK
 from mtlfn.data.task import Dataset, Task
+from tests.data.semeval.test_official import TEXT
 from tests.data.test_metrics import repaired
-from tests.data.test_official import TEXT, slotted
 
 Rng = np.random.Generator
 WORDS = [(0, 5), (6, 10), (12, 14), (15, 20), (22, 25), (26, 30), (31, 37)]
@@ -71,12 +68,8 @@ def prediction(task: Task, rng: Rng, e: Example) -> Any:
         return list(e.tags) if right else [task.classes[drawn(rng, 0, 5)] for _ in e.words]
     if task.kind == "spans":
         made = [[label, [list(p) for p in at]] for label, at in e.mentions]
-        shift = e.offset if task.official else 0
         for _ in range(drawn(rng, 0, 3)):
-            at = [[min(a + shift, len(TEXT) - 1), min(b + shift, len(TEXT))] for a, b in pieces(rng)]
-            made.append(
-                [task.labels[drawn(rng, 0, len(task.labels))], at if task.official != "semeval2021_t6" else at[:1]]
-            )
+            made.append([task.labels[drawn(rng, 0, len(task.labels))], [list(p) for p in pieces(rng)]])
         return [m for m in made if right or rng.random() < 0.6]
     if task.kind in ("ranking", "graded"):
         return [(math.nan, 0.0, 1.0, float(rng.normal()))[drawn(rng, 0, 4)] for _ in e.texts]
@@ -93,32 +86,18 @@ def ordinary(task: Task, rng: Rng) -> Dataset:
 
 
 def score(dataset: Dataset, predictions: Sequence[Any]) -> float:
-    task = dataset.task
-    found = (
-        official.score(dataset, "test", dataset.test, predictions, whole=True)
-        if task.official
-        else metrics.score(task, dataset.test, predictions)
-    )
-    return found[task.metric]
-
-
-def renamed(gold: Any, name: str) -> Any:
-    if isinstance(gold, tuple):
-        return (name, *gold[1:])
-    return evolve(gold, id=name)
+    return metrics.score(dataset.task, dataset.test, predictions)[dataset.task.metric]
 
 
 def weighted(dataset: Dataset, predictions: Sequence[Any], weights: dict[str, int]) -> tuple[Dataset, list[Any]]:
     """Every unit as often as its weight says, each time under a name of its own."""
-    copies = [(unit, f"{unit}_clinic_copy{i}") for unit, n in weights.items() for i in range(n)]
-    test, kept, gold = [], [], []
-    for unit, name in copies:
-        gold += [renamed(g, name) for g in dataset.gold.get("test", ()) if official.unit(g) == unit]
+    test, kept = [], []
+    for unit, name in [(unit, f"{unit}_copy{i}") for unit, n in weights.items() for i in range(n)]:
         for e, p in zip(dataset.test, predictions, strict=True):
             if e.unit == unit:
-                test.append(evolve(e, unit=name, id=f"{name}{e.id[len(unit) :] if dataset.task.official else e.id}"))
+                test.append(evolve(e, unit=name, id=f"{name}{e.id}"))
                 kept.append(p)
-    return evolve(dataset, test=tuple(test), gold={"test": tuple(gold)} if dataset.gold else {}), kept
+    return evolve(dataset, test=tuple(test)), kept
 
 
 def agrees(dataset: Dataset, rng: Rng) -> None:
@@ -145,87 +124,6 @@ def test_every_kind_is_here() -> None:
 def test_the_metric_of_the_sums_is_the_score(kind: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     agrees(ordinary(KINDS[kind], rng), rng)
-
-
-def marks(rng: Rng, labels: Sequence[str], most: int, **attributes: str) -> tuple[Mention, ...]:
-    held = {}
-    for _ in range(drawn(rng, 0, most)):
-        held[pieces(rng) if labels[0] == official.DISORDER else pieces(rng)[:1]] = labels[drawn(rng, 0, len(labels))]
-    attrs = tuple(attributes.items())
-    return tuple(Mention(id=str(i), label=v, pieces=k, attributes=attrs) for i, (k, v) in enumerate(held.items()))
-
-
-def timeline(rng: Rng, name: str) -> Document:
-    event = {"DocTimeRel": "BEFORE", "Type": "N/A", "Degree": "N/A", "Polarity": "POS", "Class": "DATE"}
-    held = marks(rng, ("EVENT", "TIMEX3"), 6, **event)
-    links = [
-        Link(id=f"l{i}{j}", label="TLINK:CONTAINS", source=a.id, target=b.id)
-        for i, a in enumerate(held)
-        for j, b in enumerate(held)
-        if i != j and "clinic" in name and rng.random() < 0.3
-    ]
-    return Document(id=name, text=TEXT, mentions=held, links=tuple(links), linked="clinic" in name)
-
-
-def thread(rng: Rng, name: str) -> Query:
-    good = rng.random(size=12) < 0.3
-    made = [
-        Candidate(id=f"{name}_C{i + 1}", text="a", label="Good" if g else "Bad", rank=i + 1) for i, g in enumerate(good)
-    ]
-    return Query(id=name, text="A question\n\nbody", candidates=tuple(made))
-
-
-@pytest.fixture(scope="module")
-def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("official")
-    rng = np.random.default_rng(7)
-    for split, numbers in (("train", range(2)), ("dev", range(2, 4)), ("test", range(4, 11))):
-        notes = [f"9000{n}-00010{n}" if n < 10 else f"900{n}-0001{n}" for n in numbers]
-        clinic = [f"ID{n:03}_clinic_{n}" for n in numbers] + [f"ID{n:03}_path_{n}" for n in numbers]
-
-        def marked(name: str) -> Document:
-            return Document(id=name, text=TEXT, mentions=marks(rng, (official.DISORDER,), 4, cui="C0000001"))
-
-        semeval2014_t7.write(folder / "semeval2014_t7", split, [marked(f"{n}-ECHO_REPORT") for n in notes])
-        semeval2015_t14.write(folder / "semeval2015_t14", split, [slotted(marked(n)) for n in notes])
-        semeval2016_t12.write(folder / "semeval2016_t12", split, [timeline(rng, n) for n in clinic])
-        semeval2017_t3.write(folder / "semeval2017_t3", split, "A", [thread(rng, f"Q{n}_R1") for n in numbers])
-        memes = [Document(id=str(n), text=TEXT, mentions=marks(rng, ("Doubt", "Smears"), 5)) for n in numbers]
-        semeval2021_t6.write(folder / "semeval2021_t6", split, memes)
-        labels = [(str(n), TEXT, tuple(sorted({"Doubt", "Smears"} if n % 2 else set()))) for n in numbers]
-        semeval2021_t6.write_labels(folder / "semeval2021_t6", split, labels)
-    return folder
-
-
-def loaded(name: str, corpora: Path) -> Dataset:
-    (found,) = sources.resolve([name.removesuffix("_b").removesuffix("_c")], corpora, {})
-    return evolve(found, task=evolve(found.task, official=name))  # the scorer of subtasks B and C is that of A
-
-
-@pytest.mark.parametrize("name", official.OFFICIAL)
-def test_the_metric_of_the_sums_is_the_official_score(name: str, corpora: Path) -> None:
-    whole = loaded(name, corpora)
-    for seed in range(12):
-        rng = np.random.default_rng(seed)
-        kept = [g for g in whole.gold["test"] if rng.random() < 0.6] or [whole.gold["test"][0]]
-        chosen = {official.unit(g) for g in kept}
-        test = tuple(e for e in whole.test if e.unit in chosen)
-        agrees(evolve(whole, gold={"test": tuple(kept)}, test=test), rng)
-
-
-@pytest.mark.parametrize("name", official.OFFICIAL)
-def test_every_gold_document_is_a_unit(name: str, corpora: Path) -> None:
-    whole = loaded(name, corpora)
-    bare = evolve(whole, test=())
-    found = units.statistics(bare, "test", []) if name != "semeval2021_t6_labels" else None
-    if found is not None:
-        assert found.units == tuple(official.unit(g) for g in whole.gold["test"])
-        assert len(found.units) >= 7
-        assert found.gold == units.statistics(whole, "test", [_nothing(e, whole.task) for e in whole.test]).gold
-
-
-def _nothing(e: Example, task: Task) -> Any:
-    return {"spans": [], "relation": "none", "ranking": [0.0] * len(e.texts)}[task.kind]
 
 
 def test_a_prediction_that_is_no_number_makes_all_of_them_nothing() -> None:
@@ -320,16 +218,12 @@ def test_gold_hashes_tell_what_differs() -> None:
     assert units.statistics(dataset, "test", ["b"] * len(guess)).gold == found.gold
 
 
-def test_predictions_that_do_not_fit(corpora: Path) -> None:
+def test_predictions_that_do_not_fit() -> None:
     dataset = ordinary(KINDS["classification"], np.random.default_rng(0))
     with pytest.raises(DataError, match="0 predictions for"):
         units.statistics(dataset, "test", [])
     with pytest.raises(DataError, match="the prediction holds 'z'"):
         units.statistics(dataset, "test", ["z"] * len(dataset.test))
-    with pytest.raises(DataError, match="0 predictions for 7 examples of test"):
-        units.statistics(loaded("semeval2017_t3", corpora), "test", [])
-    with pytest.raises(DataError, match="the test split is empty"):
-        units.statistics(evolve(loaded("semeval2017_t3", corpora), test=(), gold={"test": ()}), "test", [])
 
 
 def test_one_unit_many_times_has_no_correlation() -> None:
@@ -339,20 +233,6 @@ def test_one_unit_many_times_has_no_correlation() -> None:
     found = units.statistics(dataset, "test", rng.normal(size=20).tolist())
     for count in range(1, 8):
         assert not units.value(dataset.task, count * found.values).any()
-
-
-@pytest.mark.parametrize("name", official.OFFICIAL)
-def test_nothing_to_find_and_nothing_found(name: str, corpora: Path) -> None:
-    whole = loaded(name, corpora)
-    first = whole.gold["test"][0]
-    if isinstance(first, Query):
-        return
-    empty = (first[0], first[1], ()) if isinstance(first, tuple) else evolve(first, mentions=(), links=())
-    test = tuple(evolve(e, labels=(), mentions=()) for e in whole.test if e.unit == official.unit(first))
-    bare = evolve(whole, gold={"test": (empty,)}, test=() if whole.task.kind == "relation" else test)
-    predictions: list[Any] = [[] for _ in bare.test]
-    found = units.statistics(bare, "test", predictions)
-    assert units.value(bare.task, found.values.sum(0)) == score(bare, predictions)
 
 
 # What no predictions give

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mtlfn.data import tokenise, windows
 from mtlfn.data.collate import collate
-from mtlfn.data.formats.document import Document, Mention
+from mtlfn.data.semeval.formats.document import Document, Mention
 from mtlfn.data.store import Corpus, _flatten
 from mtlfn.data.task import Task
 from mtlfn.models import backbone

@@ -166,7 +166,7 @@ def test_the_code_that_decides_bits_is_what_is_compared(package):
     before = source.digest(package)
     for name, told in (
         ("core/step.py", True),
-        ("data/formats/semeval2017_t3.py", True),
+        ("data/semeval/formats/semeval2017_t3.py", True),
         ("data/scoring/temporal.py", True),
         ("models/attention.py", True),
         ("run/walk.py", True),

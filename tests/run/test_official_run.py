@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mtlfn.data import official, sources
+from mtlfn.data import sources
+from mtlfn.data.semeval import evaluation
 from mtlfn.run import documents
 from mtlfn.run.command import data as command
 from mtlfn.run.evaluate import whole_units
-from tests.data.test_official import write_all
-from tests.data.test_official_concepts import concept_corpus
+from tests.data.semeval.test_official import write_all
+from tests.data.semeval.test_official_concepts import concept_corpus
 from tests.data.test_public import tables
 from tests.run.test_run import result, summed
 
@@ -53,7 +54,7 @@ def test_all_official_tasks_train_together_and_resume_to_the_bit(go, out, corpor
     for dataset in sources.resolve(TASKS.split(","), corpora, {}):
         path = out / "run" / "predictions" / f"{dataset.task.name}.dev.jsonl"
         predicted = [json.loads(line)["prediction"] for line in path.read_text().splitlines()]
-        again = official.score(dataset, "dev", dataset.dev, predicted, whole=True)
+        again = evaluation.score(dataset, "dev", dataset.dev, predicted, whole=True)
         assert again == found["scores"][dataset.task.name]["all"]
         summed(out / "run", dataset.task, "dev", again[dataset.task.metric])
     written = out / "run" / "predictions" / "official"
@@ -85,7 +86,7 @@ def test_a_run_looks_up_the_cuis_of_what_it_predicts(go, out, tmp_path):
     found = result(out / "cui")["scores"]["semeval2014_t7"]
     assert found["metric"] == "strict_f1"
     assert found["all"]["strict_accuracy_cui"] > 0
-    assert found["all"] == official.score(dataset, "dev", dataset.dev, [predicted], whole=True)
+    assert found["all"] == evaluation.score(dataset, "dev", dataset.dev, [predicted], whole=True)
     about = documents.read(out / "cui" / "data.json")
     assert about["semeval2014_t7"]["notes"]["CUIs in cui.tsv"] == 2
 

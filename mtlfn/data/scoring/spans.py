@@ -12,7 +12,7 @@ from itertools import chain
 from typing import TypeVar
 
 from mtlfn.data.example import DataError, Span
-from mtlfn.data.formats.document import Mention
+from mtlfn.data.semeval.formats.document import Mention
 
 Pieces = tuple[Span, ...]
 Mentions = Mapping[str, Sequence[Mention]]  # document id -> what is marked in it
@@ -90,20 +90,26 @@ def partial_credit(gold: Mentions, predicted: Mentions) -> dict[str, float]:
     """
     if unknown := sorted(predicted.keys() - gold.keys()):
         raise DataError(f"predictions for the document {unknown[0]!r}, expected one of the {len(gold)} gold documents")
-    earned: dict[str, list[float]] = defaultdict(list)  # label -> share of each predicted span
-    covered: dict[str, list[float]] = defaultdict(list)  # label -> share of each gold span
-    for name, mentions in gold.items():
-        for label, (found, wanted) in credit(mentions, predicted.get(name, ())).items():
-            earned[label] += found
-            covered[label] += wanted
-    labels = sorted(earned)
-    precision, recall, f1 = _means(chain(*earned.values()), chain(*covered.values()))
+    shares = total_credit(gold, predicted)
+    earned = chain.from_iterable(earned for earned, _ in shares.values())
+    covered = chain.from_iterable(covered for _, covered in shares.values())
+    precision, recall, f1 = _means(earned, covered)
     return {
         "partial_precision": precision,
         "partial_recall": recall,
-        "partial_f1": f1 if labels else 1.0,
-        **{f"partial_f1:{label}": _means(earned[label], covered[label])[2] for label in labels},
+        "partial_f1": f1 if shares else 1.0,
+        **{f"partial_f1:{label}": _means(*shares[label])[2] for label in sorted(shares)},
     }
+
+
+def total_credit(gold: Mentions, predicted: Mentions) -> dict[str, tuple[list[float], list[float]]]:
+    """Label -> the shares that predicted and gold spans of all gold documents earn: ``credit`` of each, in turn."""
+    shares: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    for name, mentions in gold.items():
+        for label, (earned, covered) in credit(mentions, predicted.get(name, ())).items():
+            shares[label][0].extend(earned)
+            shares[label][1].extend(covered)
+    return dict(shares)
 
 
 def credit(gold: Iterable[Mention], predicted: Iterable[Mention]) -> dict[str, tuple[list[float], list[float]]]:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mtlfn.data.example import DataError
-from mtlfn.data.formats.document import Document, Mention
 from mtlfn.data.scoring.spans import Mentions, Pieces, ratio
+from mtlfn.data.semeval.formats.document import Document, Mention
 
 TYPES = ("TIMEX3", "EVENT")
 PROPERTIES = (
