@@ -67,6 +67,7 @@ def test_every_flag_and_file_exists():
         ["mtlfn.experiments.mimic_exclusion"],
         ["mtlfn.verdict"],
         ["mtlfn.replay"],
+        ["mtlfn.predict"],
         ["mtlfn.data", "check"],
     ):
         command = [sys.executable, "-m", *arguments, "--help"]

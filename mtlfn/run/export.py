@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import attrs
 from safetensors.torch import save
@@ -26,8 +27,8 @@ from mtlfn.run.disk import write_file
 def export(
     model: Model, params: Tree, folder: Path, max_length: int, usual: Mapping[str, str | None], tokenizer: str
 ) -> None:
-    """Writes ``folder/<task>/``: PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``, our ``head.*``, and
-    a card. The same parameters give the same bytes.
+    """Writes ``folder/<task>/``: PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``, our ``head.*``, what
+    predictions take (``predict.json``) and a card. The same parameters give the same bytes.
 
     Args:
         max_length: of a sequence, in tokens.
@@ -56,11 +57,9 @@ def export(
             about = {"task": attrs.asdict(task), "strategy": model.strategy.name, "reads_layer": _reads(model, task)}
             about |= {"read_out_layer": model.read_out, "backbone_digest": model.backbone.digest}
             about |= {"backbone_hub_id": model.backbone.hub_id, "backbone_revision": model.backbone.revision}
-            about |= {"fusion": model.strategy.fusion, "peft": standard, "hierarchical": model.strategy.hierarchical}
-            about |= {"lora_alpha_ratio": _alpha_ratio(model), "linears": [linear.name for linear in model.linears]}
-            about |= {"precision": str(model.precision).removeprefix("torch."), "max_length": max_length}
-            about |= {"tokenizer_digest": tokenizer, "usual_class": usual[task.name]}
+            about |= {"fusion": model.strategy.fusion, "peft": standard}
             write_json(scratch / "head.json", about)
+            write_json(scratch / "predict.json", _use(model, max_length, usual[task.name], tokenizer))
             write_file(scratch / "README.md", card(model, task).encode())
             shutil.rmtree(target, ignore_errors=True)
             os.rename(scratch, target)
@@ -68,9 +67,18 @@ def export(
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _alpha_ratio(model: Model) -> float:
+def _use(model: Model, max_length: int, usual: str | None, tokenizer: str) -> dict[str, Any]:
+    """What a prediction takes beside the tensors and ``head.json``."""
     config = model.adapted.peft_config[lora.ADAPTER]
-    return config.lora_alpha / config.r
+    return {
+        "hierarchical": model.strategy.hierarchical,
+        "lora_alpha_ratio": config.lora_alpha / config.r,
+        "linears": [linear.name for linear in model.linears],
+        "precision": str(model.precision).removeprefix("torch."),
+        "max_length": max_length,
+        "tokenizer_digest": tokenizer,
+        "usual_class": usual,
+    }
 
 
 def write_json(path: Path, document: dict) -> None:

@@ -31,11 +31,13 @@ from mtlfn.run.config import UsageError, default_cache
 from mtlfn.run.prepare import resolve_device
 from mtlfn.run.proven import proven
 
-HEAD, TENSORS = "head.json", "head.safetensors"
+HEAD, USE, TENSORS = "head.json", "predict.json", "head.safetensors"
 ADAPTERS = ("adapter_model.safetensors", "adapter.safetensors")
-NEEDED = ("task", "strategy", "fusion", "hierarchical", "peft", "read_out_layer", "linears", "lora_alpha_ratio")
-NEEDED += ("precision", "max_length", "usual_class", "tokenizer_digest")
-NEEDED += ("backbone_digest", "backbone_hub_id", "backbone_revision")
+BACKBONE = ("backbone_digest", "backbone_hub_id", "backbone_revision")
+NEEDED = {
+    HEAD: ("task", "strategy", "fusion", "peft", "read_out_layer", *BACKBONE),
+    USE: ("hierarchical", "linears", "lora_alpha_ratio", "precision", "max_length", "usual_class", "tokenizer_digest"),
+}
 
 
 @frozen(eq=False)
@@ -156,15 +158,22 @@ def _export(path: Path, task: str | None) -> tuple[Path, tuple[str, str | None] 
 
 
 def _about(folder: Path) -> dict[str, Any]:
-    """What ``head.json`` says; UsageError where it does not say enough."""
-    try:
-        about = json.loads((folder / HEAD).read_text())
-        return {name: about[name] for name in NEEDED}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{folder / HEAD}: cannot be used ({type(error).__name__}: {error}); an older version wrote less: export "
-            "again, by giving the run's command after taking its result.json away"
-        ) from None
+    """What the export says of itself; UsageError where it does not say enough."""
+    about: dict[str, Any] = {}
+    for file, names in NEEDED.items():
+        try:
+            document = json.loads((folder / file).read_text())
+            about |= {name: document[name] for name in names}
+        except FileNotFoundError:
+            raise UsageError(
+                f"{folder / file}: is missing; exports of older versions lack it: take the run's result.json away and "
+                "give its command again, which makes both"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{folder / file}: cannot be used ({type(error).__name__}: {error}); give the run's command again"
+            ) from None
+    return about
 
 
 def _place(about: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -179,6 +179,10 @@ def damaged_head(folder: Path) -> None:
     (folder / "export/ddi/head.json").write_text("{}")
 
 
+def older(folder: Path) -> None:
+    (folder / "export/ddi/predict.json").unlink()
+
+
 def without_tensors(folder: Path) -> None:
     (folder / "export/ddi/head.safetensors").unlink()
 
@@ -200,6 +204,7 @@ def without_exports(folder: Path) -> None:
     ("harm", "said"),
     [
         (damaged_head, "head.json: cannot be used (KeyError: 'task')"),
+        (older, "predict.json: is missing; exports of older versions lack it"),
         (without_tensors, "the export is damaged (FileNotFoundError"),
         (cut_adapter, "the export is damaged (SafetensorError"),
         (unfinished, "the run is not finished; give its command again"),
