@@ -29,9 +29,9 @@ def score(
     gold = [each for each in dataset.gold[split] if whole or official.unit(each) in units]
     if not gold:
         raise DataError(f"task {dataset.task.name}: the {split} split is empty; scores need at least one unit")
-    total = _total(official, dataset, gold, examples, predictions)
-    primary = float(official.statistic.value(np.array(total, dtype=np.float64)))
-    return {**official.scores(dataset, gold, examples, predictions), official.metric: primary}
+    scores = official.scores(dataset, gold, examples, predictions)
+    total = np.array(_total(official, dataset, gold, examples, predictions), dtype=np.float64)
+    return {**scores, official.metric: float(official.statistic.value(total))}
 
 
 def baselines(dataset: Dataset) -> dict[str, float]:
