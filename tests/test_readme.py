@@ -1,5 +1,6 @@
 """What the README shows works: code runs, TOML is a configuration, flags and files exist."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,9 +11,10 @@ import pytest
 
 from mtlfn.analysis import study
 from mtlfn.data.embedded_draw import VERSION
-from mtlfn.run.command import parse
+from mtlfn.run.command import main, parse
 from mtlfn.run.config import from_toml
 from tests.models.families import FAMILIES
+from tests.tiny import bert, cache, data, tiny_folder  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -22,9 +24,21 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
+@pytest.fixture(scope="module")
+def trained(bert: Path, data: Path, cache: Path, tmp_path_factory) -> Path:  # noqa: F811
+    """A folder with a finished run of the tasks that the examples name."""
+    folder = tmp_path_factory.mktemp("readme")
+    settings = {"backbone": bert, "data-dir": data, "cache-dir": cache, "tasks": "bc5cdr_disease,ddi"}
+    settings |= {"output-dir": folder / "results/RUN", "budget-tokens": 500, "micro-batch-tokens": 64}
+    flags = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    assert main("s3b", "A test.", [*flags, "--skip-smoke-test"]) == 0
+    return folder
+
+
 @pytest.mark.parametrize("code", blocks("python"))
-def test_python_runs(code: str):
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+def test_python_runs(code: str, trained: Path, cache: Path):  # noqa: F811
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MTLFN_CACHE": str(cache)}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=trained, env=environment)
 
 
 @pytest.mark.parametrize("document", blocks("toml"))
