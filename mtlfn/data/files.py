@@ -54,6 +54,20 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
         yield number + 1, rest
 
 
+def every_line(path: Path) -> Iterator[tuple[int, bytes]]:
+    """All lines, blank ones and their line feeds too, numbered from 1; DataError as in ``lines``."""
+    number, rest = 0, b""
+    for block in _blocks(path):
+        *whole, rest = (rest + block).split(b"\n")
+        for line in whole:
+            number += 1
+            _check(line, path, number)
+            yield number, line + b"\n"
+        _check(rest, path, number + 1)
+    if rest:
+        yield number + 1, rest
+
+
 def bytes_of(path: Path) -> bytes:
     """All of a file of lines; DataError where one of them is beyond the limit."""
     held = []

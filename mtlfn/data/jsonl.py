@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -17,6 +16,7 @@ from mtlfn.data import files
 from mtlfn.data.example import DataError, Example, Span, short
 from mtlfn.data.iob2 import join_words, same_length
 from mtlfn.data.kinds.relation import pieces
+from mtlfn.data.tables.lines import row_of
 from mtlfn.data.task import HIDDEN_TEST, SPLITS, Dataset, Task, hidden, problems
 
 Row = dict[str, Any]
@@ -175,27 +175,6 @@ def _examples(path: Path, task: Task, schema: Schema) -> tuple[Example, ...]:
     if not examples:
         raise DataError(f"{path} is empty, expected at least one line with a JSON object")
     return tuple(examples)
-
-
-def row_of(line: bytes) -> Row:
-    """The object in a line; DataError without file and line, which the reader adds."""
-    try:
-        text = line.decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"found the byte {line[error.start]:#04x} at {error.start + 1}, expected UTF-8") from error
-    try:
-        row = files.parse(text)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"found {short(text)}, expected one JSON object ({error.msg} at character {error.pos + 1})"
-        ) from error
-    except files.RepeatedKey:
-        raise
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-        raise DataError(f"found {short(text)}, expected one JSON object that can be read ({error})") from error
-    if not isinstance(row, dict):
-        raise DataError(f"found {short(row)}, expected one JSON object")
-    return row
 
 
 def _value(row: Row, column: str, form: type, expected: str) -> Any:

@@ -8,8 +8,8 @@ make a run repeatable, or with a ``source`` folder written by ``save_to_disk`` t
 
 from __future__ import annotations
 
-from mtlfn.data.hub import Columns, Mapping, Splits
 from mtlfn.data.jsonl import SCHEMAS
+from mtlfn.data.tables.mapping import Columns, Mapping, Splits
 
 # Parquet files that the Hub makes itself from a repository with a loading script (which `datasets` 4 no longer runs).
 # `subset` does not choose among the configurations there; where there are several, the folder named by `data_dir` does.

@@ -25,7 +25,7 @@ def example(task: Task, roles: Roles, names: tuple[str, ...], number: str, negat
     """The example in a row.
 
     Args:
-        roles: role -> value; the roles are those of ``hub.Columns``.
+        roles: role -> value; the roles are those of ``Columns``.
         names: of integer tags or labels, in the order of the integers.
         number: the id of a row without one.
         negative: multilabel: the label that says that there is none.

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import attrs
 
-from mtlfn.data import hub, jsonl, public, splits
+from mtlfn.data import jsonl, public, splits
 from mtlfn.data.apart import kept_apart
 from mtlfn.data.example import DataError
-from mtlfn.data.hub import Mapping
 from mtlfn.data.semeval import OFFICIAL
+from mtlfn.data.tables import reading
+from mtlfn.data.tables.mapping import Mapping
 from mtlfn.data.task import Dataset, check
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # names become folders and parts of slot names
@@ -69,7 +70,7 @@ def check_names(names: Sequence[str]) -> None:
 
 def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], base: Path, cache: Path | None) -> Dataset:
     if name in mappings:
-        return hub.read(name, mappings[name], base)
+        return reading.read(name, mappings[name], base)
     if data_dir is not None:
         if name in jsonl.SCHEMAS:
             return jsonl.read(data_dir / name, name)
@@ -103,7 +104,7 @@ def public_set(name: str, folder: Path | None, base: Path) -> Dataset:
     mapping = public.PUBLIC[name]
     if folder is not None and folder.is_dir():
         mapping = attrs.evolve(mapping, source=str(folder.resolve()), revision=None, subset=None, data_dir=None)
-    return hub.read(name, mapping, base)
+    return reading.read(name, mapping, base)
 
 
 def _unknown(name: str, known: Sequence[str], where: str) -> DataError:

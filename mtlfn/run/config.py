@@ -16,7 +16,8 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, instance_of, le, lt, optional
 
 from mtlfn.data.example import DataError
-from mtlfn.data.hub import Mapping
+from mtlfn.data.tables.mapping import LATER as MAPPED_LATER
+from mtlfn.data.tables.mapping import Mapping
 
 T = TypeVar("T")
 
@@ -241,7 +242,7 @@ def read_toml(path: Path, flag: str) -> dict[str, Any]:
 
 def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
     """The configuration in a table of the file ``path``; UsageError names ``place`` and a wrong key or value."""
-    from mtlfn.data import hub
+    from mtlfn.data.tables.mapping import structure
 
     table = dict(table)
     if given := {"parent", "frozen_slots", "held_out_tasks"} & table.keys():
@@ -251,10 +252,10 @@ def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
         raise UsageError(f"{place}: task is {tasks!r}, expected tables [task.<name>]")
     if tasks:
         _check_names(tuple(tasks), place)
-    mappings = {name: hub.structure(value, name) for name, value in tasks.items()}
+    mappings = {name: structure(value, name) for name, value in tasks.items()}
     # What is named is looked for beside the file that names it; what is not there is a Hub id, or an error later on.
     mappings = {
-        name: attrs.evolve(m, source=str(path.parent / m.source)) if (path.parent / m.source).is_dir() else m
+        name: attrs.evolve(m, source=str(path.parent / m.source)) if (path.parent / m.source).exists() else m
         for name, m in mappings.items()
     }
     backbone = table.get("backbone")
@@ -321,12 +322,16 @@ def _strict(value: Any, kind: type) -> Any:
     raise ValueError(f"expected {kind.__name__}, found {value!r}")
 
 
+def _identifies(a: attrs.Attribute, value: Any) -> bool:
+    return a.name not in NOT_IDENTITY and not (a.metadata == MAPPED_LATER and value == a.default)
+
+
 def identity(config: Config, **facts: Any) -> dict[str, Any]:
     """What a run directory belongs to: the settings that decide its bits, and the given facts (hashes).
 
     Where data came from is not part of it: the hash of what was read is.
     """
-    settings = attrs.asdict(config, filter=lambda a, _: a.name not in NOT_IDENTITY)
+    settings = attrs.asdict(config, filter=_identifies)
     settings = {name: value for name, value in settings.items() if name not in LATER or value != LATER[name]}
     for mapping in settings["task"].values():
         del mapping["source"]  # and data_dir and revision: the filter reaches into the mappings

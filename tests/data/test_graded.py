@@ -9,19 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from mtlfn.data import hub
 from mtlfn.data.example import DataError, Example
 from mtlfn.data.kinds import graded
+from mtlfn.data.tables import reading
+from mtlfn.data.tables.mapping import Columns, Mapping, Splits
 from mtlfn.data.task import Task, label_counts, problems
 from mtlfn.models.heads import HEADS
 
 TASK = Task(name="answers", kind="graded", level=2)
-MAPPING = hub.Mapping(
+MAPPING = Mapping(
     source="mine",
     kind="graded",
     level=2,
-    columns=hub.Columns(query="q", candidates="c", relevance="r"),
-    splits=hub.Splits(dev="dev"),
+    columns=Columns(query="q", candidates="c", relevance="r"),
+    splits=Splits(dev="dev"),
 )
 
 
@@ -66,7 +67,7 @@ def test_it_is_a_kind_like_any_other(tmp_path):
     rows = {"q": ["what", "why"], "c": [["a", "b", "c"]] * 2, "r": [[0, 2, 1], [0, 0, 3]]}
     tables = {split: datasets.Dataset.from_dict(rows) for split in ("train", "dev", "test")}
     datasets.DatasetDict(tables).save_to_disk(str(tmp_path / "mine"))
-    found = hub.read("answers", MAPPING, tmp_path)
+    found = reading.read("answers", MAPPING, tmp_path)
     assert found.task == TASK
     assert found.task.metric == "ndcg"
     assert found.task.classes == ("score",)

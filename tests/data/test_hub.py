@@ -14,9 +14,10 @@ import pytest
 from attrs import evolve
 from datasets import ClassLabel, Features, List, Value
 
-from mtlfn.data import hub
+import mtlfn
 from mtlfn.data.example import DataError
-from mtlfn.data.hub import Columns, Mapping, Splits
+from mtlfn.data.tables import reading
+from mtlfn.data.tables.mapping import Columns, Mapping, Splits, structure
 from mtlfn.data.task import Dataset, check
 
 TOML = """
@@ -75,23 +76,23 @@ def save(folder: Path, rows: dict[str, Any], features: Features | None = None, *
 
 
 def read(folder: Path, mapping: Mapping) -> Dataset:
-    return check(hub.read("mine", mapping, folder))
+    return check(reading.read("mine", mapping, folder))
 
 
 def failure(folder: Path, mapping: Mapping) -> str:
     with pytest.raises(DataError) as caught:
-        hub.read("mine", mapping, folder)
+        reading.read("mine", mapping, folder)
     return str(caught.value)
 
 
 def test_import_does_not_load_the_datasets_library() -> None:
-    code = "import sys, mtlfn.data.hub; assert not {'datasets', 'cattrs', 'numpy'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(hub.__file__).parents[2])
+    code = "import sys, mtlfn.data.tables.reading; assert not {'datasets', 'cattrs', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(mtlfn.__file__).parents[1])
 
 
 def test_toml_table_is_the_value() -> None:
     splits = Splits(train="train", dev="validation", test="test")
-    assert hub.structure(TABLE, "my_ner") == evolve(NER, splits=splits)
+    assert structure(TABLE, "my_ner") == evolve(NER, splits=splits)
 
 
 def test_every_key_of_a_mapping_can_be_written_in_toml() -> None:
@@ -99,7 +100,7 @@ def test_every_key_of_a_mapping_can_be_written_in_toml() -> None:
         'source="a/b"\nrevision="abc"\nsubset="s"\nkind="relation"\nlevel=2\nlabels=["n","p"]\nnegative="n"\n'
         'names=["p","n"]\n[columns]\ntext="t"\nhead="h"\ntail="u"\nlabel="l"\nid="i"\nunit="d"\n[splits]\ndev="dev"'
     )
-    assert hub.structure(table, "x") == Mapping(
+    assert structure(table, "x") == Mapping(
         source="a/b",
         revision="abc",
         subset="s",
@@ -137,15 +138,15 @@ def test_every_key_of_a_mapping_can_be_written_in_toml() -> None:
 )
 def test_wrong_table(change: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError) as caught:
-        hub.structure(TABLE | change, "t")
+        structure(TABLE | change, "t")
     assert str(caught.value).startswith(f"[task.t] cannot be used: {said}")
 
 
 def test_missing_keys_are_all_named() -> None:
     with pytest.raises(DataError, match=r"key source is missing .*; the key kind is missing .*; the key level is"):
-        hub.structure({}, "t")
+        structure({}, "t")
     with pytest.raises(DataError, match=r"^\[task\.t\]: found 'x', expected a table$"):
-        hub.structure("x", "t")
+        structure("x", "t")
 
 
 @pytest.mark.parametrize(
@@ -317,7 +318,27 @@ def test_splits(tmp_path: Path) -> None:
 def test_missing_dev_split(tmp_path: Path) -> None:
     tables = {"train": datasets.Dataset.from_dict(TEXTS)}
     datasets.DatasetDict(tables).save_to_disk(str(tmp_path / "corpus"))
-    assert "corpus has no split 'validation', splits found: train; name the dev split" in failure(tmp_path, CLASS)
+    named = evolve(CLASS, splits=Splits(dev="held_out"))
+    assert "corpus has no split 'held_out', splits found: train; name the dev split" in failure(tmp_path, named)
+    rows = {"text": [f"text {i}" for i in range(50)], "label": ["yes", "no"] * 25}
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows)}).save_to_disk(str(tmp_path / "large"))
+    dataset = read(tmp_path, evolve(CLASS, source="large"))
+    assert 0 < len(dataset.dev) < 15
+    assert len(dataset.train) + len(dataset.dev) == 50
+    assert "a tenth of the training units" in dataset.notes["dev split"]
+    assert read(tmp_path, evolve(CLASS, source="large")).dev == dataset.dev
+
+
+def test_parts_of_a_split_part_no_unit(tmp_path: Path) -> None:
+    rows = {"text": [f"text {i}" for i in range(20)], "label": ["yes", "no"] * 10, "doc": [i // 3 for i in range(20)]}
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows)}).save_to_disk(str(tmp_path / "corpus"))
+    columns = Columns(text="text", label="label", unit="doc")
+    dataset = read(tmp_path, evolve(CLASS, columns=columns, splits=Splits(train="train[:80%]", dev="train[80%:]")))
+    assert [e.unit for e in dataset.train] == [str(i // 3) for i in range(18)]
+    assert [e.unit for e in dataset.dev] == ["6", "6"]
+    assert len(read(tmp_path, evolve(CLASS, splits=Splits(train="train[5:]", dev="train[:5]"))).train) == 15
+    with pytest.raises(DataError, match=r"splits has 'train\[x\]', expected a name, or a part of one"):
+        evolve(CLASS, splits=Splits(train="train[x]"))
 
 
 def test_stored_format_and_costly_columns_do_not_matter(tmp_path: Path) -> None:
@@ -340,7 +361,7 @@ def test_stored_format_and_costly_columns_do_not_matter(tmp_path: Path) -> None:
         (CLASS, {"text": ["a"], "label": ["maybe"]}, ", row 0: the example 'train-0000000' has the label 'maybe'"),
         (CLASS, {"text": ["a", "b"], "label": [["no"], ["no", "yes"]]}, ", row 1: found ['no', 'yes'], expected one c"),
         (MANY, {"text": ["a"], "labels": ["x"]}, ", row 0: found 'x', expected a list for labels"),
-        (CLOSE, {"text": ["a"], "other": ["b"], "score": ["3.5"]}, ", row 0: found '3.5', expected a finite number"),
+        (CLOSE, {"text": ["a"], "other": ["b"], "score": ["3,5"]}, ", row 0: found '3,5', expected a finite number"),
         (
             CLOSE,
             {"text": ["a"] * 2, "other": ["b"] * 2, "score": [1.0, None]},
@@ -393,6 +414,8 @@ def test_ids_that_repeat_or_are_no_ids(tmp_path: Path) -> None:
 def test_folder_that_is_no_saved_data_set(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     message = failure(tmp_path, CLASS)
+    assert message.startswith(f"task mine: {tmp_path / 'corpus'} has no file of a known ending; expected a folder")
+    message = failure(tmp_path, evolve(CLASS, format="disk"))
     assert message.startswith(f"task mine: {tmp_path / 'corpus'} cannot be loaded (")
     assert message.endswith(
         "expected a folder written by datasets.DatasetDict.save_to_disk, with at least one row in every split"

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from mtlfn.data import apart, hub, jsonl, sources, store, survey
+from mtlfn.data import apart, jsonl, sources, store, survey
 from mtlfn.data.example import DataError, Example
 from mtlfn.data.notices import notices
+from mtlfn.data.tables import reading
+from mtlfn.data.tables.mapping import structure
 from mtlfn.data.task import HIDDEN_TEST, Dataset, Task
 from mtlfn.models import backbone
 from tests.data.test_hub import CLASS, CLOSE, MANY, NER, PAIR, RANK, TEXTS, WORDS, save
@@ -137,7 +139,7 @@ HIDDEN = {
 def test_a_test_split_without_any_label_is_left_out_and_said(tmp_path, name):
     mapping, rows, change = HIDDEN[name]
     save(tmp_path, rows, test=rows | change)
-    found = hub.read("mine", mapping, tmp_path)
+    found = reading.read("mine", mapping, tmp_path)
     assert (len(found.train), len(found.dev), found.test) == (2, 2, ())
     assert found.notes == {HIDDEN_TEST: "none of the 2 rows of 'test' has a label"}
     assert notices(found, {})[0] == "the test split is left out: none of the 2 rows of 'test' has a label"
@@ -147,24 +149,24 @@ def test_a_test_split_without_any_label_is_left_out_and_said(tmp_path, name):
     if tables:
         save(tmp_path, rows, **tables)
         with pytest.raises(DataError, match="split validation, row 0: "):
-            hub.read("mine", mapping, tmp_path)
+            reading.read("mine", mapping, tmp_path)
 
 
 def test_a_test_split_without_the_column_is_left_out_and_one_with_some_labels_is_refused(tmp_path):
     save(tmp_path, TEXTS, test={"text": ["a"]})
-    assert hub.read("mine", CLASS, tmp_path).notes.keys() == {HIDDEN_TEST}
+    assert reading.read("mine", CLASS, tmp_path).notes.keys() == {HIDDEN_TEST}
     save(tmp_path, TEXTS, test=TEXTS | {"label": ["yes", "-1"]})
     with pytest.raises(DataError, match=r"split test, row 1: the example .* has the label '-1'"):
-        hub.read("mine", CLASS, tmp_path)
+        reading.read("mine", CLASS, tmp_path)
 
 
 def test_a_class_that_is_called_so_and_no_label_of_several_are_answers(tmp_path):
     signs = evolve(CLASS, labels=("-1", "1"))
     save(tmp_path, TEXTS | {"label": ["-1", "1"]}, test=TEXTS | {"label": ["-1", "-1"]})
-    assert len(hub.read("mine", signs, tmp_path).test) == 2
+    assert len(reading.read("mine", signs, tmp_path).test) == 2
     rows = {"text": ["a", "b"], "labels": [["x"], []]}
     save(tmp_path, rows, test=rows | {"labels": [[], []]})
-    found = hub.read("mine", MANY, tmp_path)
+    found = reading.read("mine", MANY, tmp_path)
     assert len(found.test) == 2
     assert "no label in test: nothing to be found there" in notices(found, {})
 
@@ -173,11 +175,11 @@ def test_false_asks_for_no_test_split(tmp_path):
     table = {"source": "corpus", "kind": "classification", "level": 2, "labels": ["no", "yes"]}
     table |= {"columns": {"text": "text", "label": "label"}, "splits": {"test": False}}
     save(tmp_path, TEXTS, test=TEXTS)
-    found = hub.read("mine", hub.structure(table, "mine"), tmp_path)
+    found = reading.read("mine", structure(table, "mine"), tmp_path)
     assert (len(found.train), found.test, found.notes) == (2, (), {})
     for split in ("train", "dev"):
         with pytest.raises(DataError, match=f"found False, expected a string @ task.mine.splits.{split}"):
-            hub.structure(table | {"splits": {split: False}}, "mine")
+            structure(table | {"splits": {split: False}}, "mine")
 
 
 @pytest.mark.parametrize("label", [None, "-1", ...])

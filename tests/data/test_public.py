@@ -11,9 +11,11 @@ import pytest
 from attrs import evolve
 from datasets import ClassLabel, Features, List, Value
 
-from mtlfn.data import hub, jsonl, sources
+from mtlfn.data import jsonl, sources
 from mtlfn.data.example import DataError
 from mtlfn.data.public import NOTES, PUBLIC
+from mtlfn.data.tables import reading
+from mtlfn.data.tables.sources import HUB_ID
 from mtlfn.data.task import Dataset, Task, check
 
 STRING = Value("string")
@@ -116,7 +118,7 @@ def tables(name: str, *more: dict[str, Any]) -> datasets.DatasetDict:
 def read(tmp_path: Path, name: str, *more: dict[str, Any]) -> Dataset:
     tables(name, *more).save_to_disk(str(tmp_path / "corpus"))
     mapping = evolve(PUBLIC[name], source="corpus", revision=None, subset=None, data_dir=None)
-    return check(hub.read(name, mapping, tmp_path))
+    return check(reading.read(name, mapping, tmp_path))
 
 
 def test_every_set_has_a_note_and_a_name_of_its_own() -> None:
@@ -130,7 +132,7 @@ def test_every_set_has_a_note_and_a_name_of_its_own() -> None:
 def test_names_are_the_classes_of_the_task(name: str) -> None:
     mapping = PUBLIC[name]
     task = Task(name=name, kind=mapping.kind, level=mapping.level, labels=mapping.labels)
-    assert hub.HUB_ID.fullmatch(mapping.source)
+    assert HUB_ID.fullmatch(mapping.source)
     assert sorted(mapping.names) == (sorted(task.classes) if mapping.kind == "tagging" else [])
 
 

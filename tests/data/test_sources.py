@@ -10,20 +10,21 @@ from types import ModuleType
 import pytest
 
 import mtlfn.data
-from mtlfn.data import hub, sources
+from mtlfn.data import sources
 from mtlfn.data.example import DataError, Example
+from mtlfn.data.tables.mapping import Columns, Mapping
 from mtlfn.data.task import Dataset, Task
 
 ROW = {"id": "1", "doc_id": "1", "text": "Cells move .", "labels": []}
 ASK = {"id": "9", "question": "Does it?", "contexts": [], "label": "yes"}
 TASK = Task(name="notes", kind="multilabel", level=2, labels=("x",))
 EXAMPLE = Example(id="1", unit="1", texts=(("a text", None),))
-MAPPING = hub.Mapping(
+MAPPING = Mapping(
     source="corpus",
     kind="classification",
     level=2,
     labels=("a", "b"),
-    columns=hub.Columns(text="sentence", label="class"),
+    columns=Columns(text="sentence", label="class"),
 )
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtlfn.data import embedded, hub
+from mtlfn.data import embedded
+from mtlfn.data.tables.mapping import Columns, Mapping
 from mtlfn.run.command import main, parse
 from mtlfn.run.config import (
     NOT_IDENTITY,
@@ -100,9 +101,7 @@ def test_help_ends_well_and_names_the_experiment(capsys):
     assert "--config" in text
 
 
-MAPPING = hub.Mapping(
-    source="some/where", kind="tagging", level=1, labels=("X",), columns=hub.Columns(tokens="a", tags="b")
-)
+MAPPING = Mapping(source="some/where", kind="tagging", level=1, labels=("X",), columns=Columns(tokens="a", tags="b"))
 # Another valid value of every field.
 OTHER = {
     "tasks": "hoc",
@@ -176,7 +175,7 @@ def test_where_a_mapped_task_comes_from_is_not_identity_but_how_it_is_read_is():
         ({"data_dir": "part"}, True),
         ({"level": 2}, False),
         ({"labels": ("Y",)}, False),
-        ({"columns": hub.Columns(tokens="a", tags="c")}, False),
+        ({"columns": Columns(tokens="a", tags="c")}, False),
     ):
         other = identity(Config(task={"answers": attrs.evolve(MAPPING, **change)}))
         assert (other == base) == same, change

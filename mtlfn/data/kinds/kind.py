@@ -78,9 +78,9 @@ def items_of(roles: Roles, role: str) -> list[Any]:
 
 
 def named(value: Any, names: Sequence[str]) -> str:
-    """A label: a string, or the number of one among the names of the column."""
+    """A label: a string, or the number of one among the names of the column, which a text file writes as a string."""
     if isinstance(value, str):
-        return value
+        return names[int(value)] if value not in names and value.isdecimal() and int(value) < len(names) else value
     of_type(value, int, "a string or a class-label integer")
     if not names:
         raise DataError(f"found {value}, a class without a name; list the names in order under names in the mapping")

@@ -7,6 +7,7 @@ is not finite.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from mtlfn.data.task import Task
 
 
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")
+
+
 def problems(task: Task, example: Example) -> str | None:
     if problem := whole.sequences_problem(example):
         return problem
@@ -38,11 +42,16 @@ def example(roles: Roles, names: tuple[str, ...], name: str, unit: str) -> Examp
 
 def _number(value: Any) -> float:
     """A number, or the mean of several, such as the marks of several annotators."""
-    numbers = value if isinstance(value, list) and value else [value]
+    numbers = [_of_string(each) for each in (value if isinstance(value, list) and value else [value])]
     for number in numbers:
         if type(number) not in (int, float) or not math.isfinite(number):
             raise DataError(f"found {number!r}, expected a finite number for label")
     return math.fsum(numbers) / len(numbers)
+
+
+def _of_string(value: Any) -> Any:
+    """The number in a string, which is all that text files have; what is none stays as it is."""
+    return float(value) if isinstance(value, str) and NUMBER.fullmatch(value.strip()) else value
 
 
 def _value(example: Example) -> float:

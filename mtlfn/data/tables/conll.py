@@ -1,0 +1,91 @@
+"""CoNLL columns: a word a line, blank lines between sentences, ``-DOCSTART-`` before each document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mtlfn.data import files
+from mtlfn.data.example import DataError, short
+from mtlfn.data.tables.mapping import Mapping
+from mtlfn.data.tables.table import Row, Table
+
+START = "-DOCSTART-"
+
+
+def read_conll(name: str, mapping: Mapping, path: Path, paths: dict[str, list[Path]]) -> dict[Any, Table]:
+    """Words in the first column and tags in the last, or in those that the mapping numbers; see ``sentences``.
+
+    A document, from one ``-DOCSTART-`` to the next, is a unit; in a file without any, each sentence is.
+    """
+    wanted = {"tokens": mapping.columns.tokens or "0", "tags": mapping.columns.tags or "-1"}
+    numbers = {}
+    for role, column in wanted.items():
+        if not column.removeprefix("-").isdecimal():
+            raise DataError(
+                f"task {name}: the column for {role} is {column!r}, expected a number: CoNLL files name no columns; 0 "
+                "is the first, -1 the last"
+            )
+        numbers[role] = int(column)
+
+    def rows(several: list[Path]) -> Iterator[tuple[str, Row]]:
+        for path in several:
+            for where, row in sentences(path, numbers["tokens"], numbers["tags"]):
+                if len(several) > 1:
+                    where = f"{path.name}, {where}"
+                    row |= {"unit": f"{path.name}, {row['unit']}"} if "unit" in row else {}
+                yield where, row
+
+    return {
+        split: Table(
+            place=several[0].name if len(several) == 1 else f"split {split} ({len(several)} files)",
+            rows=partial(rows, several),
+            by_role=True,
+        )
+        for split, several in paths.items()
+    }
+
+
+def sentences(path: Path, tokens: int, tags: int) -> Iterator[tuple[str, Row]]:
+    """(line of its first word, row with tokens, tags and, where there are documents, its unit) of every sentence.
+
+    Columns are parted by tabs where the line has one, else by blanks. A line that begins with ``# `` and has no tab is
+    a comment where another column is expected.
+    """
+    words: list[str] = []
+    labels: list[str] = []
+    document, first, width = 0, 0, 0
+    for number, line in (*files.every_line(path), (0, b"")):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{path}, line {number}: found the byte {line[error.start]:#04x} at {error.start + 1}, expected UTF-8"
+            ) from None
+        fields = text.split("\t") if "\t" in text else text.split()
+        starts = bool(fields) and fields[0] == START
+        if not text.strip() or starts:
+            if words:
+                unit = {"unit": f"document {document}"} if document else {}
+                yield f"line {first}", {"tokens": words, "tags": labels, **unit}
+                words, labels = [], []
+            document += starts
+            continue
+        if text.startswith("# ") and len(fields) != width and "\t" not in text:
+            continue
+        width = width or len(fields)
+        if len(fields) != width or len(fields) < 2:
+            raise DataError(
+                f"{path}, line {number}: found {short(text)} with {len(fields)} columns, expected "
+                f"{max(width, 2)} as in the lines before; a blank line ends a sentence"
+            )
+        first = first if words else number
+        try:
+            words.append(fields[tokens])
+            labels.append(fields[tags])
+        except IndexError:
+            raise DataError(
+                f"{path}, line {number}: has {len(fields)} columns, and the columns {tokens} and {tags} were asked for"
+            ) from None

@@ -1,0 +1,170 @@
+"""Tables of lines: JSON Lines, JSON lists, CSV and TSV. What cannot be read is told by file and line.
+
+The values of CSV are strings, whatever they look like: a label "NA" or "None" stays one. (`datasets` reads them by way
+of pandas, to which those are missing values.)
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mtlfn.data import files
+from mtlfn.data.example import DataError, short
+from mtlfn.data.tables.mapping import Mapping
+from mtlfn.data.tables.table import Row, Table
+
+LISTS = ("tokens", "tags", "labels", "candidates", "relevance", "mentions", "head", "tail")  # roles whose value is one
+BLANK = ("tokens", "tags")  # lists whose parts a blank may separate
+
+Read = Callable[[Path], Iterator[tuple[str, Row]]]
+
+
+def read_jsonl(name: str, mapping: Mapping, path: Path, paths: dict[str, list[Path]]) -> dict[Any, Table]:
+    """JSON Lines, or a JSON list in a file ``.json``: objects."""
+    return _tables(paths, path, _objects)
+
+
+def read_csv(name: str, mapping: Mapping, path: Path, paths: dict[str, list[Path]]) -> dict[Any, Table]:
+    """Comma-separated values with a line of names."""
+    return _tables(paths, path, partial(_records, ",", mapping))
+
+
+def read_tsv(name: str, mapping: Mapping, path: Path, paths: dict[str, list[Path]]) -> dict[Any, Table]:
+    """Tab-separated values with a line of names."""
+    return _tables(paths, path, partial(_records, "\t", mapping))
+
+
+def _tables(paths: dict[str, list[Path]], root: Path, read: Read) -> dict[Any, Table]:
+    def rows(several: list[Path]) -> Iterator[tuple[str, Row]]:
+        for path in several:
+            shown = path.name if path == root else path.relative_to(root).as_posix()
+            for where, row in read(path):
+                yield (where if len(several) == 1 else f"{shown}, {where}"), row
+
+    return {
+        split: Table(
+            place=several[0].name if len(several) == 1 else f"split {split} ({len(several)} files)",
+            rows=partial(rows, several),
+        )
+        for split, several in paths.items()
+    }
+
+
+def _objects(path: Path) -> Iterator[tuple[str, Row]]:
+    if path.name.endswith(".json") and (content := files.bytes_of(path)).lstrip()[:1] == b"[":
+        yield from _list(path, content)
+        return
+    for number, line in files.lines(path):
+        try:
+            row = row_of(line)
+        except DataError as error:
+            raise DataError(f"{path}, line {number}: {error}") from error
+        yield f"line {number}", row
+
+
+def _list(path: Path, content: bytes) -> Iterator[tuple[str, Row]]:
+    try:
+        rows = files.parse(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        byte = f"{content[error.start]:#04x} at {error.start + 1}"
+        raise DataError(f"{path}: found the byte {byte}, expected UTF-8") from None
+    except files.RepeatedKey:
+        raise
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, line {error.lineno}: expected a list of JSON objects ({error.msg})") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected a list of JSON objects that can be read ({error})") from None
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, item {number}: found {short(row)}, expected a JSON object")
+        yield f"item {number}", row
+
+
+def row_of(line: bytes) -> Row:
+    """The object in a line; DataError without file and line, which the reader adds."""
+    try:
+        text = line.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"found the byte {line[error.start]:#04x} at {error.start + 1}, expected UTF-8") from error
+    try:
+        row = files.parse(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"found {short(text)}, expected one JSON object ({error.msg} at character {error.pos + 1})"
+        ) from error
+    except files.RepeatedKey:
+        raise
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise DataError(f"found {short(text)}, expected one JSON object that can be read ({error})") from error
+    if not isinstance(row, dict):
+        raise DataError(f"found {short(row)}, expected one JSON object")
+    return row
+
+
+def _records(delimiter: str, mapping: Mapping, path: Path) -> Iterator[tuple[str, Row]]:
+    roles = {column: role for role in LISTS if (column := getattr(mapping.columns, role)) is not None}
+    number = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal number
+        for number, line in files.every_line(path):
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{path}, line {number}: found the byte {line[error.start]:#04x} at {error.start + 1}, expected "
+                    "UTF-8; write the file in that encoding"
+                ) from None
+
+    # A file of tabs has its quotes where it means them.
+    quoting: Any = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    csv.field_size_limit(files.LINE)
+    reader = csv.reader(lines(), delimiter=delimiter, quoting=quoting, strict=True)
+    header: list[str] | None = None
+    try:
+        first = 1
+        for values in reader:
+            where, first = f"line {first}", number + 1
+            if not values:
+                continue
+            if header is None:
+                header = values
+                if len(set(header)) < len(header):
+                    raise DataError(f"{path}, {where}: names a column twice ({', '.join(header)}); rename one")
+                continue
+            if len(values) != len(header):
+                raise DataError(
+                    f"{path}, {where}: has {len(values)} fields, expected {len(header)} ({', '.join(header)}); quote "
+                    f"fields that hold {'a comma' if delimiter == ',' else 'a tab'}"
+                )
+            row: Row = dict(zip(header, values, strict=True))
+            for column, role in roles.items():
+                if column in row:
+                    row[column] = _parts(row[column], role, mapping.separator, f"{path}, {where}")
+            yield where, row
+    except csv.Error as error:
+        raise DataError(f"{path}, line {number}: {error}; expected quotes that are doubled inside quotes") from None
+
+
+def _parts(value: str, role: str, separator: str | None, place: str) -> Any:
+    """The list that a field holds: JSON, or parts between separators."""
+    if value.lstrip()[:1] == "[":
+        try:
+            return files.parse(value)
+        except (ValueError, RecursionError):
+            raise DataError(f"{place}: found {short(value)} for {role}, expected a JSON list") from None
+    if separator is not None:
+        return [part.strip() for part in value.split(separator)] if value.strip() else []
+    if role in BLANK:
+        return value.split()
+    if not value.strip():
+        return []
+    raise DataError(
+        f"{place}: found {short(value)} for {role}, expected a JSON list; or name what separates its parts, as in "
+        'separator = ";"'
+    )

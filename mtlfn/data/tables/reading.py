@@ -1,0 +1,193 @@
+"""From a mapping to a data set: the source's splits, their rows, an example or more each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, frozen
+
+from mtlfn.data import splits as splitting
+from mtlfn.data.example import DataError, Example
+from mtlfn.data.kinds import KINDS
+from mtlfn.data.rows import example
+from mtlfn.data.tables import sources
+from mtlfn.data.tables.mapping import SPLIT, Mapping
+from mtlfn.data.tables.table import Place, Row, Table
+from mtlfn.data.tables.tags import to_iob2, types
+from mtlfn.data.task import HIDDEN_TEST, SPLITS, Dataset, Task, fitted, hidden, kind_of, problems
+
+DEV_NAMES = ("validation", "dev", "valid", "devel", "development", "val", "eval")
+CONVERTED = "sentences whose tags were made IOB2"
+SKIPPED = "unusable rows left out"
+MADE_DEV = "dev split"
+
+
+def read(name: str, mapping: Mapping, base: Path) -> Dataset:
+    """The data set a mapping describes.
+
+    Args:
+        name: of the task.
+        base: folder that a relative ``mapping.source`` starts from.
+
+    Raises:
+        DataError: the source cannot be loaded, or a split, column or value is not what the mapping says; names the
+            source, split and row (from 0) or line (from 1), what was found and what was expected.
+    """
+    negative = mapping.negative if KINDS[mapping.kind].negative_class else None
+    labels = types(mapping.labels) if mapping.kind == "tagging" else mapping.labels
+    task = Task(name=name, kind=mapping.kind, level=mapping.level, labels=labels, negative=negative)
+    tables = sources.tables(name, mapping, base)
+    source = mapping.source + (f"@{mapping.revision}" if mapping.revision else "")
+    parts: dict[str, tuple[Example, ...]] = {}
+    notes: dict[str, Any] = {}
+    counts: Counter[str] = Counter()
+    for split in SPLITS:
+        wanted = _name(split, mapping, tables)
+        if wanted is None:
+            parts[split] = ()
+            continue
+        table = _table(wanted, split, name, source, tables)
+        place = f"task {name}, {source}, {table.place}"
+        if split == "test" and _unlabelled(task, mapping, table):
+            rows = sum(1 for _ in table.rows())
+            parts[split], notes = (), {**notes, HIDDEN_TEST: f"none of the {rows:,} rows of {wanted!r} has a label"}
+            continue
+        parts[split] = _part(_Reading(task, mapping, counts).examples(table, split, place), wanted)
+        counts.update(table.notes)
+    if not parts["dev"]:
+        parts = splitting.completed(name, parts, lambda e: e.unit, ("dev",))
+        notes[MADE_DEV] = f"a tenth of the training units, by a hash of their names: {source} has none"
+    return Dataset(task=fitted(task, parts["train"]), source=source, notes={**notes, **counts}, **parts)
+
+
+def _name(split: str, mapping: Mapping, tables: dict[Any, Table]) -> str | None:
+    """What the mapping calls a split; None where it is to have none."""
+    given = getattr(mapping.splits, split)
+    if split == "test":
+        if given is None:
+            return "test" if "test" in tables and "test" not in (mapping.splits.train, mapping.splits.dev) else None
+        return given or None
+    if split == "dev" and given == "validation" and given not in tables:  # the default
+        free = [other for other in DEV_NAMES if other in tables and other != mapping.splits.train]
+        return free[0] if free else None
+    return given
+
+
+def _table(wanted: str, split: str, name: str, source: str, tables: dict[Any, Table]) -> Table:
+    whole = SPLIT.fullmatch(wanted)
+    assert whole is not None, "the mapping looked"
+    if (found := tables.get(whole["name"])) is None:
+        raise DataError(
+            f"task {name}: {source} has no split {whole['name']!r}, splits found: {', '.join(map(str, tables))}; "
+            f"name the {split} split under splits in [task.{name}]"
+        )
+    return found
+
+
+def _part(examples: tuple[Example, ...], wanted: str) -> tuple[Example, ...]:
+    """The part of the examples that a name asks for, such as ``train[90%:]``: whole units."""
+    whole = SPLIT.fullmatch(wanted)
+    assert whole is not None, "the mapping looked"
+    start, end = (_cut(examples, whole[side]) for side in ("start", "end"))
+    return examples[start:end]
+
+
+def _cut(examples: Sequence[Example], at: str | None) -> int | None:
+    """Where a border falls: behind the unit that it would part."""
+    if not at:
+        return None
+    count = int(at.rstrip("%"))
+    place = len(examples) * count // 100 if at.endswith("%") else count
+    while 0 < place < len(examples) and examples[place].unit == examples[place - 1].unit:
+        place += 1
+    return place
+
+
+def _unlabelled(task: Task, mapping: Mapping, table: Table) -> bool:
+    """Whether there are rows, and none has a label. A row that cannot be read is left to the reader."""
+    gold = kind_of(task).gold
+    several = [gold] if table.by_role else (getattr(mapping.columns, gold) or gold).split(" + ")
+    if table.columns is not None and not set(several) <= set(table.columns):
+        return not set(several) & set(table.columns)
+    try:
+        rows = (row for _, row in table.rows())
+        first = next(rows, None)
+        return first is not None and all(hidden(task, row.get(c)) for row in chain([first], rows) for c in several)
+    except DataError:
+        return False
+
+
+@frozen
+class _Reading:
+    """How the rows of a task become examples; ``counts``: of what was converted or left out."""
+
+    task: Task
+    mapping: Mapping
+    counts: Counter[str]
+
+    def examples(self, table: Table, split: str, place: str) -> tuple[Example, ...]:
+        """The examples of a split; DataError names the first row that cannot be used."""
+        columns = _columns(self.mapping, table, place)
+        names = self.mapping.names
+        if not names:
+            names = table.names.get(columns[kind_of(self.task).gold][0], ())
+        out: list[Example] = []
+        seen: dict[str, Place] = {}
+        for number, (where, row) in enumerate(table.rows()):
+            try:
+                whole = self._example(_roles(columns, row, table), names, f"{split}-{number:07d}")
+                if whole.id in seen:
+                    raise DataError(f"the id {whole.id!r} is also that of {seen[whole.id]}; ids must be unique")
+            except DataError as error:
+                if self.mapping.skip_unusable:
+                    self.counts[SKIPPED] += 1
+                    continue
+                raise DataError(f"{place}, {where}: {error}") from error
+            seen[whole.id] = where
+            out += kind_of(self.task).parts(whole, split == "train")
+        if not out:
+            raise DataError(f"{place} is empty, expected at least one row")
+        return tuple(out)
+
+    def _example(self, roles: Row, names: tuple[str, ...], number: str) -> Example:
+        task = self.task
+        if task.kind == "tagging" and isinstance(tags := roles["tags"], list):
+            named = [names[tag] if type(tag) is int and 0 <= tag < len(names) else tag for tag in tags]
+            if all(isinstance(tag, str) for tag in named):
+                roles["tags"] = to_iob2(named, self.mapping.tags)
+                if roles["tags"] != named:
+                    self.counts[CONVERTED] += 1
+        whole = example(task, roles, names, number, self.mapping.negative)
+        if problem := problems(task, whole):
+            raise DataError(f"the example {whole.id!r} {problem}")
+        return whole
+
+
+def _columns(mapping: Mapping, table: Table, place: str) -> dict[str, list[str]]:
+    """Role -> the columns whose values it is made of; DataError where the table lacks one."""
+    kind = KINDS[mapping.kind]
+    if table.by_role:
+        return {role: [role] for role in kind.roles}
+    columns = {role: column.split(" + ") for role, column in asdict(mapping.columns).items() if column is not None}
+    if missing := [role for role in kind.roles if role not in columns]:
+        raise DataError(f"{place}: columns lacks {', '.join(missing)}, which the kind {mapping.kind} needs")
+    for role, several in columns.items():
+        for column in several:
+            if table.columns is not None and column not in table.columns:
+                raise DataError(
+                    f"{place}: the column {column!r} (for {role}) is missing, columns found: {', '.join(table.columns)}"
+                )
+    return columns
+
+
+def _roles(columns: dict[str, list[str]], row: Row, table: Table) -> Row:
+    """Role -> value; a column that this row lacks is an error of the row."""
+    if table.by_role:
+        columns = {**columns, **{role: [role] for role in ("id", "unit", "text_pair") if role in row}}
+    if missing := [column for several in columns.values() for column in several if column not in row]:
+        raise DataError(f"the column {missing[0]!r} is missing, columns found: {', '.join(row) or 'none'}")
+    return {role: row[one] if not more else [row[c] for c in (one, *more)] for role, (one, *more) in columns.items()}
