@@ -1,4 +1,4 @@
-"""From a prepared run to its last state: what is restored and checked, the smoke test, and what surrounds training."""
+"""From a prepared run to its last state: what is restored and checked, the smoke test, training, and leaving."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
-import attrs
-from attrs import frozen
-
-from mtlfn.core.batch import Batch
 from mtlfn.core.state import State
 from mtlfn.models.model import check_params
 from mtlfn.run import (
@@ -25,7 +20,6 @@ from mtlfn.run import (
     kaggle,
     ledger,
     memory,
-    monitors,
     observers,
     record,
 )
@@ -34,11 +28,11 @@ from mtlfn.run.command import BUG, PREFLIGHT, RESUMABLE
 from mtlfn.run.config import Config
 from mtlfn.run.directory import Failed, Mismatch
 from mtlfn.run.documents import Altered
-from mtlfn.run.evaluations import Evaluations, Leaving
-from mtlfn.run.loop import NONFINITE_IN_A_ROW, Hooks, train
+from mtlfn.run.evaluations import Leaving
+from mtlfn.run.loop import NONFINITE_IN_A_ROW, train
 from mtlfn.run.prepare import Prepared, describe_data
+from mtlfn.run.surroundings import surround
 from mtlfn.run.terminal import shown
-from mtlfn.run.walk import Evaluation, Walk, cadence
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -92,12 +86,17 @@ def run(
                 )
             except Leaving as leaving:
                 why = f"{leaving}, while the last state was evaluated"
+    return _leave(prepared.config, folder, report, command, ended.state, why)
+
+
+def _leave(
+    config: Config, folder: Path, report: observers.Reporter, command: Sequence[str], state: State, why: str
+) -> int:
+    """Says why the run stopped and how it goes on; Failed where it would stop again."""
     deadline.answered(folder, "STOP")
-    at = f"step {ended.state.step}, {ended.state.input_tokens:,} tokens"
-    if ended.state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW:
-        raise Failed(
-            BUG, f"stopped: {why}; saved {at}. Try {_instead(prepared.config, 'a lower')}, then another --output-dir"
-        )
+    at = f"step {state.step}, {state.input_tokens:,} tokens"
+    if state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW:
+        raise Failed(BUG, f"stopped: {why}; saved {at}. Try {_instead(config, 'a lower')}, then another --output-dir")
     report.say(f"stopped: {why} · {at} · saved in {folder}")
     report.say(f"to go on: {texts.going_on(command)}")
     return RESUMABLE
@@ -220,112 +219,3 @@ def _signals() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-@frozen(eq=False)
-class Surroundings:
-    """What surrounds the pure walk of one run: files, console, clock, signals and monitors.
-
-    Attributes:
-        walk: the walk, timed.
-        hooks: what ``train`` calls.
-        make_up: makes the quick evaluation that was due in a state that is gone on from, if it was not made.
-        evaluations: of the last state.
-    """
-
-    walk: Walk
-    hooks: Hooks
-    make_up: Callable[[State], None]
-    evaluations: Evaluations
-
-
-def surround(
-    prepared: Prepared,
-    folder: Path,
-    kept: archive.Archive,
-    report: observers.Reporter,
-    limit: deadline.Deadline,
-    probe: memory.Probe,
-    signalled: Callable[[], bool],
-    lines: Sequence[record.Line],
-) -> Surroundings:
-    """``lines``: what the record has of the steps that were taken already."""
-    config, budget, metrics = prepared.config, prepared.budget, folder / documents.METRICS
-    clock = observers.TrainingClock(time.monotonic)
-    write = partial(record.append, metrics)
-    alert = monitors.alerts(write, report.say)
-    watchers = [
-        observers.metrics_writer(write, prepared.schedule, budget, clock),
-        report.progress(budget, clock),
-        monitors.memory(probe, write, alert),
-        monitors.losses(alert, [line for line in lines if "event" not in line]),
-    ]
-
-    def asked() -> str | None:
-        if signalled():
-            return "asked to stop"
-        return "asked to stop by the file STOP" if deadline.asked(folder, "STOP") else None
-
-    def late(is_late: bool) -> str | None:
-        return f"--max-hours {config.max_hours:g} {limit.told()}" if is_late else None
-
-    def stop(state: State, evaluates: bool) -> str | None:
-        if state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW:
-            return f"loss or gradient not finite in {state.nonfinite.in_a_row} steps in a row"
-        if config.max_steps is not None and state.step >= config.max_steps:
-            return f"--max-steps {config.max_steps} reached"
-        return asked() or late(limit.too_late(evaluates=evaluates))
-
-    evaluations = Evaluations(
-        folder, limit, report.evaluating, lambda: asked() or late(limit.too_late_for("save", "evaluation"))
-    )
-
-    def step(state: State, batch: Batch) -> State:
-        with limit.timing("step"):
-            return prepared.step(state, batch)
-
-    def evaluate_fully(state: State) -> Evaluation:
-        with clock.paused():
-            return prepared.evaluate(state, through=evaluations.through(state, "dev"))
-
-    def observe(state: State, batch: Batch) -> None:
-        for watch in watchers:
-            watch(state, batch)
-
-    def due(before: int, after: State) -> bool:
-        return cadence(before, after, budget, config.save_every_steps)
-
-    def quick(state: State) -> None:
-        with clock.paused(), limit.timing("quick"):
-            count = -(-config.quick_eval_examples // len(prepared.tasks))
-            found = prepared.evaluate(state, count)
-        write({"step": state.step, "event": "quick", "examples": count, "scores": found.scores})
-        shown = "  ".join(f"{t} {v:.3f}" for t, v in evaluate.primary(prepared.tasks, found.scores).items())
-        report.say(f"quick evaluation  {shown}")
-
-    def look(before: int, state: State) -> None:
-        if config.quick_eval_examples and state.step and due(before, state) and stop(state, False) is None:
-            quick(state)
-
-    def make_up(state: State) -> None:
-        here = [line for line in lines if line["step"] == state.step]
-        earlier = [line["tokens"] for line in lines if "event" not in line and line["step"] < state.step]
-        if not any(line.get("event") in ("quick", "full") for line in here):
-            look(earlier[-1] if earlier else 0, state)
-
-    def save(state: State) -> None:
-        with clock.paused(), limit.timing("save"):
-            record.sync(metrics)  # before the checkpoint that follows from it
-            kept.save(state)
-        deadline.answered(folder, "SAVE")
-
-    hooks = Hooks(
-        stop=stop,
-        check=kept.check,
-        observe=observe,
-        evaluated=lambda state, found: write({"step": state.step, "event": "full", "scores": found.scores}),
-        due=lambda before, after: due(before.input_tokens, after) or deadline.asked(folder, "SAVE"),
-        look=lambda before, after: look(before.input_tokens, after),
-        save=save,
-    )
-    return Surroundings(attrs.evolve(prepared.walk, step=step, evaluate=evaluate_fully), hooks, make_up, evaluations)
