@@ -19,6 +19,7 @@ from mtlfn.core.keys import fold, root
 from mtlfn.data import units
 from mtlfn.run.config import UsageError
 from mtlfn.run.disk import make_folder, write_file
+from mtlfn.run.documents import typed
 from mtlfn.run.terminal import shown
 
 SCHEMA = 2
@@ -233,7 +234,7 @@ def _run(run: cells.Run) -> dict[str, Any]:
         "smoke_test": run.smoke_test,
         "environment_breaks": list(run.environment_breaks),
         "tasks": list(run.tasks),
-        "tokens": dict(run.tokens),
+        "tokens": typed.content(run.tokens),
         "match": None if run.match is None else attrs.asdict(run.match),
     }
 

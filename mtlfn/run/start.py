@@ -14,6 +14,7 @@ from mtlfn.run import (
     archive,
     conclude,
     deadline,
+    describe,
     directory,
     documents,
     evaluate,
@@ -27,10 +28,13 @@ from mtlfn.run import summary as texts
 from mtlfn.run.command import BUG, PREFLIGHT, RESUMABLE
 from mtlfn.run.config import Config
 from mtlfn.run.directory import Failed, Mismatch
-from mtlfn.run.documents import Altered
+from mtlfn.run.documents import Altered, resumes, typed
+from mtlfn.run.documents.data import Data
+from mtlfn.run.documents.environment import Environment
+from mtlfn.run.documents.smoke import Smoke
 from mtlfn.run.evaluations import Leaving
 from mtlfn.run.loop import NONFINITE_IN_A_ROW, train
-from mtlfn.run.prepare import Prepared, describe_data
+from mtlfn.run.prepare import Prepared
 from mtlfn.run.surroundings import surround
 from mtlfn.run.terminal import shown
 
@@ -66,12 +70,10 @@ def run(
     lines = record.cut(folder / documents.METRICS, metrics, state.step)
     if resumed is not None:
         _watched_otherwise(prepared, folder, lines, state.step)
+        resumes.add(folder, state.step)
     _expect(prepared, state, limit, report)
-    report.say(
-        "resume    nothing to resume: starting fresh"
-        if resumed is None
-        else f"resume    step {state.step}, {state.input_tokens:,} tokens, from a verified checkpoint"
-    )
+    at = f"step {state.step}, {state.input_tokens:,} tokens, from a verified checkpoint"
+    report.say(f"resume    {'nothing to resume: starting fresh' if resumed is None else at}")
     with memory.uncollected(), _signals() as signalled:
         around = surround(prepared, folder, kept, report, limit, probe, signalled, lines)
         if not walk.finished(state):
@@ -108,15 +110,15 @@ def _same_environment(
     """The state, once the environment is the one the run was in, or the change is accepted and in its lineage."""
     from mtlfn.run.fingerprint import differences, environment
 
-    path, now = folder / documents.ENVIRONMENT, environment(prepared)
+    now = environment(prepared)
     try:
-        before = documents.read(path)
+        before = typed.read(folder, Environment)
         changed = differences(before, now)
     except (OSError, Altered) as error:
         before = now
         why = "is missing" if isinstance(error, OSError) else str(error)
         # Nothing was trained yet: nothing depends on it.
-        changed = [f"{path.name} {why}, so which environment it was is not known"] if kept.entries else []
+        changed = [f"{documents.ENVIRONMENT} {why}, so which environment it was is not known"] if kept.entries else []
     if changed and not prepared.config.accept_environment:
         raise Mismatch(
             f"--output-dir {folder}: the environment is not the one this run was in, so it may not repeat to the bit: "
@@ -129,23 +131,22 @@ def _same_environment(
             state = kept.accept(state, change)
     for change in differences(before, now, "told"):
         say(f"elsewhere {change}; nothing that decides a bit")
-    documents.write(path, now)
+    typed.write(folder, now)
     return state
 
 
 def _same_data(prepared: Prepared, folder: Path, say: Callable[[str], None]) -> None:
     """Makes data.json again where it is not what was written."""
-    path = folder / documents.DATA
     try:
-        documents.read(path)
+        typed.read(folder, Data)
     except (OSError, Altered) as error:
-        say(f"ALERT     {path.name}: {'is missing' if isinstance(error, OSError) else error}: made again")
-        documents.write(path, describe_data(prepared))
+        say(f"ALERT     {documents.DATA}: {'is missing' if isinstance(error, OSError) else error}: made again")
+        typed.write(folder, describe.data(prepared))
 
 
 def _watched_otherwise(prepared: Prepared, folder: Path, lines: Sequence[record.Line], step: int) -> None:
     """Puts on record that checkpoints and quick evaluations come at another cadence from here on."""
-    settings = directory.recorded(folder)["settings"]
+    settings = directory.recorded(folder).settings
     now = record.watching([], {name: getattr(prepared.config, name) for name in record.WATCHING})
     if record.watching(lines, settings) != now:
         record.append(folder / documents.METRICS, {"step": step, "event": "watch", **now})
@@ -153,14 +154,14 @@ def _watched_otherwise(prepared: Prepared, folder: Path, lines: Sequence[record.
 
 def _smoke_test_is_due(folder: Path, say: Callable[[str], None]) -> bool:
     """Whether no smoke test is on record."""
-    path = folder / documents.SMOKE
     try:
-        return not isinstance(documents.read(path)["skipped"], bool)
+        typed.read(folder, Smoke)
     except FileNotFoundError:
         return True
-    except (Altered, KeyError) as error:
-        say(f"ALERT     {path.name}: {error}: made again")
+    except Altered as error:
+        say(f"ALERT     {documents.SMOKE}: {error}: made again")
         return True
+    return False
 
 
 def _smoke(prepared: Prepared, folder: Path, report: observers.Reporter, probe: memory.Probe) -> None:
@@ -168,7 +169,7 @@ def _smoke(prepared: Prepared, folder: Path, report: observers.Reporter, probe: 
     from mtlfn.run import smoke
 
     if prepared.config.skip_smoke_test:
-        documents.write(folder / documents.SMOKE, {"skipped": True, "reason": "--skip-smoke-test"})
+        typed.write(folder, Smoke(skipped=True, reason="--skip-smoke-test"))
         report.say("smoke     skipped, as asked for with --skip-smoke-test")
         return
     began = time.monotonic()
@@ -179,7 +180,7 @@ def _smoke(prepared: Prepared, folder: Path, report: observers.Reporter, probe: 
             f"the smoke test failed: {failed}. Nothing was trained. "
             f"{_instead(prepared.config, 'Another')} or other data may help; --skip-smoke-test begins all the same",
         )
-    documents.write(folder / documents.SMOKE, smoke.document(checks))
+    typed.write(folder, smoke.document(checks))
     report.say(f"smoke     {smoke.STEPS} steps on {smoke.EXAMPLES} examples: passed ({time.monotonic() - began:.0f} s)")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from mtlfn.run.disk import write_file
 
 CONFIG, DATA, ENVIRONMENT, SMOKE = "config.json", "data.json", "env.json", "smoke.json"
-TOKENS, RESULT, REPLAY = "tokens.json", "result.json", "replay.json"
+TOKENS, RESULT, REPLAY, RESUMES = "tokens.json", "result.json", "replay.json", "resumes.json"
 METRICS, LEDGER, LOG = "metrics.jsonl", "ledger.jsonl", "train.log"
 SEAL = "(sha256)"  # no task is called so
 
