@@ -174,9 +174,10 @@ def read_run(folder: Path) -> Run:
     """The run of a folder, from its result.json and config.json; UsageError where it is not as it was sealed."""
     verified, settings = seal.verify(folder, exports=False), _settings(folder)
     if verified.problems:
-        more = f" (and {len(verified.problems) - 1} more)" if len(verified.problems) > 1 else ""
+        first, *others = verified.problems
+        more = f" (and {len(others)} more)" if others else ""
         raise UsageError(
-            f"RUN {folder}: is not as it was when it finished: {verified.problems[0]}{more}; give the command of that "
+            f"RUN {folder}: is not as it was when it finished: {first}{more}; give the command of that "
             "run again, which makes it anew, or leave the run out"
         )
     try:

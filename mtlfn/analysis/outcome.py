@@ -17,6 +17,7 @@ from mtlfn.analysis import bootstrap, cells, learnt, looks, planning, verdict
 from mtlfn.analysis.equivalence import p_above, p_below, p_within
 from mtlfn.core.keys import fold, root
 from mtlfn.data import units
+from mtlfn.run import documents
 from mtlfn.run.config import UsageError
 from mtlfn.run.disk import make_folder, write_file
 from mtlfn.run.documents import typed
@@ -261,7 +262,7 @@ def write(document: Mapping[str, Any], folder: Path) -> None:
     """``verdict.json`` and ``verdict.csv`` in the folder, each there in full or not at all."""
     try:
         make_folder(folder)
-        write_file(folder / "verdict.json", (json.dumps(document, indent=1) + "\n").encode())
+        write_file(folder / documents.VERDICT, (json.dumps(document, indent=1) + "\n").encode())
         write_file(folder / "verdict.csv", as_csv(document).encode())
     except OSError as error:
         raise UsageError(f"--output {folder}: cannot be written ({error.strerror}); name another folder") from None

@@ -19,6 +19,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from attrs import frozen
 
 from mtlfn.analysis import cells
@@ -181,4 +182,5 @@ def correlation(signal: Mapping[Pair, float | None], transfer: Mapping[Pair, flo
     varies = all(len(set(column)) > 1 for column in zip(*held, strict=True))
     if len(held) < LEAST_PAIRS or not varies:
         return Correlation(None, len(held))
-    return Correlation(float(spearmanr(*zip(*held, strict=True)).statistic), len(held))
+    one, other = (list(column) for column in zip(*held, strict=True))
+    return Correlation(float(np.asarray(spearmanr(one, other))[0]), len(held))
