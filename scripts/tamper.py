@@ -48,7 +48,7 @@ quick_eval_examples = 6
 skip_smoke_test = true
 """
 # What a run leaves that no claim is made from.
-SILENT = ("train.log", "lock", "evaluation")
+SILENT = ("train.log", "lock", "evaluation", documents.RESUMES)
 
 
 def swap(path: Path, root: Path) -> None:

@@ -23,6 +23,11 @@ from mtlfn.data.example import DataError
 from mtlfn.data.task import Task
 from mtlfn.run import documents, seal
 from mtlfn.run.config import UsageError
+from mtlfn.run.documents import Altered, smoke, typed
+from mtlfn.run.documents import result as results
+from mtlfn.run.documents.configuration import Configuration
+from mtlfn.run.documents.data import Data
+from mtlfn.run.documents.result import Result, Tokens
 
 CONTROLS = {"total": "token-controlled S1", "per-task": "plain S1"}
 PAIR = "pair"
@@ -61,7 +66,7 @@ class Run:
     experiment: str
     seed: int
     digest: str
-    tokens: Mapping[str, Any]
+    tokens: Tokens
     match: Match | None
     settings: str
     scores: Mapping[str, float]
@@ -73,7 +78,7 @@ class Run:
     @property
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks that it trained."""
-        return tuple(self.tokens["per_task"])
+        return tuple(self.tokens.per_task)
 
 
 @frozen
@@ -149,7 +154,7 @@ def find(paths: Sequence[Path], without: Collection[Path] = ()) -> Found:
         if not held:
             raise UsageError(f"RUN {path}: holds no run (no result.json, no config.json)")
         for folder in held:
-            if (folder / "result.json").exists() and folder not in without:
+            if (folder / documents.RESULT).exists() and folder not in without:
                 finished[folder.resolve()] = read_run(folder)
             elif folder == path:
                 raise UsageError(
@@ -169,58 +174,60 @@ def read_run(folder: Path) -> Run:
     """The run of a folder, from its result.json and config.json; UsageError where it is not as it was sealed."""
     verified, settings = seal.verify(folder, exports=False), _settings(folder)
     if verified.problems:
-        more = f" (and {len(verified.problems) - 1} more)" if len(verified.problems) > 1 else ""
+        first, *others = verified.problems
+        more = f" (and {len(others)} more)" if others else ""
         raise UsageError(
-            f"RUN {folder}: is not as it was when it finished: {verified.problems[0]}{more}; give the command of that "
+            f"RUN {folder}: is not as it was when it finished: {first}{more}; give the command of that "
             "run again, which makes it anew, or leave the run out"
         )
     try:
-        document = documents.read(folder / documents.RESULT)
-        tokens = document["tokens"]
-        int(tokens["total"]), dict(tokens["per_task"])
-        given = document.get("match")
-        match = given and Match(
-            parent=str(given["parent"]["digest"]),
-            parent_seed=int(given["parent"]["seed"]),
-            parent_path=str(given["parent"]["path"]),
-            control=given["control"],
-            tasks=tuple(given["tasks"]),
-            tokens=int(given["tokens"]),
-        )
-        run = Run(
-            path=folder,
-            experiment=str(document["experiment"]),
-            seed=int(document["seed"]),
-            digest=str(document["digest"]),
-            tokens=tokens,
-            match=match or None,
-            settings=settings,
-            scores={t: float(s["test"]) for t, s in document.get("scores", {}).items() if s.get("test") is not None},
-            learning={
-                t: (float(s["dev"]), max(map(float, s["baselines"].values())))
-                for t, s in document.get("scores", {}).items()
-                if s.get("dev") is not None and s.get("baselines")
-            },
-            sealed=verified.sealed,
-            smoke_test=_smoke_test(folder),
-            environment_breaks=tuple(map(str, document.get("environment_breaks", ()))),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        result = typed.read(folder, Result)
+    except (OSError, Altered) as error:
         raise UsageError(
-            f"RUN {folder}: result.json cannot be read ({type(error).__name__}: {error}); give the command of that run "
-            "again, which writes it anew"
+            f"RUN {folder}: {documents.RESULT} cannot be read ({error}); give the command of that run again, which "
+            "writes it anew"
         ) from None
+    match = result.match and _match(result.match)
+    run = Run(
+        path=folder,
+        experiment=result.experiment,
+        seed=result.seed,
+        digest=result.digest,
+        tokens=result.tokens,
+        match=match,
+        settings=settings,
+        scores={task: score.test for task, score in result.scores.items() if score.test is not None},
+        learning={
+            task: (score.dev, max(score.baselines.values()))
+            for task, score in result.scores.items()
+            if score.dev is not None and score.baselines
+        },
+        sealed=verified.sealed,
+        smoke_test=smoke.ending(folder),
+        environment_breaks=result.environment_breaks,
+    )
     if match and match.control in CONTROLS:
         if len(match.tasks) != 1 or run.tasks != match.tasks:
             raise UsageError(
                 f"RUN {folder}: its match says control {match.control!r} of {', '.join(match.tasks)}, and it trained "
                 f"{', '.join(run.tasks)}; expected a control of one task that trained that task alone"
             )
-        if tokens["total"] != match.tokens:
+        if run.tokens.total != match.tokens:
             raise UsageError(
-                f"RUN {folder}: trained on {tokens['total']:,} tokens, its match says {match.tokens:,}: not a control"
+                f"RUN {folder}: trained on {run.tokens.total:,} tokens, its match says {match.tokens:,}: not a control"
             )
     return run
+
+
+def _match(document: results.Match) -> Match:
+    return Match(
+        parent=document.parent.digest,
+        parent_seed=document.parent.seed,
+        parent_path=document.parent.path,
+        control=document.control,
+        tasks=document.tasks,
+        tokens=document.tokens,
+    )
 
 
 def sides(study: Study, task: str, control: str) -> tuple[Task, Sides] | None:
@@ -275,10 +282,9 @@ def statistics(run: Run, task: str) -> tuple[Task, units.UnitStatistics]:
 
 def examples_of(run: Run, task: str) -> int | None:
     """How many test examples of a task the run had; None where its data.json does not say."""
-    try:
-        return int(documents.read(run.path / documents.DATA)[task]["test"]["examples"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    data = typed.attempt(run.path, Data)
+    about = data.tasks.get(task) if data is not None else None
+    return about.test.examples if about is not None and about.test is not None else None
 
 
 def _compare(
@@ -306,27 +312,21 @@ def _first(a: units.UnitStatistics, b: units.UnitStatistics) -> str:
 def _run_folders(path: Path) -> Iterable[Path]:
     """Folders with a config.json or result.json; what lies inside a run is part of it."""
     for folder, below, files in os.walk(path):
-        if "result.json" in files or "config.json" in files:
+        if documents.RESULT in files or documents.CONFIG in files:
             below.clear()
             yield Path(folder)
         below.sort()
 
 
-def _smoke_test(folder: Path) -> str:
-    try:
-        return "skipped" if documents.read(folder / documents.SMOKE)["skipped"] else "passed"
-    except (OSError, ValueError, KeyError):
-        return "unknown"
-
-
 def _settings(folder: Path) -> str:
     try:
-        identity = dict(documents.read(folder / documents.CONFIG)["identity"])
+        identity = typed.read(folder, Configuration).identity
     except OSError:
         return ""
-    except (ValueError, KeyError, TypeError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise UsageError(f"RUN {folder}: config.json cannot be read ({what}); mend it, or leave the run out") from None
+    except Altered as error:
+        raise UsageError(
+            f"RUN {folder}: {documents.CONFIG} cannot be read ({error}); mend it, or leave the run out"
+        ) from None
     return json.dumps({key: value for key, value in identity.items() if key != "seed"}, sort_keys=True)
 
 
@@ -336,7 +336,7 @@ def _studies(runs: Sequence[Run]) -> tuple[tuple[Study, ...], tuple[tuple[Run, s
     for run in runs:
         if run.match is None and len(run.tasks) > 1:
             # With early stopping every seed has a total of its own; the budget is among the settings.
-            settings = run.settings or run.tokens["total"]
+            settings = run.settings or run.tokens.total
             group = groups.setdefault((run.experiment, run.tasks, settings), {})
             _add(group, run.seed, run)
         elif run.match is None:
@@ -374,7 +374,7 @@ def _study(name: str, multi: Mapping[int, Run], matched: Sequence[tuple[Run, Mat
         if match.control not in CONTROLS:
             continue
         parent = multi[seed]
-        given = parent.tokens["total"] if match.control == "total" else parent.tokens["per_task"].get(match.task)
+        given = parent.tokens.total if match.control == "total" else parent.tokens.per_task.get(match.task)
         if given != match.tokens:
             raise UsageError(
                 f"RUN {run.path}: trained on {match.tokens:,} tokens, the {match.control} control of RUN {parent.path} "

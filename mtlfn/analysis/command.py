@@ -12,6 +12,7 @@ import tyro
 from attrs import field, frozen
 from attrs.validators import optional
 
+from mtlfn.run import documents
 from mtlfn.run.command import BUG, OK, again, cli, guarded
 from mtlfn.run.config import Config, UsageError
 from mtlfn.run.terminal import say
@@ -171,7 +172,7 @@ def verdict(argv: Sequence[str] | None = None) -> int:
         document = study.judge(asked.runs, **_rule(asked))
         outcome.write(document, asked.output)
         outcome.show(document)
-        say(f"everything is in {asked.output / 'verdict.json'} and {asked.output / 'verdict.csv'}")
+        say(f"everything is in {asked.output / documents.VERDICT} and {asked.output / 'verdict.csv'}")
         return OK
 
     return guarded(tell)

@@ -23,7 +23,7 @@ from typing import Any
 from mtlfn.run import documents
 from mtlfn.run.config import UsageError
 
-DOCUMENT = "study.json"
+DOCUMENT = documents.STUDY
 TAKEN, LATE = "looks_taken", "finished_before"  # looks; runs that were finished when the study was declared
 EXPONENT = 2.0
 

@@ -17,8 +17,10 @@ from mtlfn.analysis import bootstrap, cells, learnt, looks, planning, verdict
 from mtlfn.analysis.equivalence import p_above, p_below, p_within
 from mtlfn.core.keys import fold, root
 from mtlfn.data import units
+from mtlfn.run import documents
 from mtlfn.run.config import UsageError
 from mtlfn.run.disk import make_folder, write_file
+from mtlfn.run.documents import typed
 from mtlfn.run.terminal import shown
 
 SCHEMA = 2
@@ -233,7 +235,7 @@ def _run(run: cells.Run) -> dict[str, Any]:
         "smoke_test": run.smoke_test,
         "environment_breaks": list(run.environment_breaks),
         "tasks": list(run.tasks),
-        "tokens": dict(run.tokens),
+        "tokens": typed.content(run.tokens),
         "match": None if run.match is None else attrs.asdict(run.match),
     }
 
@@ -260,7 +262,7 @@ def write(document: Mapping[str, Any], folder: Path) -> None:
     """``verdict.json`` and ``verdict.csv`` in the folder, each there in full or not at all."""
     try:
         make_folder(folder)
-        write_file(folder / "verdict.json", (json.dumps(document, indent=1) + "\n").encode())
+        write_file(folder / documents.VERDICT, (json.dumps(document, indent=1) + "\n").encode())
         write_file(folder / "verdict.csv", as_csv(document).encode())
     except OSError as error:
         raise UsageError(f"--output {folder}: cannot be written ({error.strerror}); name another folder") from None

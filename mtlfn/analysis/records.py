@@ -10,47 +10,7 @@ from typing import Any
 from attrs import frozen
 
 from mtlfn.analysis import cells
-from mtlfn.run import documents, record
-
-RESUMED = "resume    step "  # how train.log begins a line where a run went on
-
-
-@frozen(eq=False)
-class Record:
-    """A finished run; what a file does not say, or a missing file, is an empty mapping or list.
-
-    Attributes:
-        name: its folder, as seen from the folder of the study.
-        result, config, environment, data, smoke: result.json, config.json, env.json, data.json, smoke.json.
-        steps, evaluations: lines of metrics.jsonl.
-        resumes: how often it went on from a checkpoint; None where train.log is missing.
-        replay: replay.json, where the run was replayed.
-    """
-
-    name: str
-    path: Path
-    result: Mapping[str, Any]
-    config: Mapping[str, Any]
-    environment: Mapping[str, Any]
-    data: Mapping[str, Any]
-    smoke: Mapping[str, Any]
-    steps: tuple[Mapping[str, Any], ...]
-    evaluations: tuple[Mapping[str, Any], ...]
-    resumes: int | None
-    replay: Mapping[str, Any]
-
-    @property
-    def seed(self) -> int:
-        return self.result["seed"]
-
-    @property
-    def tokens(self) -> Mapping[str, Any]:
-        """Counts of tokens: "total", and task -> count under "per_task", "loss", "padded"."""
-        return self.result["tokens"]
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        return tuple(self.tokens["per_task"])
+from mtlfn.run.documents.run_record import RunRecord
 
 
 @frozen(eq=False)
@@ -64,14 +24,14 @@ class Runs:
         pairs: (two tasks, seed) -> the strategy on these two alone.
     """
 
-    multi: Mapping[int, Record]
-    controls: Mapping[tuple[str, str, int], Record]
-    kept: Mapping[int, Record]
-    excluded: Mapping[int, Record]
-    pairs: Mapping[tuple[tuple[str, str], int], Record]
+    multi: Mapping[int, RunRecord]
+    controls: Mapping[tuple[str, str, int], RunRecord]
+    kept: Mapping[int, RunRecord]
+    excluded: Mapping[int, RunRecord]
+    pairs: Mapping[tuple[tuple[str, str], int], RunRecord]
 
     @property
-    def groups(self) -> dict[str, tuple[Record, ...]]:
+    def groups(self) -> dict[str, tuple[RunRecord, ...]]:
         """What kind of run -> the runs."""
         of = {
             name: tuple(r for (c, *_), r in self.controls.items() if c == control)
@@ -86,27 +46,14 @@ class Runs:
         }
 
     @property
-    def all(self) -> tuple[Record, ...]:
+    def all(self) -> tuple[RunRecord, ...]:
         return tuple(run for group in self.groups.values() for run in group)
 
 
-def read(folder: Path, root: Path) -> Record:
-    """The run of a folder whose result.json ``cells.read_run`` accepts."""
-    lines = list(record.lines(folder / documents.METRICS))
-    log = folder / "train.log"
-    return Record(
-        name=_name(folder, root),
-        path=folder,
-        result=documents.read(folder / documents.RESULT),
-        config=_document(folder / "config.json"),
-        environment=_document(folder / "env.json"),
-        data=_document(folder / "data.json"),
-        smoke=_document(folder / "smoke.json"),
-        steps=tuple(line for line in lines if "event" not in line),
-        evaluations=tuple(line for line in lines if line.get("event") in ("quick", "full")),
-        resumes=log.read_text(errors="replace").count(RESUMED) if log.is_file() else None,
-        replay=_document(folder / "replay.json"),
-    )
+def read(folder: Path, root: Path) -> RunRecord:
+    """The run of a folder whose ``result.json`` ``cells.read_run`` accepts, named as seen from the study's folder."""
+    name = folder.resolve().relative_to(root.resolve()).as_posix()
+    return RunRecord(folder, folder.resolve().name if name == "." else name)
 
 
 def of_study(study: cells.Study, root: Path) -> Runs:
@@ -126,28 +73,16 @@ def get(document: Any, *names: str) -> Any:
     return reduce(lambda found, name: found.get(name) if isinstance(found, Mapping) else None, names, document)
 
 
-def values(runs: Iterable[Record], *names: str) -> list[Any]:
-    """The different things that the configurations' identities hold under the names, in order of appearance."""
+def values(runs: Iterable[RunRecord], name: str) -> list[Any]:
+    """The different things that the configurations' identities hold under a name, in order of appearance."""
     out: list[Any] = []
     for run in runs:
-        found = get(run.config, "identity", *names)
+        found = run.configuration and run.configuration.identity.get(name)
         if found is not None and found not in out:
             out.append(found)
     return out
 
 
-def test_score(run: Record, task: str) -> float | None:
+def test_score(run: RunRecord, task: str) -> float | None:
     """The primary metric on the test split."""
-    return get(run.result, "scores", task, "test")
-
-
-def _name(folder: Path, root: Path) -> str:
-    name = folder.resolve().relative_to(root.resolve()).as_posix()
-    return folder.resolve().name if name == "." else name
-
-
-def _document(path: Path) -> Mapping[str, Any]:
-    try:
-        return documents.read(path)
-    except (OSError, ValueError):
-        return {}
+    return run.result.scores[task].test if task in run.result.scores else None

@@ -10,11 +10,13 @@ The same study gives the same bytes: no dates, and no path but from the study's 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+import attrs
+from attrs import frozen
 
 from mtlfn.analysis import (
     cells,
@@ -28,8 +30,10 @@ from mtlfn.analysis import (
     sections_runs,
 )
 from mtlfn.analysis.blocks import Report, Section, Text
+from mtlfn.run import documents
 from mtlfn.run.config import UsageError
 from mtlfn.run.disk import make_folder, write_file
+from mtlfn.run.documents import typed
 
 TITLE = "Knowledge transfer, or more text?"
 ABOUT = (
@@ -98,13 +102,28 @@ def write(root: Path, found: cells.Found, document: Mapping[str, Any], folder: P
         raise UsageError(f"--output {folder}: cannot be written ({error.strerror}); name another folder") from None
 
 
+@frozen
+class Settings:
+    """By which rule a verdict was given."""
+
+    margin: float
+    alpha: float
+    draws: int
+
+
+@frozen
+class Given:
+    """The part of ``verdict.json`` that the next verdict on the same runs goes by."""
+
+    FILE: ClassVar[str] = documents.VERDICT
+
+    settings: Settings
+
+
 def recorded(folder: Path) -> dict[str, Any]:
     """Margin, alpha and draws of a verdict that was given before; empty where there is none."""
-    try:
-        settings = json.loads((folder / "verdict.json").read_text())["settings"]
-        return {name: settings[name] for name in ("margin", "alpha", "draws")}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+    found = typed.attempt(folder, Given)
+    return {} if found is None else attrs.asdict(found.settings)
 
 
 def _tidy(text: str, root: Path) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from mtlfn.analysis import cells, figures, learnt, outcome, planning, verdict
 from mtlfn.analysis.blocks import Block, Cell, Figures, Items, Missing, Section, Table, Text
-from mtlfn.analysis.records import Record, Runs, get
+from mtlfn.analysis.records import Runs
+from mtlfn.run.documents.run_record import RunRecord
 
 SIGNS = {
     verdict.GENUINE: "▲",
@@ -130,12 +131,10 @@ def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any], 
 
 def _unlearnt(task: str, runs: Runs) -> str:
     """The task with its best dev score, where that is not above the simple baselines of result.json; else ""."""
-    found = [get(run.result, "scores", task) for run in (*runs.multi.values(), *runs.controls.values())]
-    known = [scores for scores in found if scores and scores.get("baselines")]
-    best, simple = (
-        max((value for scores in known for value in of(scores)), default=0.0)
-        for of in (lambda scores: [scores["dev"]], lambda scores: scores["baselines"].values())
-    )
+    found = [run.result.scores.get(task) for run in (*runs.multi.values(), *runs.controls.values())]
+    known = [score for score in found if score is not None and score.dev is not None and score.baselines]
+    best = max((score.dev for score in known if score.dev is not None), default=0.0)
+    simple = max((value for score in known for value in score.baselines.values()), default=0.0)
     return f"{task} (best dev score {best:.3f}, baseline {simple:.3f})" if known and best <= simple else ""
 
 
@@ -237,13 +236,13 @@ def learning(anchor: str, study: Mapping[str, Any], runs: Runs) -> Section:
     return Section(anchor, "Learning curves", (text, *((Figures(tuple(drawn)),) if drawn else ()), *blocks))
 
 
-def points(run: Record, task: str, metric: str) -> list[tuple[int, float]]:
+def points(run: RunRecord, task: str, metric: str) -> list[tuple[int, float]]:
     """(tokens, dev score) of every evaluation; of two at the same step the last, which is the full one."""
-    tokens = {line["step"]: line["tokens"] for line in run.steps}
+    tokens = {step.step: step.tokens for step in run.steps}
     found = {
-        tokens[line["step"]]: get(line, "scores", task, metric)
-        for line in run.evaluations
-        if line["step"] in tokens and get(line, "scores", task, metric) is not None
+        tokens[each.step]: each.scores[task][metric]
+        for each in run.evaluations
+        if each.step in tokens and metric in each.scores.get(task, {})
     }
     return sorted(found.items())
 
@@ -272,9 +271,9 @@ def exclusion(anchor: str, study: Mapping[str, Any], runs: Runs) -> Section:
     digests = []
     for seed, after in sorted(runs.excluded.items()):
         before = runs.kept.get(seed)
-        pair = [get(run and run.result, "slots", "shared") for run in (before, after)]
+        pair = [run and run.result.slots.get("shared") for run in (before, after)]
         same = "equal" if pair[0] is not None and pair[0] == pair[1] else "NOT EQUAL"
-        tokens = [t for t in after.tasks if before is not None and get(before.tokens, "per_task", t)]
+        tokens = [t for t in after.tasks if before is not None and before.tokens.per_task.get(t)]
         digests.append(
             (f"seed {seed}", *(Cell(d, "code") if d else MISSING for d in pair), same,
              "none" if not tokens else ", ".join(tokens))

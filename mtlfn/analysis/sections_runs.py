@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mtlfn.analysis import cells, figures
 from mtlfn.analysis.blocks import Block, Cell, Figures, Items, Missing, Section, Table, Text
-from mtlfn.analysis.records import Record, Runs, get, values
+from mtlfn.analysis.records import Runs, values
 from mtlfn.analysis.sections_result import MISSING, count
+from mtlfn.run.documents.data import TaskData
+from mtlfn.run.documents.environment import Environment
+from mtlfn.run.documents.run_record import RunRecord
 
 PARITY = 5.0  # per cent
 COUNTS = {"per_task": "input tokens", "loss": "loss tokens", "padded": "slots computed"}
@@ -25,50 +28,49 @@ def tokens(anchor: str, runs: Runs) -> Section:
     ):
         parent = runs.multi[seed]
         whole = control == "total"
-        there = parent.tokens["total"] if whole else parent.tokens["per_task"][task]
-        here = run.tokens["total"]
+        there = parent.tokens.total if whole else parent.tokens.per_task[task]
+        here = run.tokens.total
         pairs += 1
         if there != here:
             unequal.append(f"{cells.CONTROLS[control]} of {task}, seed {seed}")
         held.append((task, str(seed), cells.CONTROLS[control], f"{there:,}", f"{here:,}", _less(there, here)))
         for name, shown in COUNTS.items():
-            both = [get(side.tokens, name, task) for side in (parent, run)]
-            if None not in both:
-                numbers = (f"{both[0]:,}", f"{both[1]:,}", _less(*both))
+            one, other = ((getattr(side.tokens, name) or {}).get(task) for side in (parent, run))
+            if one is not None and other is not None:
+                numbers = (f"{one:,}", f"{other:,}", _less(one, other))
                 rest.append((task, str(seed), cells.CONTROLS[control], shown, *numbers))
     title = "Which tokens were equal"
     if not held:
         return Section(anchor, title, (Missing("token counts", "no control has finished"),))
-    columns = ("task", "seed", "S1 run", "multi-task", "S1", "difference")
     said = (
         Text(f"NOT equal: {'; '.join(unequal)}.", "alarm")
         if unequal
         else Text(f"All {count(pairs, 'pair')} of runs agree to the token: the difference is 0 in each.", "good")
     )
-    return Section(
-        anchor,
-        title,
-        (
-            said,
-            Text(
-                "Input tokens (attended positions, special tokens included, after truncation) are what is held equal: "
-                "for token-controlled S1 the total of the multi-task run, for plain S1 this task's share of it."
-            ),
-            Table(
-                columns,
-                tuple(held),
-                "Input tokens that are held equal: the difference must be 0.",
-                numeric=(1, 3, 4, 5),
-                folded=len(held) > 12,
-            ),
-            Table(
-                (*columns[:3], "counted", *columns[3:]),
-                tuple(rest),
-                "Counts of this task on both sides that are not held equal as such: its own input tokens, tokens that "
-                "carry a label, and slots computed (padding included).",
-                numeric=(1, 4, 5, 6),
-                folded=True,
-            ),
+    text = Text(
+        "Input tokens (attended positions, special tokens included, after truncation) are what is held equal: "
+        "for token-controlled S1 the total of the multi-task run, for plain S1 this task's share of it."
+    )
+    return Section(anchor, title, (said, text, *_token_tables(held, rest)))
+
+
+def _token_tables(held: Sequence[tuple[str, ...]], rest: Sequence[tuple[str, ...]]) -> tuple[Table, Table]:
+    columns = ("task", "seed", "S1 run", "multi-task", "S1", "difference")
+    return (
+        Table(
+            columns,
+            tuple(held),
+            "Input tokens that are held equal: the difference must be 0.",
+            numeric=(1, 3, 4, 5),
+            folded=len(held) > 12,
+        ),
+        Table(
+            (*columns[:3], "counted", *columns[3:]),
+            tuple(rest),
+            "Counts of this task on both sides that are not held equal as such: its own input tokens, tokens that "
+            "carry a label, and slots computed (padding included).",
+            numeric=(1, 4, 5, 6),
+            folded=True,
         ),
     )
 
@@ -79,10 +81,9 @@ def lacking(anchor: str, runs: Runs) -> Section:
     told: dict[tuple[str, str], None] = {}
     looked = False
     for run in runs.all:
-        for task, about in run.data.items():
-            found = get(about, "notices")
-            looked |= found is not None
-            told |= {(task, line): None for line in found or ()}
+        for task, about in (run.data.tasks if run.data else {}).items():
+            looked |= about.notices is not None
+            told |= {(task, line): None for line in about.notices or ()}
     if not looked:
         return Section(anchor, title, (Missing("notices", "no data.json has any; older versions did not look"),))
     if not told:
@@ -99,7 +100,7 @@ def _less(there: int, here: int) -> str:
 def weights(anchor: str, runs: Runs) -> Section:
     """Sigma over time, where the tasks' weights are learnt."""
     title = "Learnt task weights (sigma)"
-    used = [run for run in runs.multi.values() if any(line.get("sigma") for line in run.steps)]
+    used = [run for run in runs.multi.values() if any(step.sigma for step in run.steps)]
     weighted = values(runs.multi.values(), "weighting")
     if "uncertainty" not in weighted or not used:
         said = f"the multi-task runs use {', '.join(weighted) or 'unknown'} weights; sigma is learnt with uncertainty"
@@ -107,7 +108,7 @@ def weights(anchor: str, runs: Runs) -> Section:
     series: dict[str, list[list[tuple[float, float]]]] = {}
     for run in used:
         for task in run.tasks:
-            found = [(line["tokens"], line["sigma"][task]) for line in run.steps if task in line["sigma"]]
+            found = [(float(step.tokens), step.sigma[task]) for step in run.steps if task in step.sigma]
             if found:
                 series.setdefault(task, []).append(found)
     ends = ", ".join(f"{task} {sum(s[-1][1] for s in seeds) / len(seeds):.3f}" for task, seeds in series.items())
@@ -125,7 +126,7 @@ def parity(anchor: str, runs: Runs) -> Section:
     rows, apart = [], []
     for task in next(iter(runs.multi.values())).tasks:
         both = [
-            {get(run.result, "parameters", "active_adapter", task) for run in side} - {None}
+            {n for run in side if (n := run.result.parameters.active_adapter.get(task)) is not None}
             for side in (runs.multi.values(), (r for (_, t, _), r in runs.controls.items() if t == task))
         ]
         numbers = set().union(*both)
@@ -157,46 +158,44 @@ def parity(anchor: str, runs: Runs) -> Section:
 def repeat(anchor: str, runs: Runs) -> Section:
     """Hashes, versions, resumes, environment breaks."""
     everything = runs.all
-    first = next((run for run in everything if run.environment), None)
+    environments = [run.environment for run in everything if run.environment is not None]
+    first = environments[0] if environments else Environment()
     blocks: list[Block] = []
-    if first is None:
+    if not environments:
         blocks.append(Missing("environment", "no run has an env.json"))
     else:
-        odd = _differences([_shared(run.environment) for run in everything if run.environment])
+        odd = _differences([_shared(found.must_match) for found in environments])
         blocks.append(
             Text(f"The runs had different environments: {'; '.join(odd)}.", "alarm")
             if odd
             else Text(f"All {count(len(everything), 'run')} had the same environment.", "good")
         )
-    breaks = [f"{run.name}: {each}" for run in everything for each in run.result.get("environment_breaks", ())]
-    packages = get(first and first.environment, "must_match", "packages") or {}
-    others = get(first and first.environment, "informational", "packages") or {}
+    breaks = [f"{run.name}: {each}" for run in everything for each in run.result.environment_breaks]
     items = {
-        "backbone": _all({_place(str(get(run.config, "settings", "backbone"))): None for run in everything}),
+        "backbone": _all({_place(_backbone(run)): None for run in everything}),
         "backbone SHA-256": _all(values(everything, "backbone_digest")),
         "tokenizer SHA-256": _all(values(everything, "tokenizer_digest")),
-        "code": f"mtlfn {others.get('mtlfn', 'unknown')}, commit "
-                f"{get(first and first.environment, 'informational', 'commit') or 'not recorded'}",
-        "versions": ", ".join(f"{name} {version}" for name, version in packages.items()) or "not recorded",
-        "Python": get(first and first.environment, "informational", "python") or "not recorded",
+        "code": f"mtlfn {first.version or 'unknown'}, commit {first.commit or 'not recorded'}",
+        "versions": ", ".join(f"{name} {version}" for name, version in first.libraries.items()) or "not recorded",
+        "Python": first.python or "not recorded",
         "resumes": _resumes(everything),
         "environment changes that were accepted": "; ".join(breaks) or "none",
         "steps with a loss or gradient that was not finite":
-            str(sum(run.result.get("nonfinite_steps", 0) for run in everything)),
-        "smoke tests left out": ", ".join(run.name for run in everything if run.smoke.get("skipped")) or "none",
+            str(sum(run.result.nonfinite_steps for run in everything)),
+        "smoke tests left out": ", ".join(run.name for run in everything if run.smoke and run.smoke.skipped) or "none",
         "seals": _seals(everything),
         "replay": _replays(everything),
     }  # fmt: skip
     blocks += [
-        Text(f"{run.name}: replay found what is not as it was: {run.replay['mismatches'][0]}", "alarm")
+        Text(f"{run.name}: replay found what is not as it was: {run.replay.mismatches[0]}", "alarm")
         for run in everything
-        if run.replay.get("mismatches")
+        if run.replay and run.replay.mismatches
     ]
     blocks.append(Items(tuple(items.items())))
     blocks.append(_data(everything))
     rows = tuple(
-        (run.name, str(run.result["experiment"]), str(run.seed), f"{run.result['steps']:,}",
-         Cell(run.result["digest"], "code"), Cell(get(run.config, "hash") or "missing", "code"))
+        (run.name, run.result.experiment, str(run.seed), f"{run.result.steps:,}",
+         Cell(run.result.digest, "code"), Cell((run.configuration and run.configuration.hash) or "missing", "code"))
         for run in everything
     )  # fmt: skip
     columns = ("run", "strategy", "seed", "steps", "digest of the final state", "hash of the configuration")
@@ -208,7 +207,12 @@ def hyper_parameters(anchor: str, runs: Runs) -> Section:
     """What every side was trained with, those first that are not the same on all of them."""
     title = "Hyper-parameters"
     sides = {name: group for name, group in runs.groups.items() if name in (cells.MULTI, *cells.CONTROLS.values())}
-    names = {name for group in sides.values() for run in group for name in get(run.config, "identity") or {}}
+    names = {
+        name
+        for group in sides.values()
+        for run in group
+        for name in (run.configuration.identity if run.configuration else {})
+    }
     names -= {"seed", "tasks"}
     table = {
         name: [", ".join(sorted({_setting(value) for value in values(group, name)})) for group in sides.values()]
@@ -237,10 +241,10 @@ def _setting(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _shared(environment: Mapping[str, Any], path: str = "") -> dict[str, str]:
+def _shared(must_match: Mapping[str, Any], path: str = "") -> dict[str, str]:
     """What runs of one study must have in common, laid flat: not their configuration, data and first step."""
     out = {}
-    for name, value in (environment.get("must_match", {}) if not path else environment).items():
+    for name, value in must_match.items():
         place = f"{path}{name}"
         if place in ("canary", "hashes.config", "hashes.data"):
             continue
@@ -259,29 +263,31 @@ def _differences(environments: Sequence[Mapping[str, str]]) -> list[str]:
     return out
 
 
-def _resumes(runs: Sequence[Record]) -> str:
-    known = [run.resumes for run in runs if run.resumes is not None]
-    if not known:
+def _resumes(runs: Sequence[RunRecord]) -> str:
+    counts = [len(run.resumes) for run in runs if run.resumes]
+    unknown = sum(run.resumes is None for run in runs)
+    known = f"{sum(counts)}, in {count(len(counts), 'run')}" if counts else "none"
+    if unknown == len(runs):
         return "not recorded"
-    return f"{sum(known)}, in {count(sum(n > 0 for n in known), 'run')}" if any(known) else "none"
+    return known + (f"; not recorded of {count(unknown, 'run')}" if unknown else "")
 
 
-def _replays(runs: Sequence[Record]) -> str:
+def _replays(runs: Sequence[RunRecord]) -> str:
     """How many runs were replayed, and how many segments of them gave the same digests."""
-    done = [run for run in runs if run.replay.get("digest") == run.result["digest"]]
+    done = [(run, run.replay) for run in runs if run.replay and run.replay.digest == run.result.digest]
     if not done:
         return "not done; python -m mtlfn.replay RUN takes a run's steps again and compares digests"
-    whole = sum(run.replay["steps"] == [0, run.result["steps"]] for run in done)
-    equal = count(sum(run.replay["equal"] for run in done), "segment")
+    whole = sum(found.steps == (0, run.result.steps) for run, found in done)
+    equal = count(sum(found.equal or 0 for _, found in done), "segment")
     return (
         f"{len(done)} of {count(len(runs), 'run')}, {whole} of them from the first step to the last; "
         f"equal digests in {equal}"
     )
 
 
-def _seals(runs: Sequence[Record]) -> str:
+def _seals(runs: Sequence[RunRecord]) -> str:
     """How many runs are proven to be as they were when they finished."""
-    loose = [run.name for run in runs if "files" not in run.result]
+    loose = [run.name for run in runs if run.result.files is None]
     if not loose:
         return f"all {count(len(runs), 'run')}: every file is the one that the run's result and ledger name"
     return (
@@ -290,7 +296,11 @@ def _seals(runs: Sequence[Record]) -> str:
     )
 
 
-def _all(found: Sequence[Any]) -> str:
+def _backbone(run: RunRecord) -> str:
+    return str(run.configuration and run.configuration.settings.get("backbone"))
+
+
+def _all(found: Iterable[Any]) -> str:
     return ", ".join(_place(str(each)) for each in found) or "not recorded"
 
 
@@ -299,18 +309,20 @@ def _place(name: str) -> str:
     return Path(name).name if Path(name).is_absolute() else name
 
 
-def _data(runs: Sequence[Record]) -> Block:
+def _data(runs: Sequence[RunRecord]) -> Block:
     """Source, sizes and hash of every task's splits; more than one hash is an alarm in itself."""
     rows, seen = [], set()
     for run in runs:
-        for task, splits in (get(run.config, "identity", "data") or {}).items():
+        for task, splits in (run.configuration.data if run.configuration else {}).items():
             for split, sha in splits.items():
                 if (task, split, sha) in seen:
                     continue
                 seen.add((task, split, sha))
-                about = get(run.data, task, split) or {}
-                size = [f"{about[name]:,}" if name in about else MISSING for name in ("examples", "tokens")]
-                rows.append((task, split, *size, Cell(sha, "code"), _place(str(get(run.data, task, "source") or ""))))
+                about = (run.data and run.data.tasks.get(task)) or TaskData()
+                found = about.splits.get(split)
+                counts = (None, None) if found is None else (found.examples, found.tokens)
+                size = [MISSING if number is None else f"{number:,}" for number in counts]
+                rows.append((task, split, *size, Cell(sha, "code"), _place(about.source or "")))
     if not rows:
         return Missing("data hashes", "no run has a config.json")
     return Table(
@@ -327,19 +339,16 @@ def cost(anchor: str, runs: Runs) -> Section:
     rows = []
     for kind, group in (*runs.groups.items(), ("all", runs.all)):
         if group:
-            tokens_ = sum(run.tokens["total"] for run in group)
-            seconds = sum(run.result.get("training_seconds", 0.0) for run in group)
+            tokens_ = sum(run.tokens.total for run in group)
+            seconds = sum(run.result.training_seconds for run in group)
             rate = f"{tokens_ / seconds:,.0f}" if seconds else "–"
             rows.append((kind, str(len(group)), f"{tokens_:,}", f"{seconds / 60:.1f}", rate))
     hardware = []
     for run in runs.all:
-        must = run.environment.get("must_match", {})
-        said = get(must, "gpu", "name") or next(
-            (found for part in ("told", "informational") if (found := get(run.environment, part, "processor"))), None
-        )
-        threads = "" if get(must, "gpu") else f", {count(must.get('threads') or 0, 'thread')}"
-        system = get(run.environment, "informational", "system")
-        if said and (line := f"{said}{threads}, {system}") not in hardware:
+        found = run.environment or Environment()
+        threads = "" if found.gpu else f", {count(found.threads or 0, 'thread')}"
+        said = found.gpu or found.processor
+        if said and (line := f"{said}{threads}, {found.system}") not in hardware:
             hardware.append(line)
     return Section(
         anchor,

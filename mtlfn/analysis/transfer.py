@@ -19,12 +19,16 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from attrs import frozen
 
 from mtlfn.analysis import cells
-from mtlfn.analysis.records import Record, Runs, get, test_score
+from mtlfn.analysis.records import Runs, test_score
 from mtlfn.data.example import CacheError, DataError
+from mtlfn.run import documents
 from mtlfn.run.config import UsageError
+from mtlfn.run.documents.result import Conflict
+from mtlfn.run.documents.run_record import RunRecord
 
 Pair = tuple[str, str]
 PARTS = 10
@@ -81,25 +85,25 @@ def means(found: Mapping[Pair, Mapping[int, float]]) -> dict[Pair, float]:
     return {pair: math.fsum(seeds.values()) / len(seeds) for pair, seeds in found.items()}
 
 
-def conflicts(runs: Sequence[Record]) -> dict[Pair, Met]:
+def conflicts(runs: Sequence[RunRecord]) -> dict[Pair, Met]:
     """(i, j) -> how i's gradient met j's, over all steps of all the runs."""
     out: dict[Pair, Met] = {}
     for run in runs:
-        for pair, met in _read(get(run.result, "conflicts")).items():
+        for pair, met in _read(run.result.conflicts).items():
             out[pair] = out.get(pair, Met()) + met
     return out
 
 
-def over_time(runs: Sequence[Record], parts: int = PARTS) -> dict[Pair, list[Met]]:
+def over_time(runs: Sequence[RunRecord], parts: int = PARTS) -> dict[Pair, list[Met]]:
     """The same for every ``1 / parts`` of the training's tokens. The steps' lines hold sums up to the step."""
     out: dict[Pair, list[Met]] = {}
     for run in runs:
         if not run.steps:
             continue
-        budget, before = run.steps[-1]["tokens"], {}
+        budget, before = run.steps[-1].tokens, {}
         for part in range(1, parts + 1):
-            inside = [line for line in run.steps if line["tokens"] * parts <= budget * part]
-            sums = _read(inside[-1].get("conflicts")) if inside else {}
+            inside = [step for step in run.steps if step.tokens * parts <= budget * part]
+            sums = _read(inside[-1].meetings) if inside else {}
             for pair, met in sums.items():
                 row = out.setdefault(pair, [Met()] * parts)
                 row[part - 1] += met - before.get(pair, Met())
@@ -107,11 +111,11 @@ def over_time(runs: Sequence[Record], parts: int = PARTS) -> dict[Pair, list[Met
     return out
 
 
-def _read(table: Any) -> dict[Pair, Met]:
+def _read(table: Mapping[str, Conflict]) -> dict[Pair, Met]:
     out = {}
-    for name, row in (table or {}).items():
+    for name, row in table.items():
         first, _, second = name.partition(" > ")
-        out[first, second] = Met(row["met"], row["negative"], (row["cosine"] or 0.0) * row["met"])
+        out[first, second] = Met(row.met, row.negative, (row.cosine or 0.0) * row.met)
     return out
 
 
@@ -137,17 +141,19 @@ def labels(study: cells.Study) -> dict[str, frozenset[str]]:
     return {task: frozenset(cells.statistics(run, task)[0].labels) for task in study.tasks}
 
 
-def vocabulary(run: Record) -> tuple[dict[str, frozenset[str]], str]:
+def vocabulary(run: RunRecord) -> tuple[dict[str, frozenset[str]], str]:
     """Task -> the word types (runs of letters and digits, small letters) of its training texts, read from the data.
 
     Returns what could be had, and why the rest could not: runs do not keep texts.
     """
     from mtlfn.data import sources
     from mtlfn.data.task import kind_of
-    from mtlfn.run.config import default_cache, from_settings, listed
+    from mtlfn.run.config import default_cache, listed
 
+    if run.configuration is None or run.data is None:
+        return {}, f"{documents.CONFIG} or {documents.DATA} of a run is missing"
     try:
-        config = from_settings(dict(run.config["settings"]))
+        config = run.configuration.config()
         # As the run read them: embedded tasks come from its cache, which is filled anew where it is empty.
         cache, beside = config.cache_dir or default_cache(), listed(config.held_out_tasks)
         found = sources.resolve(run.tasks, config.data_dir, config.task, cache=cache, beside=beside)
@@ -156,7 +162,7 @@ def vocabulary(run: Record) -> tuple[dict[str, frozenset[str]], str]:
     out, odd = {}, []
     for dataset in found:
         name = dataset.task.name
-        if len(kind_of(dataset.task).training(dataset.train)) == get(run.data, name, "train", "examples"):
+        if len(kind_of(dataset.task).training(dataset.train)) == run.data.tasks[name].splits["train"].examples:
             out[name] = words(text for example in dataset.train for pair in example.texts for text in pair if text)
         else:
             odd.append(name)
@@ -176,4 +182,5 @@ def correlation(signal: Mapping[Pair, float | None], transfer: Mapping[Pair, flo
     varies = all(len(set(column)) > 1 for column in zip(*held, strict=True))
     if len(held) < LEAST_PAIRS or not varies:
         return Correlation(None, len(held))
-    return Correlation(float(spearmanr(*zip(*held, strict=True)).statistic), len(held))
+    one, other = (list(column) for column in zip(*held, strict=True))
+    return Correlation(float(np.asarray(spearmanr(one, other))[0]), len(held))

@@ -9,7 +9,7 @@ import attrs
 from attrs import define, field, frozen
 
 from mtlfn.core.state import State, combined, leaf_digests
-from mtlfn.run import checkpoint, ledger
+from mtlfn.run import checkpoint, documents, ledger
 from mtlfn.run.checkpoint import Saved
 from mtlfn.run.disk import REAL, Disk, sweep
 
@@ -32,7 +32,7 @@ class Place:
 
     @property
     def ledger(self) -> Path:
-        return self.folder / "ledger.jsonl"
+        return self.folder / documents.LEDGER
 
 
 @define

@@ -6,11 +6,15 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import attrs
+
 from mtlfn.core.state import State
 from mtlfn.run import archive, documents, evaluate, export, observers, seal
 from mtlfn.run import summary as texts
 from mtlfn.run.command import OK
 from mtlfn.run.disk import sweep, write_file
+from mtlfn.run.documents import typed
+from mtlfn.run.documents.result import Result
 from mtlfn.run.evaluations import Evaluations
 from mtlfn.run.prepare import Prepared
 from mtlfn.run.walk import Evaluation
@@ -24,11 +28,11 @@ def finished(folder: Path, say: Callable[[str], None]) -> str | None:
     try:
         verified = seal.verify(folder)
         if not verified.problems:
-            return texts.summary(documents.read(folder / documents.RESULT))
+            return texts.summary(typed.read(folder, Result))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:  # the result of an older version, which has no seal
-        say(f"ALERT     {documents.RESULT} cannot be used ({type(error).__name__}: {error}): made again")
+    except ValueError as error:  # the result of an older version, which has no seal
+        say(f"ALERT     {documents.RESULT} cannot be used ({error}): made again")
         return None
     for problem in verified.problems:
         say(f"ALERT     {problem}: made again")
@@ -53,14 +57,14 @@ def conclude(
     found = found or prepared.evaluate(state, through=evaluations.through(state, "dev"))
     tested, predicted = prepared.evaluate_test(state, evaluations.through(state, "test"))
     products(prepared, state, found.predictions, predicted, folder)
-    document = texts.result(strategy, prepared, folder, state, found.scores, tested)
-    documents.write(folder / documents.TOKENS, document["tokens"])
-    document["files"] = seal.hashes(folder)
-    data = documents.encode(document)
+    result = texts.result(strategy, prepared, folder, state, found.scores, tested)
+    typed.write(folder, result.tokens)
+    result = attrs.evolve(result, files=seal.hashes(folder))
+    data = typed.encode(result)
     kept.seal(state, hashlib.sha256(data).hexdigest())
     write_file(folder / documents.RESULT, data)
     evaluations.forget()
-    report.say("\n" + texts.summary(document))
+    report.say("\n" + texts.summary(result))
     report.say(f"\neverything is in {folder}: result.json, metrics.jsonl, predictions/, export/<task>/ (PEFT adapters)")
     report.say("next: another --seed, or the same on your own data: see README.md")
     return OK

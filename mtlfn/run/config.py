@@ -37,6 +37,15 @@ def default_cache() -> Path:
     return Path(os.environ.get("MTLFN_CACHE") or Path.home() / ".cache" / "mtlfn")
 
 
+# How a field stands to the identity of a run, which it is part of unless its metadata says otherwise.
+# It cannot change a bit of the run, or is covered by a hash of what it leads to.
+ASIDE = {"identity": "aside"}
+# Names what has a digest in the identity: a backbone is the same however it is named. Runs of older versions have the
+# name in theirs, too.
+LABEL = {"identity": "label"}
+# Came after the first runs, which were as its default: left out of the identity there, so that they go on.
+LATER_OPTION = {"identity": "later"}
+
 Role = Literal["total", "per-task", "kept", "exclusion", "pair"]
 
 
@@ -66,13 +75,13 @@ class Config:
     tasks: str = ""
     """Tasks, separated by commas. Default: the five embedded tasks."""
 
-    data_dir: Path | None = None
+    data_dir: Path | None = field(default=None, metadata=ASIDE)
     """Folder with <task>/{train,dev,test}.jsonl[.gz]. Default: the embedded corpus."""
 
-    backbone: str = "minilm"
+    backbone: str = field(default="minilm", metadata=LABEL)
     """"minilm" (installed with mtlfn), a model folder, a .gguf file, or a Hugging Face Hub id."""
 
-    revision: str | None = None
+    revision: str | None = field(default=None, metadata=LABEL)
     """Git revision of a backbone on the Hub."""
 
     budget_tokens: int = field(default=150_000, validator=[instance_of(int), ge(1)])
@@ -90,13 +99,13 @@ class Config:
     seed: int = 0
     """Root of every random draw."""
 
-    seeds: int = field(default=1, validator=ge(1))
+    seeds: int = field(default=1, validator=ge(1), metadata=ASIDE)
     """Runs, one after the other, with the seeds from --seed on, each in its own folder below --output-dir."""
 
-    output_dir: Path | None = None
+    output_dir: Path | None = field(default=None, metadata=ASIDE)
     """Run directory. Default: results/<experiment>-<hash of the configuration>."""
 
-    cache_dir: Path | None = None
+    cache_dir: Path | None = field(default=None, metadata=ASIDE)
     """Where the embedded corpus and tokenised data are kept. Default: $MTLFN_CACHE or ~/.cache/mtlfn."""
 
     weighting: Literal["equal", "uncertainty"] = "equal"
@@ -115,7 +124,7 @@ class Config:
     """Padded token slots of a micro-batch (one longer example makes one of its own). Default: 128, 256 or 512, so that
     the run has about 200 steps or more."""
 
-    unpad: bool = False
+    unpad: bool = field(default=False, metadata=LATER_OPTION)
     """Compute no padding at all: attention then runs over groups of rows of equal length."""
 
     max_length: int | None = field(default=None, validator=optional(ge(8)))
@@ -132,10 +141,10 @@ class Config:
     engine: Literal["loop", "merged"] = "merged"
     """Per-task gradients one task at a time (least memory), or all in one forward and one reverse pass."""
 
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = field(default=False, metadata=LATER_OPTION)
     """Activations inside a layer are computed again in the reverse pass instead of kept: less memory, more time."""
 
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    precision: Literal["fp32", "fp16", "bf16"] = field(default="fp32", metadata=LATER_OPTION)
     """Of the backbone's matrix products. fp16 (with loss scaling) or bf16 where the GPU has fast units for them; the
     rest, and every trainable tensor, stays fp32."""
 
@@ -173,28 +182,28 @@ class Config:
     clip_norm: float = field(default=0.0, validator=[ge(0), finite])
     """Largest norm of the update's gradient. 0: no clipping, which where a label is rare would silence it."""
 
-    max_hours: float = field(default=11.5, validator=gt(0))
+    max_hours: float = field(default=11.5, validator=gt(0), metadata=ASIDE)
     """Stop, resumable, before so many hours have passed since the process (on Kaggle: the notebook) began."""
 
-    max_steps: int | None = field(default=None, validator=optional(ge(0)))
+    max_steps: int | None = field(default=None, validator=optional(ge(0)), metadata=ASIDE)
     """Stop, resumable, after this many steps in all; run again without it to go on."""
 
-    save_every_steps: int = field(default=200, validator=ge(1))
+    save_every_steps: int = field(default=200, validator=ge(1), metadata=ASIDE)
     """A checkpoint and a quick evaluation every so many steps or every tenth of the budget, whichever is first."""
 
-    quick_eval_examples: int = field(default=500, validator=ge(0))
+    quick_eval_examples: int = field(default=500, validator=ge(0), metadata=ASIDE)
     """Dev examples of a quick evaluation, all tasks together. 0: none."""
 
-    device: str = "auto"
+    device: str = field(default="auto", metadata=ASIDE)
     """"auto", "cpu", "cuda" or "cuda:N"."""
 
-    threads: int | None = field(default=None, validator=optional([ge(1), le(512)]))
+    threads: int | None = field(default=None, validator=optional([ge(1), le(512)]), metadata=ASIDE)
     """CPU threads, at most 512. Default: torch's choice. Another number gives other bits."""
 
-    accept_environment: bool = False
+    accept_environment: bool = field(default=False, metadata=ASIDE)
     """Go on although the environment differs from the one the run was in; its state says so from then on."""
 
-    skip_smoke_test: bool = False
+    skip_smoke_test: bool = field(default=False, metadata=ASIDE)
     """Begin without the smoke test (50 steps on 100 examples, thrown away); the run directory says so."""
 
     parent: Annotated[Parent | None, tyro.conf.Suppress] = None
@@ -203,24 +212,16 @@ class Config:
     frozen_slots: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
     """Slots that are taken from the parent and not trained."""
 
-    held_out_tasks: Annotated[str, tyro.conf.Suppress] = ""
+    held_out_tasks: Annotated[str, tyro.conf.Suppress] = field(default="", metadata=ASIDE)
     """Further tasks whose dev and test texts are not trained on: a control gets its parent's data."""
 
     task: Annotated[dict[str, Mapping], tyro.conf.Suppress] = field(factory=dict)
     """Only in a TOML file: [task.<name>] tables that map the columns of any `datasets` folder or Hub id."""
 
 
-# Options that came after the first runs, with what those were: left out of the identity there, so that they go on.
-LATER = {"gradient_checkpointing": False, "precision": "fp32", "unpad": False}
-
-# A backbone is identified by the digest of its weights, however it is named. Runs of older versions have the name, too.
-LABELS = frozenset({"backbone", "revision"})
-
-# What cannot change a bit of the run, or is covered by a hash of what it leads to: not part of its identity.
-NOT_IDENTITY = LABELS | frozenset(
-    {"output_dir", "cache_dir", "data_dir", "seeds", "max_steps", "max_hours", "save_every_steps", "device", "threads"}
-    | {"quick_eval_examples", "accept_environment", "skip_smoke_test", "held_out_tasks"}
-)
+LABELS = frozenset(a.name for a in attrs.fields(Config) if a.metadata == LABEL)
+LATER = {a.name: a.default for a in attrs.fields(Config) if a.metadata == LATER_OPTION}
+NOT_IDENTITY = LABELS | {a.name for a in attrs.fields(Config) if a.metadata == ASIDE}
 
 
 def from_toml(path: Path) -> Config:

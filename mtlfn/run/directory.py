@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from mtlfn.data.task import SPLITS
-from mtlfn.run import archive, checkpoint, documents, ledger
+from mtlfn.run import archive, checkpoint, describe, documents, kaggle, ledger
 from mtlfn.run.command import MISMATCH, RESUMABLE
-from mtlfn.run.config import LABELS, LATER, Config, UsageError, identity, listed, settings, task_names
+from mtlfn.run.config import LABELS, LATER, Config, UsageError, folder_name, identity, listed, settings, task_names
 from mtlfn.run.disk import TEMPORARY, make_folder
-from mtlfn.run.prepare import Prepared, describe_data
+from mtlfn.run.documents import Altered, typed
+from mtlfn.run.documents.configuration import SCHEMA, Configuration
+from mtlfn.run.prepare import Prepared
 
 LOCK = "lock"
-SCHEMA = 2  # of what a run directory holds: 2: documents and lines have checks, results are sealed
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-BEGUN = (LOCK, "data.json")  # what a run that was killed while it began has left at most
+BEGUN = (LOCK, documents.DATA)  # what a run that was killed while it began has left at most
 
 
 class Mismatch(Exception):
@@ -43,15 +44,22 @@ class Stopped(Exception):
     exit_code = RESUMABLE
 
 
+def resolve(config: Config, strategy: str) -> Path:
+    """The run directory: as asked for, or named by the settings that decide the run."""
+    if config.output_dir is not None:
+        return config.output_dir
+    return kaggle.results() / folder_name(strategy, config)
+
+
 def check_settings(folder: Path, config: Config, strategy: str) -> None:
     """Compares the settings with those of the run directory, before anything slow happens."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--output-dir {folder}: is a file; name a folder")
-    if not (folder / "config.json").exists():
-        if (folder / "checkpoints").exists() or (folder / "ledger.jsonl").exists():
+    if not (folder / documents.CONFIG).exists():
+        if (folder / "checkpoints").exists() or (folder / documents.LEDGER).exists():
             raise Mismatch(
-                f"--output-dir {folder}: holds a run, and its config.json is missing, which says of what; put it back, "
-                "or name another folder"
+                f"--output-dir {folder}: holds a run, and its {documents.CONFIG} is missing, which says of what; put "
+                "it back, or name another folder"
             )
         if folder.exists() and any(p.name not in BEGUN and TEMPORARY not in p.name for p in folder.iterdir()):
             raise Mismatch(f"--output-dir {folder}: not empty and not a run of mtlfn; name another folder")
@@ -59,37 +67,36 @@ def check_settings(folder: Path, config: Config, strategy: str) -> None:
     # Settings whose default depends on the data are compared later, when they are known.
     asked = {**identity(config, strategy=strategy), "tasks": ",".join(task_names(config))}
     asked = {n: v for n, v in asked.items() if v not in (None, "") and not (n == "read_out_layer" and v == 0)}
-    _compare(folder, recorded(folder)["identity"], json.loads(json.dumps(asked)), subset=True)
+    _compare(folder, recorded(folder).identity, json.loads(json.dumps(asked)), subset=True)
 
 
-def recorded(folder: Path) -> dict[str, Any]:
-    """``config.json``: "identity" (what the directory belongs to), "settings" (the whole configuration), "command"."""
+def recorded(folder: Path) -> Configuration:
+    """What the directory belongs to. Mismatch where its ``config.json`` cannot be used."""
     try:
-        found = documents.read(folder / documents.CONFIG)
-        _ = dict(found["identity"]), dict(found["settings"]), str(found["experiment"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = typed.read(folder, Configuration)
+    except (OSError, Altered) as error:
         raise Mismatch(
-            f"--output-dir {folder}: config.json cannot be used ({error}); put it back as it was, or name another "
-            "folder"
+            f"--output-dir {folder}: {documents.CONFIG} cannot be used ({error}); put it back as it was, or name "
+            "another folder"
         ) from None
-    if (schema := found.get("schema", 1)) not in range(1, SCHEMA + 1):
+    if found.schema not in range(1, SCHEMA + 1):
         raise Mismatch(
-            f"--output-dir {folder}: config.json has schema {schema!r}, expected 1 to {SCHEMA}: it was written by a "
-            "newer version of mtlfn, or altered; use that version, or name another folder"
+            f"--output-dir {folder}: {documents.CONFIG} has schema {found.schema}, expected 1 to {SCHEMA}: it was "
+            "written by a newer version of mtlfn, or altered; use that version, or name another folder"
         )
     return found
 
 
 def of_older_version(folder: Path) -> bool:
     """Whether the run began with a version that checked less of what it wrote."""
-    return recorded(folder).get("schema", 1) < SCHEMA
+    return recorded(folder).schema < SCHEMA
 
 
 def with_recorded_size(folder: Path, config: Config) -> Config:
     """The configuration with the micro-batch size that was found when the run began, if it began and none is given."""
-    if config.micro_batch_tokens is not None or not (folder / "config.json").exists():
+    if config.micro_batch_tokens is not None or not (folder / documents.CONFIG).exists():
         return config
-    return attrs.evolve(config, micro_batch_tokens=recorded(folder)["identity"].get("micro_batch_tokens"))
+    return attrs.evolve(config, micro_batch_tokens=recorded(folder).identity.get("micro_batch_tokens"))
 
 
 def make(folder: Path) -> None:
@@ -103,21 +110,20 @@ def make(folder: Path) -> None:
 
 def claim(folder: Path, strategy: str, prepared: Prepared, command: Sequence[str]) -> Prepared:
     """Writes what the directory belongs to, or checks that it belongs to this run, which is returned as it is there."""
-    path = folder / "config.json"
-    if path.exists():
+    if (folder / documents.CONFIG).exists():
         return identified(folder, prepared)
     try:
-        documents.write(folder / documents.DATA, describe_data(prepared))
-        documents.write(
-            path,
-            {
-                "schema": SCHEMA,
-                "experiment": strategy,
-                "identity": prepared.identity,
-                "hash": prepared.identity_hash,
-                "settings": settings(prepared.config),
-                "command": list(command),
-            },
+        typed.write(folder, describe.data(prepared))
+        typed.write(
+            folder,
+            Configuration(
+                schema=SCHEMA,
+                experiment=strategy,
+                identity=prepared.identity,
+                hash=prepared.identity_hash,
+                settings=settings(prepared.config),
+                command=list(command),
+            ),
         )
     except OSError as error:
         raise _unwritable(folder, error) from None
@@ -129,9 +135,9 @@ def identified(folder: Path, prepared: Prepared) -> Prepared:
 
     The identity of a run of an older version holds labels, and its checkpoints and ledger hold the hash of that.
     """
-    there = recorded(folder)["identity"]
+    there = recorded(folder).identity
     _compare(folder, there, json.loads(json.dumps(prepared.identity)))
-    return attrs.evolve(prepared, identity=there)
+    return attrs.evolve(prepared, identity=dict(there))
 
 
 def place(folder: Path, prepared: Prepared) -> archive.Place:
@@ -154,14 +160,14 @@ def stopped(folder: Path, error: OSError | checkpoint.Damaged) -> Exception:
 
 def broken(error: ledger.Broken) -> Mismatch:
     """What to say of a ledger that was altered."""
-    return Mismatch(f"{error}. To go on without it, move ledger.jsonl away: the next checkpoint begins a new one")
+    return Mismatch(f"{error}. To go on without it, move {documents.LEDGER} away: the next checkpoint begins a new one")
 
 
 def _unwritable(folder: Path, error: OSError) -> UsageError:
     return UsageError(f"--output-dir {folder}: cannot be written ({error.strerror}); name another folder")
 
 
-def _compare(folder: Path, there: dict[str, Any], here: dict[str, Any], subset: bool = False) -> None:
+def _compare(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any], subset: bool = False) -> None:
     # Hashes of the data last: another setting explains more.
     names = (here.keys() if subset else there.keys() | here.keys()) - LABELS
     for name in sorted(names, key=lambda name: (name == "data", name)):

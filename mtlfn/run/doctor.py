@@ -14,12 +14,12 @@ from attrs import frozen
 
 from mtlfn.core.batch import Batch
 from mtlfn.core.state import digest
-from mtlfn.run import checkpoint, memory, terminal
+from mtlfn.run import checkpoint, directory, memory, terminal
 from mtlfn.run import summary as texts
 from mtlfn.run.command import OK, PREFLIGHT
 from mtlfn.run.config import Config
 from mtlfn.run.loop import load
-from mtlfn.run.prepare import Prepared, resolve_directory
+from mtlfn.run.prepare import Prepared
 
 CHECKPOINTS = 4  # the newest two, the best, and the one being written
 SPARE_BYTES = 200 * 2**20  # exports, predictions, logs
@@ -37,7 +37,7 @@ class Finding:
 def examine(strategy: str, config: Config, say: Callable[[str], None] = terminal.say) -> int:
     """Looks at everything, line by line, and returns the exit code."""
     prepared = load(strategy, config)
-    folder = resolve_directory(config, strategy)
+    folder = directory.resolve(config, strategy)
     failed = 0
     for finding in findings(prepared, folder):
         failed += not finding.good

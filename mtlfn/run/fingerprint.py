@@ -12,13 +12,14 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import torch
 
 from mtlfn.core.state import digest
 from mtlfn.run import source
+from mtlfn.run.documents.environment import Environment
 from mtlfn.run.memory import driver_version
 from mtlfn.run.prepare import Prepared
 
@@ -32,7 +33,7 @@ THREADING = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_PROC_BIND", "ATEN_CPU_CA
 LATER = ("source", "hashes.backbone_settings")
 
 
-def environment(prepared: Prepared) -> dict[str, dict[str, Any]]:
+def environment(prepared: Prepared) -> Environment:
     """The fingerprint of this process, as written to ``env.json``. Runs one training step."""
     device = prepared.model.device
     gpu = _gpu(device)
@@ -73,7 +74,7 @@ def environment(prepared: Prepared) -> dict[str, dict[str, Any]]:
         "variables": {name: os.environ.get(name) for name in THREADING},
         "backbone": attrs.asdict(prepared.proof),
     }
-    return {"must_match": must_match, "told": told, "informational": informational}
+    return Environment(must_match=must_match, told=told, informational=informational)
 
 
 def canary(prepared: Prepared) -> str:
@@ -82,12 +83,12 @@ def canary(prepared: Prepared) -> str:
     return digest(prepared.step(start, prepared.stream(start)))
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], part: str = "must_match") -> list[str]:
+def differences(before: Environment, now: Environment, part: Literal["must_match", "told"] = "must_match") -> list[str]:
     """What differs between the same parts of two fingerprints, a line each.
 
     What an older version recorded and this one does not has no say: what matters of it is in what is recorded now.
     """
-    old, new = _flat(before.get(part, {})), _flat(now.get(part, {}))
+    old, new = _flat(getattr(before, part)), _flat(getattr(now, part))
     return [
         f"{name}: {old.get(name)} before, {value} now"
         for name, value in new.items()

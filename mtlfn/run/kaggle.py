@@ -7,14 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mtlfn.core.state import State
-from mtlfn.run import archive, checkpoint, ledger
+from mtlfn.run import archive, checkpoint, documents, ledger
 from mtlfn.run.checkpoint import Damaged
 from mtlfn.run.disk import make_folder, write_file, write_folder
 
 SIGN = "KAGGLE_KERNEL_RUN_TYPE"  # set in every notebook, interactive or not
 ROOT = "MTLFN_KAGGLE_ROOT"  # instead of /kaggle
 DEPTH = 4  # folders between ``input`` and ``checkpoints``, at most
-CARRIED = ("config.json", "data.json", "env.json", "smoke.json", "metrics.jsonl", "train.log")
+CARRIED = (
+    documents.CONFIG,
+    documents.DATA,
+    documents.ENVIRONMENT,
+    documents.SMOKE,
+    documents.METRICS,
+    documents.LOG,
+    documents.RESUMES,
+)
 
 
 def here() -> bool:
@@ -48,7 +56,7 @@ def bring_back(place: archive.Place, start: State, say: Callable[[str], None]) -
             continue
         try:
             checkpoint.load(target, start, place.identity)
-            entries = ledger.read(target.parent.parent / "ledger.jsonl", place.identity)
+            entries = ledger.read(target.parent.parent / documents.LEDGER, place.identity)
         except (Damaged, ledger.Broken) as error:
             if "another configuration" not in str(error):
                 say(f"passed over in {target.parent.parent}: {error}")
@@ -65,7 +73,7 @@ def _copy(target: Path, entries: tuple[ledger.Entry, ...], place: archive.Place)
         if (source / name).is_file():
             write_file(place.folder / name, (source / name).read_bytes())
     if entries:
-        write_file(place.ledger, (source / "ledger.jsonl").read_bytes())
+        write_file(place.ledger, (source / documents.LEDGER).read_bytes())
     for each in checkpoint.steps(target.parent):  # the best one too, and those to fall back on
         copied = place.checkpoints / each.name
         if not copied.exists():

@@ -19,7 +19,7 @@ from mtlfn.run.command import OK
 from mtlfn.run.config import Config, UsageError, task_names
 from mtlfn.run.directory import Mismatch
 from mtlfn.run.evaluations import Leaving
-from mtlfn.run.prepare import Prepared, prepare, resolve_directory
+from mtlfn.run.prepare import Prepared, prepare
 from mtlfn.run.terminal import say, shown
 from mtlfn.run.walk import Evaluation, Walk, advance
 
@@ -101,7 +101,7 @@ def run(strategy: str, config: Config, command: Sequence[str], beside: Path | No
 
     task_names(config)  # before anything is read or written
     limit = deadline.Deadline(deadline.began(), config.max_hours)
-    folder = resolve_directory(config, strategy)
+    folder = directory.resolve(config, strategy)
     directory.check_settings(folder, config, strategy)
     prepared = load(strategy, directory.with_recorded_size(folder, config))
     if beside is not None:

@@ -21,7 +21,11 @@ from torch import Tensor
 from mtlfn.core.state import Tree
 from mtlfn.data import sampler
 from mtlfn.run import checkpoint, documents, seal
-from mtlfn.run.config import Config, Parent, Role, UsageError, from_settings, listed
+from mtlfn.run.config import Config, Parent, Role, UsageError, listed
+from mtlfn.run.documents import Altered, typed
+from mtlfn.run.documents.configuration import Configuration
+from mtlfn.run.documents.environment import Environment
+from mtlfn.run.documents.result import Result
 
 Control = Literal["total", "per-task"]
 FACTS = {
@@ -33,49 +37,55 @@ FACTS = {
 
 @frozen
 class Finished:
-    """A finished run: where it lies, its ``config.json`` and its ``result.json``."""
+    """A finished run: where it lies, its ``config.json`` and its ``result.json``, and the length of its schedule."""
 
     path: Path
-    config: Mapping[str, Any]
-    result: Mapping[str, Any]
+    config: Configuration
+    result: Result
+    schedule: int
 
     @property
     def tokens(self) -> Mapping[str, int]:
         """Task -> input tokens that the run trained on."""
-        return self.result["tokens"]["per_task"]
+        return self.result.tokens.per_task
 
     def parent(self, role: Role) -> Parent:
         """What a run that is matched with this one says of it."""
         return Parent(
             role=role,
             path=str(self.path.resolve()),
-            experiment=self.result["experiment"],
-            seed=self.result["seed"],
-            identity=self.result["identity"],
-            digest=self.result["digest"],
+            experiment=self.result.experiment,
+            seed=self.result.seed,
+            identity=self.result.identity,
+            digest=self.result.digest,
         )
 
 
 def finished(run: Path, flag: str = "--match") -> Finished:
     """The finished run in a directory; UsageError where there is none."""
-    if not (run / "config.json").is_file():
-        raise UsageError(f"{flag} {run}: is no run of mtlfn (it has no config.json); name the folder of a finished run")
-    if not (run / "result.json").is_file():
-        raise UsageError(f"{flag} {run}: the run is not finished (it has no result.json); give its command again first")
+    if not (run / documents.CONFIG).is_file():
+        raise UsageError(
+            f"{flag} {run}: is no run of mtlfn (it has no {documents.CONFIG}); name the folder of a finished run"
+        )
+    if not (run / documents.RESULT).is_file():
+        raise UsageError(
+            f"{flag} {run}: the run is not finished (it has no {documents.RESULT}); give its command again first"
+        )
     if problems := seal.verify(run, exports=False).problems:
         raise UsageError(
             f"{flag} {run}: it is not as it was when it finished: {problems[0]}; give the command of that run again, "
             "which makes it anew"
         )
     try:
-        config, result = (documents.read(run / name) for name in (documents.CONFIG, documents.RESULT))
-        _ = dict(config["settings"]), dict(result["tokens"]["per_task"]), str(result["digest"]), int(result["schedule"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        config, result = typed.read(run, Configuration), typed.read(run, Result)
+        if result.schedule is None:
+            raise Altered("schedule is missing")
+    except (OSError, Altered) as error:
         raise UsageError(
-            f"{flag} {run}: config.json or result.json cannot be used ({type(error).__name__}: {error}); it may be of "
-            "an older version: train that run again"
+            f"{flag} {run}: {documents.CONFIG} or {documents.RESULT} cannot be used ({error}); it may be of an older "
+            "version: train that run again"
         ) from None
-    return Finished(run, config, result)
+    return Finished(run, config, result, result.schedule)
 
 
 def control(run: Finished, task: str, kind: Control, **changes: Any) -> Config:
@@ -124,10 +134,10 @@ def _like(run: Finished, tasks: Sequence[str], tokens: int, **changes: Any) -> C
 
     What concerned the run's process alone is set back; ``changes`` come on top.
     """
-    horizon = round(run.result["schedule"] * tokens / sum(run.tokens.values()))
+    horizon = round(run.schedule * tokens / sum(run.tokens.values()))
     fresh = {"max_steps": None, "accept_environment": False, "seeds": 1, "max_epochs": None}
     budget = {"budget_tokens": tokens, "schedule_tokens": max(horizon, 1)}
-    settings = from_settings(dict(run.config["settings"]))
+    settings = run.config.config()
     beside = [t for t in (*run.tokens, *listed(settings.held_out_tasks)) if t not in tasks]
     named = {"tasks": ",".join(tasks), "held_out_tasks": ",".join(beside)}
     return attrs.evolve(settings, **{**named, **fresh, **budget, **changes})
@@ -138,27 +148,27 @@ def check(path: Path, facts: Mapping[str, Any], backbone_settings: str) -> None:
 
     Without that one's directory nothing is compared: a run that has begun was compared when it did.
     """
-    if not (path / "config.json").is_file():
+    if not (path / documents.CONFIG).is_file():
         return
-    there = documents.read(path / documents.CONFIG)["identity"]
+    there = typed.read(path, Configuration)
     for name, what in FACTS.items():
-        if there.get(name) != facts[name]:
+        if there.identity.get(name) != facts[name]:
             raise UsageError(
-                f"{path}: cannot be compared with this run: {what}: {name} is {there.get(name)!r} there and "
+                f"{path}: cannot be compared with this run: {what}: {name} is {there.identity.get(name)!r} there and "
                 f"{facts[name]!r} here"
             )
-    hashes = documents.read(path / documents.ENVIRONMENT)["must_match"]["hashes"]
-    if hashes.get("backbone_settings", backbone_settings) != backbone_settings:
+    settings = typed.read(path, Environment).backbone_settings
+    if settings is not None and settings != backbone_settings:
         raise UsageError(
             f"{path}: cannot be compared with this run: another configuration of the backbone: backbone_settings "
-            f"is {hashes['backbone_settings']!r} there and {backbone_settings!r} here"
+            f"is {settings!r} there and {backbone_settings!r} here"
         )
     for task, splits in facts["data"].items():
-        for split in sorted({*splits, *there["data"].get(task, splits)}):
-            if splits.get(split) != there["data"].get(task, splits).get(split):
+        for split in sorted({*splits, *there.data.get(task, splits)}):
+            if splits.get(split) != there.data.get(task, splits).get(split):
                 raise UsageError(
                     f"{path}: cannot be compared with this run: other data: {task}, split {split}, has the hash "
-                    f"{there['data'][task].get(split)} there and {splits.get(split)} here"
+                    f"{there.data[task].get(split)} there and {splits.get(split)} here"
                 )
 
 

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+import attrs
 import torch
 
 from mtlfn.core.batch import Batch
 from mtlfn.core.schedule import Schedule, learning_rate
 from mtlfn.core.state import State
+from mtlfn.run.documents.result import Conflict
 from mtlfn.run.terminal import shown
 
 SILENCE = 10.0  # seconds that an evaluation says nothing
@@ -61,7 +63,7 @@ def metrics_writer(write: Callable[[dict], None], schedule: Schedule, budget: in
             "loss": state.last.loss,
             "weighted": state.last.weighted,
             "sigma": {t: float(torch.exp(s / 2)) for t, s in state.sigma.items()},
-            "conflicts": conflict_table(state),
+            "conflicts": {pair: attrs.asdict(row) for pair, row in conflict_table(state).items()},
             "grad_norm": state.last.grad_norm,
             "learning_rate": learning_rate(schedule, total),
             "nonfinite": state.nonfinite.total,
@@ -77,15 +79,15 @@ def metrics_writer(write: Callable[[dict], None], schedule: Schedule, budget: in
     return observe
 
 
-def conflict_table(state: State) -> dict[str, dict[str, float | int | None]]:
-    """Per ordered pair "i > j": steps met, steps in conflict, their share and the mean cosine."""
+def conflict_table(state: State) -> dict[str, Conflict]:
+    """Per ordered pair "i > j"."""
     return {
-        f"{i} > {j}": {
-            "met": c.met,
-            "negative": c.negative,
-            "frequency": c.negative / c.met if c.met else None,
-            "cosine": c.cosine / c.met if c.met else None,
-        }
+        f"{i} > {j}": Conflict(
+            met=c.met,
+            negative=c.negative,
+            frequency=c.negative / c.met if c.met else None,
+            cosine=c.cosine / c.met if c.met else None,
+        )
         for i, row in state.conflicts.items()
         for j, c in row.items()
     }

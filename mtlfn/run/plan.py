@@ -15,6 +15,8 @@ from attrs import frozen
 
 from mtlfn.run import directory, documents, kaggle, matched, seal
 from mtlfn.run.config import Config, UsageError, folder_name
+from mtlfn.run.documents import typed
+from mtlfn.run.documents.result import Result
 
 Progress = Literal["finished", "damaged", "begun", "to do"]
 TOKENS_PER_SECOND = 1500.0  # MiniLM on two CPU cores, about: what a plan expects before a run of it was seen
@@ -176,8 +178,8 @@ def _rate(finished: Iterable[Path]) -> float:
     """Tokens a second, of the finished runs together if there are any."""
     tokens = seconds = 0.0
     for folder in finished:
-        result = documents.read(folder / documents.RESULT)
-        tokens, seconds = tokens + result["tokens"]["total"], seconds + result["training_seconds"]
+        result = typed.read(folder, Result)
+        tokens, seconds = tokens + result.tokens.total, seconds + result.training_seconds
     return tokens / seconds if seconds else TOKENS_PER_SECOND
 
 

@@ -101,7 +101,7 @@ def token_controlled(description: str, argv: Sequence[str] | None = None) -> int
             raise UsageError(f"--match {asked.match}: it has one task; match a multi-task run")
         total, changes = sum(run.tokens.values()), asked.machine.changes()
         nodes = plan.controls(lambda _: asked.match, total, tasks, asked.control, asked.control, **changes)
-        root = asked.output_dir or kaggle.results() / f"token-controlled-{run.result['identity'][:8]}"
+        root = asked.output_dir or kaggle.results() / f"token-controlled-{run.result.identity[:8]}"
         return execute.execute(root, nodes, again("token_controlled", argv))
 
     return guarded(match)

@@ -153,7 +153,7 @@ def _export(path: Path, task: str | None) -> tuple[Path, tuple[str, str | None] 
     if task not in names:
         known = f"one of {', '.join(names)}" if names else "a run with exports: its command makes them again"
         raise UsageError(f"--task {task}: {path}/export holds no such model, expected {known}")
-    settings = directory.recorded(path)["settings"]
+    settings = directory.recorded(path).settings
     return path / "export" / task, (settings["backbone"], settings["revision"])
 
 

@@ -15,7 +15,7 @@ from mtlfn.core import keys, methods, scaling, state, step
 from mtlfn.core.gradients import ENGINES
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State
-from mtlfn.data import notices, sampler, sources, store, stream, survey
+from mtlfn.data import sampler, sources, store, stream, survey
 from mtlfn.data.collate import collate
 from mtlfn.data.example import CacheError
 from mtlfn.data.task import SPLITS, Dataset, Task, label_counts
@@ -23,13 +23,12 @@ from mtlfn.models import backbone, lora, model
 from mtlfn.models.families import KNOWN, first_line
 from mtlfn.models.proof import Proof
 from mtlfn.models.strategy import STRATEGIES, Strategy
-from mtlfn.run import batch_size, evaluate, kaggle, matched
+from mtlfn.run import batch_size, evaluate, matched
 from mtlfn.run.config import (
     Config,
     UsageError,
     default_cache,
     digest,
-    folder_name,
     identity,
     listed,
     micro_batch_slots,
@@ -135,12 +134,61 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     method = _method(gradients)
     device = resolve_device(config.device)
     precision = _precision(config.precision, device)
+    _check_sampling(config)
+    cache = config.cache_dir or default_cache()
+    datasets = _datasets(config, strategy, cache)
+    base = backbone.load(config.backbone, config.revision)
+    length = _max_length(config, base, datasets)
+    config = attrs.evolve(config, max_length=length)
+    tokenizer = store.tokenizer_digest(base.tokenizer)
+    per_step = sampler.per_step(config.sampling, config.micro_batches, len(datasets))
+    try:
+        corpora = _corpora(base, datasets, length, cache, tokenizer)
+        budget = _budget(config, corpora["train"])
+        wanted = config.micro_batch_tokens or micro_batch_slots(budget, per_step)
+        proof = proven(base, length, _largest_pass(corpora, wanted, per_step), cache)
+    except OSError as error:
+        raise _unusable(cache, error) from None
+    built = _model(config, base, strategy, datasets, device, precision)
+    data = {t: {split: of[t].digest for split, of in corpora.items() if t in of} for t in corpora["train"]}
+    facts = {"strategy": strategy_name, "backbone_digest": base.digest, "tokenizer_digest": tokenizer, "data": data}
+    if config.parent is not None:
+        matched.check(Path(config.parent.path), {**facts, "max_length": length}, base.settings)
+    step_config = _step_config(config, budget, method)
+    take = _step(step_config, built)
+    if precision != torch.float32 or base.model.config.model_type not in KNOWN:
+        _try(config, built, take, corpora)
+    slots = config.micro_batch_tokens
+    if slots is None:
+        slots = batch_size.search(batch_size.attempt(take, _start(config, built), corpora["train"], device), wanted)
+    config = attrs.evolve(
+        config, tasks=",".join(datasets), gradients=gradients, read_out_layer=built.read_out, micro_batch_tokens=slots
+    )
+    return Prepared(
+        config=config,
+        tasks=built.tasks,
+        datasets=datasets,
+        **corpora,
+        model=built,
+        stream=stream.build(_stream_config(config, budget, slots), corpora["train"]),
+        step=take,
+        step_config=step_config,
+        budget=budget,
+        proof=proof,
+        identity=identity(config, **facts),
+    )
+
+
+def _check_sampling(config: Config) -> None:
     if config.micro_batches and config.sampling == "uniform":
         raise UsageError(
             f"--micro-batches {config.micro_batches}: uniform sampling draws one of every task; use --sampling "
             "proportional or temperature"
         )
-    cache = config.cache_dir or default_cache()
+
+
+def _datasets(config: Config, strategy: Strategy, cache: Path) -> dict[str, Dataset]:
+    """The tasks' data, in canonical order."""
     try:
         beside = listed(config.held_out_tasks)
         found = sources.resolve(task_names(config), config.data_dir, config.task, cache=cache, beside=beside)
@@ -148,34 +196,44 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         raise _unusable(cache, error) from None
     tasks = model.canonical([dataset.task for dataset in found])
     if len(tasks) > 1 and strategy.single:
-        raise UsageError(f"--tasks {','.join(t.name for t in tasks)}: {strategy_name} trains one task; name one")
-    datasets = {task.name: next(d for d in found if d.task.name == task.name) for task in tasks}
-    base = backbone.load(config.backbone, config.revision)
-    length = _max_length(config, base, datasets)
-    config = attrs.evolve(config, max_length=length)
-    tokenizer = store.tokenizer_digest(base.tokenizer)
-    try:
-        corpora = {
-            s: {t: store.load(d, s, base.tokenizer, length, cache, tokenizer) for t, d in datasets.items() if d[s]}
-            for s in SPLITS
-        }
-        train = corpora["train"]
-        for task, corpus in train.items():
-            if not len(corpus):
-                raise UsageError(f"task {task}: no training example is left after tokenisation ({corpus.notes})")
-        _check_vocabulary(base, corpora)
-        budget = config.budget_tokens
-        if config.max_epochs is not None:
-            budget = config.max_epochs * sum(corpus.tokens for corpus in train.values())
-        per_step = sampler.per_step(config.sampling, config.micro_batches, len(tasks))
-        wanted = config.micro_batch_tokens or micro_batch_slots(budget, per_step)
-        proof = proven(base, length, _largest_pass(corpora, wanted, per_step), cache)
-    except OSError as error:
-        raise _unusable(cache, error) from None
-    built = model.build(
+        raise UsageError(f"--tasks {','.join(t.name for t in tasks)}: {strategy.name} trains one task; name one")
+    return {task.name: next(d for d in found if d.task.name == task.name) for task in tasks}
+
+
+def _corpora(
+    base: backbone.Backbone, datasets: Mapping[str, Dataset], length: int, cache: Path, tokenizer: str
+) -> dict[str, dict[str, store.Corpus]]:
+    """Split -> task -> its examples in tokens. ``tokenizer``: its digest."""
+    corpora = {
+        s: {t: store.load(d, s, base.tokenizer, length, cache, tokenizer) for t, d in datasets.items() if d[s]}
+        for s in SPLITS
+    }
+    for task, corpus in corpora["train"].items():
+        if not len(corpus):
+            raise UsageError(f"task {task}: no training example is left after tokenisation ({corpus.notes})")
+    _check_vocabulary(base, corpora)
+    return corpora
+
+
+def _budget(config: Config, train: Mapping[str, store.Corpus]) -> int:
+    """Input tokens at which the run ends, if no early stopping ends it before."""
+    if config.max_epochs is None:
+        return config.budget_tokens
+    return config.max_epochs * sum(corpus.tokens for corpus in train.values())
+
+
+def _model(
+    config: Config,
+    base: backbone.Backbone,
+    strategy: Strategy,
+    datasets: Mapping[str, Dataset],
+    device: torch.device,
+    precision: torch.dtype,
+) -> model.Model:
+    return model.build(
         base,
         strategy,
-        tasks,
+        tuple(dataset.task for dataset in datasets.values()),
         lora.LoraSettings(
             alpha_ratio=config.lora_alpha_ratio, dropout=config.lora_dropout, targets=config.lora_targets
         ),
@@ -188,21 +246,16 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         recompute=config.gradient_checkpointing,
         unpad=config.unpad,
     )
-    facts = {
-        "strategy": strategy_name,
-        "backbone_digest": base.digest,
-        "tokenizer_digest": tokenizer,
-        "data": {t: {split: held[t].digest for split, held in corpora.items() if t in held} for t in train},
-    }
-    if config.parent is not None:
-        matched.check(Path(config.parent.path), {**facts, "max_length": length}, base.settings)
+
+
+def _step_config(config: Config, budget: int, method: methods.Method) -> step.StepConfig:
     schedule = Schedule(
         peak=config.learning_rate,
         schedule_tokens=config.schedule_tokens or budget,
         warmup_ratio=config.warmup_ratio,
         decay=config.decay,
     )
-    step_config = step.StepConfig(
+    return step.StepConfig(
         schedule=schedule,
         engine=ENGINES[config.engine],
         method=method,
@@ -212,36 +265,16 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         clip_norm=config.clip_norm,
         scaling=config.precision == "fp16",
     )
-    if precision != torch.float32 or base.model.config.model_type not in KNOWN:
-        _try(config, built, _step(step_config, built), corpora)
-    slots = config.micro_batch_tokens
-    if slots is None:
-        slots = batch_size.search(
-            batch_size.attempt(_step(step_config, built), _start(config, built), train, device), wanted
-        )
-    config = attrs.evolve(
-        config, tasks=",".join(datasets), gradients=gradients, read_out_layer=built.read_out, micro_batch_tokens=slots
-    )
-    stream_config = stream.StreamConfig(
+
+
+def _stream_config(config: Config, budget: int, slots: int) -> stream.StreamConfig:
+    return stream.StreamConfig(
         budget_tokens=budget,
         micro_batch_tokens=slots,
         sampling=config.sampling,
         temperature=config.temperature,
         micro_batches=config.micro_batches,
         unpad=config.unpad,
-    )
-    return Prepared(
-        config=config,
-        tasks=tasks,
-        datasets=datasets,
-        **corpora,
-        model=built,
-        stream=stream.build(stream_config, train),
-        step=_step(step_config, built),
-        step_config=step_config,
-        budget=budget,
-        proof=proof,
-        identity=identity(config, **facts),
     )
 
 
@@ -351,40 +384,7 @@ def _max_length(config: Config, base: backbone.Backbone, datasets: Mapping[str, 
     return config.max_length
 
 
-def describe_data(prepared: Prepared) -> dict[str, Any]:
-    """What ``data.json`` says: sources, sizes, hashes, and what was cut."""
-    return {
-        t: {
-            "source": prepared.datasets[t].source,
-            "kind": prepared.datasets[t].task.kind,
-            "level": prepared.datasets[t].task.level,
-            "metric": prepared.datasets[t].task.metric,
-            "notes": dict(prepared.datasets[t].notes),
-            "notices": lacking(prepared, t),
-            **{
-                split: {"examples": len(c), "tokens": c.tokens, "sha256": c.digest, "cut": c.notes}
-                for split in SPLITS
-                if (c := getattr(prepared, split).get(t)) is not None
-            },
-        }
-        for t in prepared.datasets
-    }
-
-
-def lacking(prepared: Prepared, task: str) -> list[str]:
-    """What the data of a task lack, in a line each."""
-    corpora = {split: getattr(prepared, split).get(task) for split in SPLITS}
-    return notices.notices(prepared.datasets[task], {split: c.notes for split, c in corpora.items() if c is not None})
-
-
 def trainable_parameters(prepared: Prepared) -> dict[str, int]:
     """Trainable numbers per slot or head."""
     shapes = prepared.model.shapes
     return {slot: sum(shape.numel() for shape in names.values()) for slot, names in shapes.items()}
-
-
-def resolve_directory(config: Config, strategy_name: str) -> Path:
-    """The run directory: as asked for, or named by the settings that decide the run."""
-    if config.output_dir is not None:
-        return config.output_dir
-    return kaggle.results() / folder_name(strategy_name, config)

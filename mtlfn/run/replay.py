@@ -9,8 +9,8 @@ made again. What was found is kept in the run's ``replay.json``, for its report.
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,26 @@ from typing import Any
 from attrs import frozen
 
 from mtlfn.core.state import State, digest, leaf_digests
-from mtlfn.data.task import SPLITS
-from mtlfn.run import archive, checkpoint, conclude, directory, documents, ledger, observers, record, seal, terminal
-from mtlfn.run import summary as texts
+from mtlfn.run import (
+    archive,
+    checkpoint,
+    directory,
+    documents,
+    ledger,
+    observers,
+    record,
+    remade,
+    seal,
+    terminal,
+)
 from mtlfn.run.command import MISMATCH, OK
-from mtlfn.run.config import UsageError, from_settings
-from mtlfn.run.documents import Altered
+from mtlfn.run.config import UsageError
+from mtlfn.run.documents import Altered, typed
+from mtlfn.run.documents.environment import Environment
+from mtlfn.run.documents.replay import Replay
 from mtlfn.run.fingerprint import differences, environment
 from mtlfn.run.loop import load
-from mtlfn.run.prepare import Prepared, describe_data
+from mtlfn.run.prepare import Prepared
 from mtlfn.run.walk import Evaluation, Walk, advance, cadence
 
 # What a step leaves in metrics.jsonl that repeats; the rest is time.
@@ -41,9 +52,6 @@ REPEATS = (
     "learning_rate",
     "nonfinite",
 )
-
-# What result.json says of the process that made it.
-OF_THE_PROCESS = ("training_seconds", "peak_memory_bytes", "resumes", "files")
 
 Say = Callable[[str], None]
 
@@ -63,10 +71,10 @@ def replay(
 
     What was found is left in the run's ``replay.json``, where the report on it looks.
     """
-    if not (folder / "config.json").is_file():
-        raise UsageError(f"{folder}: is no run of mtlfn (it has no config.json)")
+    if not (folder / documents.CONFIG).is_file():
+        raise UsageError(f"{folder}: is no run of mtlfn (it has no {documents.CONFIG})")
     found = directory.recorded(folder)
-    prepared = load(found["experiment"], from_settings(found["settings"], **changes))
+    prepared = load(found.experiment, found.config(**changes))
     prepared = directory.identified(folder, prepared)
     place = directory.place(folder, prepared)
     wrong: list[str] = []
@@ -75,6 +83,46 @@ def replay(
         wrong.append(text)
         say(f"MISMATCH  {text}")
 
+    entries = _ledger(folder, place, complain)
+    if entries is None:
+        _keep(folder, Replay(digest=None, mismatches=tuple(wrong)), say)
+        return MISMATCH
+    say(f"ledger    {len(entries)} lines, each sealed with the one before")
+    changed = _environment(folder, prepared, complain, say)
+    states = dict(_checkpoints(place, prepared, entries, complain, say))
+    wanted = segments(ledger.current(entries), sorted(states), start, end, every)
+    say(f"replaying steps {wanted[0].start} to {wanted[-1].end.step} in {len(wanted)} segments")
+    metrics = record.sound(folder / documents.METRICS, older=directory.of_older_version(folder))
+    if metrics.problem:
+        complain(f"{documents.METRICS}: {metrics.problem}")
+    again = partial(
+        _again, prepared, entries=entries, metrics=metrics, settings=found.settings, complain=complain, say=say
+    )
+    walked = _walk(wanted, states, again, wrong, say)
+    if (folder / documents.RESULT).exists():
+        remade.compare_result(folder, entries[-1], complain)
+        if every and walked.state is not None and prepared.walk.finished(walked.state):
+            remade.compare_products(folder, found.experiment, prepared, walked.state, walked.evaluation, complain, say)
+            remade.compare_documents(folder, prepared, complain, whole=not changed, moved=bool(changes))
+    elif any(entry.result for entry in entries):
+        complain(
+            f"{documents.RESULT}: is missing, and the ledger says that the run has ended; its command makes it again"
+        )
+    steps = (wanted[0].start, wanted[-1].end.step)
+    outcome = Replay(digest=entries[-1].digest, steps=steps, equal=walked.equal, skipped=walked.skipped,
+                     mismatches=tuple(wrong), environment=tuple(changed))  # fmt: skip
+    _keep(folder, outcome, say)
+    _tell(walked, len(wrong), say)
+    if not every:
+        say("This shows that these steps repeat; --all shows that the run is what it says, from first step to result")
+    return MISMATCH if wrong else OK
+
+
+def _ledger(folder: Path, place: archive.Place, complain: Say) -> tuple[ledger.Entry, ...] | None:
+    """The lines of the ledger; None where there is nothing to compare with, which is told.
+
+    UsageError where the run has not taken a step that was saved.
+    """
     try:
         entries = ledger.read(place.ledger, place.identity)
     except ledger.Broken as error:
@@ -82,23 +130,33 @@ def replay(
         if (folder / documents.RESULT).exists():  # which file is another one, if the ledger is not
             for problem in seal.verify(folder, exports=False).problems:
                 complain(problem)
-        _keep(folder, None, say, mismatches=wrong)
-        return MISMATCH
-    if not entries:
-        if checkpoint.steps(place.checkpoints) or (folder / documents.RESULT).exists():
-            complain(f"{documents.LEDGER}: has no line, and the run has taken steps")
-            _keep(folder, None, say, mismatches=wrong)
-            return MISMATCH
-        raise UsageError(f"{folder}: its ledger is empty, so there is nothing to compare with; train first")
-    say(f"ledger    {len(entries)} lines, each sealed with the one before")
-    changed = _environment(folder, prepared, complain, say)
-    lines = ledger.current(entries)
-    states = dict(_checkpoints(place, prepared, entries, complain, say))
-    wanted = segments(lines, sorted(states), start, end, every)
-    say(f"replaying steps {wanted[0].start} to {wanted[-1].end.step} in {len(wanted)} segments")
-    metrics = record.sound(folder / documents.METRICS, older=directory.of_older_version(folder))
-    if metrics.problem:
-        complain(f"{documents.METRICS}: {metrics.problem}")
+        return None
+    if entries:
+        return entries
+    if checkpoint.steps(place.checkpoints) or (folder / documents.RESULT).exists():
+        complain(f"{documents.LEDGER}: has no line, and the run has taken steps")
+        return None
+    raise UsageError(f"{folder}: its ledger is empty, so there is nothing to compare with; train first")
+
+
+@frozen(eq=False)
+class Walked:
+    """The last state that was come to and its evaluation, if any; segments that are equal, and that were skipped."""
+
+    state: State | None
+    evaluation: Evaluation | None
+    equal: int
+    skipped: int
+
+
+def _walk(
+    wanted: Sequence[Segment],
+    states: Mapping[int, State],
+    again: Callable[[State, Segment], tuple[State | None, Evaluation | None]],
+    wrong: Sequence[str],
+    say: Say,
+) -> Walked:
+    """Takes the steps of the segments again, each from where the one before ended or from a state that was saved."""
     state: State | None = None
     evaluation: Evaluation | None = None
     equal = skipped = 0
@@ -110,32 +168,15 @@ def replay(
             skipped += 1
             continue
         before = len(wrong)
-        state, evaluation = _again(prepared, state, segment, entries, metrics, found["settings"], complain, say)
+        state, evaluation = again(state, segment)
         equal += len(wrong) == before
-    if (folder / documents.RESULT).exists():
-        _compare_result(folder, entries[-1], complain)
-        if every and state is not None and prepared.walk.finished(state):
-            _compare_products(folder, found["experiment"], prepared, state, evaluation, complain, say)
-            _compare_documents(folder, prepared, complain, whole=not changed, moved=bool(changes))
-    elif any(entry.result for entry in entries):
-        complain(
-            f"{documents.RESULT}: is missing, and the ledger says that the run has ended; its command makes it again"
-        )
-    _keep(
-        folder,
-        entries[-1].digest,
-        say,
-        steps=[wanted[0].start, wanted[-1].end.step],
-        equal=equal,
-        skipped=skipped,
-        mismatches=wrong,
-        environment=changed,
-    )
+    return Walked(state, evaluation, equal, skipped)
+
+
+def _tell(walked: Walked, mismatches: int, say: Say) -> None:
+    equal, skipped = walked.equal, walked.skipped
     honest = f"{equal} segments are equal, {skipped} were skipped" if skipped else f"all {equal} segments are equal"
-    say("replay: " + (f"{len(wrong)} mismatches" if wrong else honest))
-    if not every:
-        say("This shows that these steps repeat; --all shows that the run is what it says, from first step to result")
-    return MISMATCH if wrong else OK
+    say("replay: " + (f"{mismatches} mismatches" if mismatches else honest))
 
 
 def _differ(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> bool:
@@ -173,6 +214,7 @@ def _again(
     prepared: Prepared,
     state: State,
     segment: Segment,
+    *,
     entries: tuple[ledger.Entry, ...],
     metrics: record.Sound,
     settings: Mapping[str, Any],
@@ -271,7 +313,7 @@ def _checkpoints(
 def _environment(folder: Path, prepared: Prepared, complain: Say, say: Say) -> list[str]:
     """What is not as it was when the run was made, said and returned."""
     try:
-        before = documents.read(folder / documents.ENVIRONMENT)
+        before = typed.read(folder, Environment)
     except (OSError, Altered) as error:
         complain(f"{documents.ENVIRONMENT}: {'is missing' if isinstance(error, OSError) else error}")
         return []
@@ -281,97 +323,10 @@ def _environment(folder: Path, prepared: Prepared, complain: Say, say: Say) -> l
     return changes
 
 
-def _keep(folder: Path, digest: str | None, say: Say, **found: Any) -> None:
-    """The run's ``replay.json``; a run in a folder that cannot be written can be replayed all the same.
-
-    ``digest``: the last one of the ledger, None where it cannot be read.
-    """
-    path = folder / documents.REPLAY
+def _keep(folder: Path, found: Replay, say: Say) -> None:
+    """Leaves what was found; a run in a folder that cannot be written can be replayed all the same."""
     try:
-        documents.write(path, {"digest": digest, **found})
+        typed.write(folder, found)
     except OSError as error:
+        path = folder / documents.REPLAY
         say(f"{path} cannot be written ({error.strerror}): the report will not show this replay")
-
-
-def _compare_result(folder: Path, last: ledger.Entry, complain: Say) -> None:
-    """The result's seal, and what it says beside the ledger."""
-    for problem in seal.verify(folder, exports=False).problems:
-        complain(problem)
-    try:
-        found = documents.read(folder / documents.RESULT)
-        said = (found["digest"], found["tokens"]["total"])
-    except (OSError, ValueError, KeyError, TypeError):
-        complain("result.json cannot be read")
-        return
-    if said != (last.digest, last.tokens):
-        complain(f"result.json has {said[0]} after {said[1]} tokens, the ledger {last.digest} after {last.tokens}")
-
-
-def _compare_products(
-    folder: Path,
-    experiment: str,
-    prepared: Prepared,
-    state: State,
-    evaluation: Evaluation | None,
-    complain: Say,
-    say: Say,
-) -> None:
-    """Predictions, statistics, exports and scores, made of the last state again, beside those of the run."""
-    evaluation = evaluation or prepared.evaluate(state)
-    scores, predicted = prepared.evaluate_test(state)
-    with tempfile.TemporaryDirectory(prefix="mtlfn-replay-") as scratch:
-        conclude.products(prepared, state, evaluation.predictions, predicted, Path(scratch))
-        made, there = seal.hashes(Path(scratch)), seal.hashes(folder)
-    there = {name: sha for name, sha in there.items() if name.startswith(tuple(f"{part}/" for part in seal.FOLDERS))}
-    away = {name for name in made.keys() - there.keys() if name.startswith(f"{seal.EXPORT}/")}
-    odd = sorted(name for name in made.keys() | there.keys() if made.get(name) != there.get(name) and name not in away)
-    for name in odd:
-        complain(f"{name}: is not what the last state gives" if name in made else f"{name}: is not of this run")
-    again = json.loads(json.dumps(texts.result(experiment, prepared, folder, state, evaluation.scores, scores)))
-    if (tokens := _said(folder / documents.TOKENS)) is not None and tokens != again["tokens"]:
-        complain(f"{documents.TOKENS}: is not what the run gives")
-    found = _said(folder / documents.RESULT) or again
-    for name in again:
-        if name not in OF_THE_PROCESS and json.dumps(found.get(name), sort_keys=True) != json.dumps(
-            again[name], sort_keys=True
-        ):
-            complain(f"{documents.RESULT}: its {name} is not what the run gives")
-    if not odd:
-        what = "predictions, statistics, exports" + (f"; {len(away)} files of exports are away" if away else "")
-        say(f"equal     {len(made) - len(away)} files made of the last state again: {what}")
-
-
-def _compare_documents(folder: Path, prepared: Prepared, complain: Say, *, whole: bool, moved: bool) -> None:
-    """What the run says of its data and smoke test, beside what they are.
-
-    ``whole``: compares every word on the data; else, since other code may word them otherwise, what they are.
-    ``moved``: not where they lay.
-    """
-    from mtlfn.run import memory, smoke
-
-    def facts(data: Mapping[str, Any]) -> dict[str, Any]:
-        if whole:
-            return {task: {**about, "source": None if moved else about["source"]} for task, about in data.items()}
-        kept = ("examples", "tokens", "sha256")
-        return {
-            task: {split: {k: about[split][k] for k in kept} for split in SPLITS if split in about}
-            for task, about in data.items()
-        }
-
-    if (data := _said(folder / documents.DATA)) is not None:
-        there, here = (facts(found) for found in (data, json.loads(json.dumps(describe_data(prepared)))))
-        for task in sorted({*there, *here}):
-            if there.get(task) != here.get(task):
-                complain(f"{documents.DATA}: {task} is not what the data give")
-    test = _said(folder / documents.SMOKE)
-    passed = test is not None and not test["skipped"]
-    if passed and (failed := smoke.verdict(smoke.smoke(prepared, memory.probe(prepared.model.device)))):
-        complain(f"{documents.SMOKE}: says that the smoke test passed, and it fails: {failed}")
-
-
-def _said(path: Path) -> dict[str, Any] | None:
-    """A document; None where it cannot be read, which the seal has told."""
-    try:
-        return documents.read(path)
-    except (OSError, Altered):
-        return None

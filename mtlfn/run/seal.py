@@ -15,7 +15,9 @@ from attrs import frozen
 
 from mtlfn.run import documents, ledger
 from mtlfn.run.disk import TEMPORARY
-from mtlfn.run.documents import Altered
+from mtlfn.run.documents import Altered, typed
+from mtlfn.run.documents.configuration import Chain
+from mtlfn.run.documents.result import Seal
 
 # What a verdict, a report or a user takes from a run, beside its result.
 DOCUMENTS = (
@@ -63,10 +65,9 @@ def verify(folder: Path, *, exports: bool = True) -> Verified:
     """
     data = (folder / documents.RESULT).read_bytes()
     try:
-        result = documents.decode(data)
+        files = typed.decode(data, Seal).files
     except Altered as error:
         return Verified(True, (f"{documents.RESULT}: {error}",))
-    files = result.get("files")
     entries, broken = _ledger(folder)
     sealed = next((entry.result for entry in reversed(entries) if entry.result), "")
     if files is None and not sealed:
@@ -78,7 +79,7 @@ def verify(folder: Path, *, exports: bool = True) -> Verified:
             if sealed
             else f"{documents.LEDGER}: has no line for {documents.RESULT}"
         )
-    if not isinstance(files, dict):
+    if files is None:
         return Verified(True, (*broken, *found, f"{documents.RESULT}: names no files"))
     for name, sha in files.items():
         path = folder / name
@@ -98,8 +99,8 @@ def verify(folder: Path, *, exports: bool = True) -> Verified:
 def _ledger(folder: Path) -> tuple[tuple[ledger.Entry, ...], list[str]]:
     """The lines of the ledger, and what is wrong with them."""
     try:
-        config = documents.read(folder / documents.CONFIG)
-        return ledger.read(folder / documents.LEDGER, str(config.get("hash"))), []
+        chain = typed.read(folder, Chain)
+        return ledger.read(folder / documents.LEDGER, str(chain.hash)), []
     except OSError:
         return (), [f"{documents.CONFIG}: is missing"]
     except Altered as error:

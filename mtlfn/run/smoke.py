@@ -9,10 +9,8 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Any
 
 import attrs
-from attrs import frozen
 
 from mtlfn.core import state as states
 from mtlfn.core.batch import Batch, MicroBatch
@@ -24,6 +22,7 @@ from mtlfn.data.collate import collate
 from mtlfn.data.store import Corpus
 from mtlfn.data.stream import evaluation_batches
 from mtlfn.models.proof import Proof
+from mtlfn.run.documents.smoke import Check, Smoke
 from mtlfn.run.evaluate import quick_subset
 from mtlfn.run.memory import Probe
 from mtlfn.run.prepare import Prepared
@@ -35,15 +34,6 @@ SEEN_AGAIN = 10  # the first so many batches are looked at again in the end ...
 FALL = 0.05  # ... where their mean loss must be lower by this share: more than dropout moves it
 GROWTH = 0.25  # memory may grow by this share after the first steps ...
 GROWTH_BYTES = 256 * 2**20  # ... or by so much
-
-
-@frozen
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    passed: bool
-    detail: str
 
 
 def smoke(prepared: Prepared, probe: Probe) -> tuple[Check, ...]:
@@ -157,6 +147,6 @@ def _flat(memory: list[int]) -> Check:
     return Check("memory is flat", late <= bar, found)
 
 
-def document(checks: tuple[Check, ...]) -> dict[str, Any]:
+def document(checks: tuple[Check, ...]) -> Smoke:
     """What ``smoke.json`` says."""
-    return {"skipped": False, "passed": verdict(checks) is None, "checks": [attrs.asdict(c) for c in checks]}
+    return Smoke(skipped=False, passed=verdict(checks) is None, checks=checks)

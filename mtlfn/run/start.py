@@ -1,4 +1,4 @@
-"""From a prepared run to its last state: what is restored and checked, the smoke test, and what surrounds training."""
+"""From a prepared run to its last state: what is restored and checked, the smoke test, training, and leaving."""
 
 from __future__ import annotations
 
@@ -6,26 +6,21 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
-import attrs
-from attrs import frozen
-
-from mtlfn.core.batch import Batch
 from mtlfn.core.state import State
 from mtlfn.models.model import check_params
 from mtlfn.run import (
     archive,
     conclude,
     deadline,
+    describe,
     directory,
     documents,
     evaluate,
     kaggle,
     ledger,
     memory,
-    monitors,
     observers,
     record,
 )
@@ -33,12 +28,15 @@ from mtlfn.run import summary as texts
 from mtlfn.run.command import BUG, PREFLIGHT, RESUMABLE
 from mtlfn.run.config import Config
 from mtlfn.run.directory import Failed, Mismatch
-from mtlfn.run.documents import Altered
-from mtlfn.run.evaluations import Evaluations, Leaving
-from mtlfn.run.loop import NONFINITE_IN_A_ROW, Hooks, train
-from mtlfn.run.prepare import Prepared, describe_data
+from mtlfn.run.documents import Altered, resumes, typed
+from mtlfn.run.documents.data import Data
+from mtlfn.run.documents.environment import Environment
+from mtlfn.run.documents.smoke import Smoke
+from mtlfn.run.evaluations import Leaving
+from mtlfn.run.loop import NONFINITE_IN_A_ROW, train
+from mtlfn.run.prepare import Prepared
+from mtlfn.run.surroundings import surround
 from mtlfn.run.terminal import shown
-from mtlfn.run.walk import Evaluation, Walk, cadence
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -72,12 +70,12 @@ def run(
     lines = record.cut(folder / documents.METRICS, metrics, state.step)
     if resumed is not None:
         _watched_otherwise(prepared, folder, lines, state.step)
+        resumes.add(folder, state.step)
+    else:
+        resumes.begin(folder)
     _expect(prepared, state, limit, report)
-    report.say(
-        "resume    nothing to resume: starting fresh"
-        if resumed is None
-        else f"resume    step {state.step}, {state.input_tokens:,} tokens, from a verified checkpoint"
-    )
+    at = f"step {state.step}, {state.input_tokens:,} tokens, from a verified checkpoint"
+    report.say(f"resume    {'nothing to resume: starting fresh' if resumed is None else at}")
     with memory.uncollected(), _signals() as signalled:
         around = surround(prepared, folder, kept, report, limit, probe, signalled, lines)
         if not walk.finished(state):
@@ -92,12 +90,17 @@ def run(
                 )
             except Leaving as leaving:
                 why = f"{leaving}, while the last state was evaluated"
+    return _leave(prepared.config, folder, report, command, ended.state, why)
+
+
+def _leave(
+    config: Config, folder: Path, report: observers.Reporter, command: Sequence[str], state: State, why: str
+) -> int:
+    """Says why the run stopped and how it goes on; Failed where it would stop again."""
     deadline.answered(folder, "STOP")
-    at = f"step {ended.state.step}, {ended.state.input_tokens:,} tokens"
-    if ended.state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW:
-        raise Failed(
-            BUG, f"stopped: {why}; saved {at}. Try {_instead(prepared.config, 'a lower')}, then another --output-dir"
-        )
+    at = f"step {state.step}, {state.input_tokens:,} tokens"
+    if state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW:
+        raise Failed(BUG, f"stopped: {why}; saved {at}. Try {_instead(config, 'a lower')}, then another --output-dir")
     report.say(f"stopped: {why} · {at} · saved in {folder}")
     report.say(f"to go on: {texts.going_on(command)}")
     return RESUMABLE
@@ -109,15 +112,15 @@ def _same_environment(
     """The state, once the environment is the one the run was in, or the change is accepted and in its lineage."""
     from mtlfn.run.fingerprint import differences, environment
 
-    path, now = folder / documents.ENVIRONMENT, environment(prepared)
+    now = environment(prepared)
     try:
-        before = documents.read(path)
+        before = typed.read(folder, Environment)
         changed = differences(before, now)
     except (OSError, Altered) as error:
         before = now
         why = "is missing" if isinstance(error, OSError) else str(error)
         # Nothing was trained yet: nothing depends on it.
-        changed = [f"{path.name} {why}, so which environment it was is not known"] if kept.entries else []
+        changed = [f"{documents.ENVIRONMENT} {why}, so which environment it was is not known"] if kept.entries else []
     if changed and not prepared.config.accept_environment:
         raise Mismatch(
             f"--output-dir {folder}: the environment is not the one this run was in, so it may not repeat to the bit: "
@@ -130,23 +133,22 @@ def _same_environment(
             state = kept.accept(state, change)
     for change in differences(before, now, "told"):
         say(f"elsewhere {change}; nothing that decides a bit")
-    documents.write(path, now)
+    typed.write(folder, now)
     return state
 
 
 def _same_data(prepared: Prepared, folder: Path, say: Callable[[str], None]) -> None:
     """Makes data.json again where it is not what was written."""
-    path = folder / documents.DATA
     try:
-        documents.read(path)
+        typed.read(folder, Data)
     except (OSError, Altered) as error:
-        say(f"ALERT     {path.name}: {'is missing' if isinstance(error, OSError) else error}: made again")
-        documents.write(path, describe_data(prepared))
+        say(f"ALERT     {documents.DATA}: {'is missing' if isinstance(error, OSError) else error}: made again")
+        typed.write(folder, describe.data(prepared))
 
 
 def _watched_otherwise(prepared: Prepared, folder: Path, lines: Sequence[record.Line], step: int) -> None:
     """Puts on record that checkpoints and quick evaluations come at another cadence from here on."""
-    settings = directory.recorded(folder)["settings"]
+    settings = directory.recorded(folder).settings
     now = record.watching([], {name: getattr(prepared.config, name) for name in record.WATCHING})
     if record.watching(lines, settings) != now:
         record.append(folder / documents.METRICS, {"step": step, "event": "watch", **now})
@@ -154,14 +156,14 @@ def _watched_otherwise(prepared: Prepared, folder: Path, lines: Sequence[record.
 
 def _smoke_test_is_due(folder: Path, say: Callable[[str], None]) -> bool:
     """Whether no smoke test is on record."""
-    path = folder / documents.SMOKE
     try:
-        return not isinstance(documents.read(path)["skipped"], bool)
+        typed.read(folder, Smoke)
     except FileNotFoundError:
         return True
-    except (Altered, KeyError) as error:
-        say(f"ALERT     {path.name}: {error}: made again")
+    except Altered as error:
+        say(f"ALERT     {documents.SMOKE}: {error}: made again")
         return True
+    return False
 
 
 def _smoke(prepared: Prepared, folder: Path, report: observers.Reporter, probe: memory.Probe) -> None:
@@ -169,7 +171,7 @@ def _smoke(prepared: Prepared, folder: Path, report: observers.Reporter, probe: 
     from mtlfn.run import smoke
 
     if prepared.config.skip_smoke_test:
-        documents.write(folder / documents.SMOKE, {"skipped": True, "reason": "--skip-smoke-test"})
+        typed.write(folder, Smoke(skipped=True, reason="--skip-smoke-test"))
         report.say("smoke     skipped, as asked for with --skip-smoke-test")
         return
     began = time.monotonic()
@@ -180,7 +182,7 @@ def _smoke(prepared: Prepared, folder: Path, report: observers.Reporter, probe: 
             f"the smoke test failed: {failed}. Nothing was trained. "
             f"{_instead(prepared.config, 'Another')} or other data may help; --skip-smoke-test begins all the same",
         )
-    documents.write(folder / documents.SMOKE, smoke.document(checks))
+    typed.write(folder, smoke.document(checks))
     report.say(f"smoke     {smoke.STEPS} steps on {smoke.EXAMPLES} examples: passed ({time.monotonic() - began:.0f} s)")
 
 
@@ -220,112 +222,3 @@ def _signals() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-@frozen(eq=False)
-class Surroundings:
-    """What surrounds the pure walk of one run: files, console, clock, signals and monitors.
-
-    Attributes:
-        walk: the walk, timed.
-        hooks: what ``train`` calls.
-        make_up: makes the quick evaluation that was due in a state that is gone on from, if it was not made.
-        evaluations: of the last state.
-    """
-
-    walk: Walk
-    hooks: Hooks
-    make_up: Callable[[State], None]
-    evaluations: Evaluations
-
-
-def surround(
-    prepared: Prepared,
-    folder: Path,
-    kept: archive.Archive,
-    report: observers.Reporter,
-    limit: deadline.Deadline,
-    probe: memory.Probe,
-    signalled: Callable[[], bool],
-    lines: Sequence[record.Line],
-) -> Surroundings:
-    """``lines``: what the record has of the steps that were taken already."""
-    config, budget, metrics = prepared.config, prepared.budget, folder / documents.METRICS
-    clock = observers.TrainingClock(time.monotonic)
-    write = partial(record.append, metrics)
-    alert = monitors.alerts(write, report.say)
-    watchers = [
-        observers.metrics_writer(write, prepared.schedule, budget, clock),
-        report.progress(budget, clock),
-        monitors.memory(probe, write, alert),
-        monitors.losses(alert, [line for line in lines if "event" not in line]),
-    ]
-
-    def asked() -> str | None:
-        if signalled():
-            return "asked to stop"
-        return "asked to stop by the file STOP" if deadline.asked(folder, "STOP") else None
-
-    def late(is_late: bool) -> str | None:
-        return f"--max-hours {config.max_hours:g} {limit.told()}" if is_late else None
-
-    def stop(state: State, evaluates: bool) -> str | None:
-        if state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW:
-            return f"loss or gradient not finite in {state.nonfinite.in_a_row} steps in a row"
-        if config.max_steps is not None and state.step >= config.max_steps:
-            return f"--max-steps {config.max_steps} reached"
-        return asked() or late(limit.too_late(evaluates=evaluates))
-
-    evaluations = Evaluations(
-        folder, limit, report.evaluating, lambda: asked() or late(limit.too_late_for("save", "evaluation"))
-    )
-
-    def step(state: State, batch: Batch) -> State:
-        with limit.timing("step"):
-            return prepared.step(state, batch)
-
-    def evaluate_fully(state: State) -> Evaluation:
-        with clock.paused():
-            return prepared.evaluate(state, through=evaluations.through(state, "dev"))
-
-    def observe(state: State, batch: Batch) -> None:
-        for watch in watchers:
-            watch(state, batch)
-
-    def due(before: int, after: State) -> bool:
-        return cadence(before, after, budget, config.save_every_steps)
-
-    def quick(state: State) -> None:
-        with clock.paused(), limit.timing("quick"):
-            count = -(-config.quick_eval_examples // len(prepared.tasks))
-            found = prepared.evaluate(state, count)
-        write({"step": state.step, "event": "quick", "examples": count, "scores": found.scores})
-        shown = "  ".join(f"{t} {v:.3f}" for t, v in evaluate.primary(prepared.tasks, found.scores).items())
-        report.say(f"quick evaluation  {shown}")
-
-    def look(before: int, state: State) -> None:
-        if config.quick_eval_examples and state.step and due(before, state) and stop(state, False) is None:
-            quick(state)
-
-    def make_up(state: State) -> None:
-        here = [line for line in lines if line["step"] == state.step]
-        earlier = [line["tokens"] for line in lines if "event" not in line and line["step"] < state.step]
-        if not any(line.get("event") in ("quick", "full") for line in here):
-            look(earlier[-1] if earlier else 0, state)
-
-    def save(state: State) -> None:
-        with clock.paused(), limit.timing("save"):
-            record.sync(metrics)  # before the checkpoint that follows from it
-            kept.save(state)
-        deadline.answered(folder, "SAVE")
-
-    hooks = Hooks(
-        stop=stop,
-        check=kept.check,
-        observe=observe,
-        evaluated=lambda state, found: write({"step": state.step, "event": "full", "scores": found.scores}),
-        due=lambda before, after: due(before.input_tokens, after) or deadline.asked(folder, "SAVE"),
-        look=lambda before, after: look(before.input_tokens, after),
-        save=save,
-    )
-    return Surroundings(attrs.evolve(prepared.walk, step=step, evaluate=evaluate_fully), hooks, make_up, evaluations)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import attrs
 
 from mtlfn.core import keys
 from mtlfn.core.state import State, digest
 from mtlfn.core.tokens import total
 from mtlfn.data import apart
 from mtlfn.data.semeval import evaluation
+from mtlfn.data.task import Task
 from mtlfn.models.model import active_adapter_parameters
-from mtlfn.run import documents, memory, observers, record
-from mtlfn.run.prepare import Prepared, lacking, trainable_parameters
+from mtlfn.run import describe, documents, memory, observers, record
+from mtlfn.run.config import Parent
+from mtlfn.run.documents import smoke
+from mtlfn.run.documents.result import Alert, Match, MatchedRun, Parameters, Result, Score, Tokens
+from mtlfn.run.prepare import Prepared, trainable_parameters
 from mtlfn.run.walk import Scores
 
 
@@ -43,7 +44,7 @@ def banner(strategy: str, prepared: Prepared, folder: Path) -> list[str]:
             f"task      {task.name}: level {task.level} {task.kind}, {len(train):,} training examples "
             f"({train.tokens:,} tokens), {len(dev):,} dev examples, metric {task.metric}"
         )
-        said += [f"notice    {task.name}: {line}" for line in lacking(prepared, task.name)]
+        said += [f"notice    {task.name}: {line}" for line in describe.lacking(prepared, task.name)]
         if left_out := apart.told(prepared.datasets[task.name]):
             said.append(f"apart     {task.name}: {left_out}")
     schedule = prepared.schedule
@@ -73,101 +74,109 @@ def _is_max_steps(argv: Sequence[str], i: int) -> bool:
     return argv[i].partition("=")[0] in named or (i > 0 and argv[i - 1] in named)
 
 
-def result(
-    strategy: str, prepared: Prepared, folder: Path, state: State, scores: Scores, tested: Scores
-) -> dict[str, Any]:
-    """What ``result.json`` says; ``scores`` are those on dev, ``tested`` those on test."""
-    counts = total(state.tokens.values())
+def result(strategy: str, prepared: Prepared, folder: Path, state: State, scores: Scores, tested: Scores) -> Result:
+    """What a run came to; ``scores`` are those on dev, ``tested`` those on test."""
     lines = list(record.lines(folder / documents.METRICS))
-    return {
-        "experiment": strategy,
-        "digest": digest(state),
-        "identity": prepared.identity_hash,
-        "seed": prepared.config.seed,
-        "key": keys.root(prepared.config.seed),
-        "steps": state.step,
-        "schedule": prepared.schedule.schedule_tokens,
-        "match": _match(prepared, state),
-        "slots": {slot: digest(tensors) for slot, tensors in state.params.items()},
-        "tokens": {
-            "total": state.input_tokens,
-            "per_task": {t: c.input for t, c in state.tokens.items()},
-            "loss": {t: c.loss for t, c in state.tokens.items()},
-            "padded": {t: c.padded for t, c in state.tokens.items()},
-            "examples": {t: c.examples for t, c in state.tokens.items()},
-            "input_share_of_slots": counts.input / counts.padded,
-        },
-        "scores": {
-            task.name: {
-                "metric": task.metric,
-                "dev": scores[task.name][task.metric],
-                "test": tested[task.name][task.metric] if task.name in tested else None,
-                "all": scores[task.name],
-                "all_test": tested.get(task.name),
-                "baselines": evaluation.baselines(prepared.datasets[task.name]),
-            }
-            for task in prepared.tasks
-        },
-        "parameters": {
-            "active_adapter": active_adapter_parameters(prepared.model),
-            "trainable": trainable_parameters(prepared),
-        },
-        "conflicts": observers.conflict_table(state),
-        "nonfinite_steps": state.nonfinite.total,
-        "alerts": [
-            {key: line[key] for key in ("step", "kind", "message")} for line in lines if line.get("event") == "alert"
-        ],
-        "environment_breaks": list(state.lineage.breaks),
-        "smoke_test": smoke_test(folder),
-        "peak_memory_bytes": memory.peak(prepared.model.device),
-        "training_seconds": sum(line["seconds_per_step"] for line in lines if "event" not in line),
-    }
+    return Result(
+        experiment=strategy,
+        digest=digest(state),
+        identity=prepared.identity_hash,
+        seed=prepared.config.seed,
+        key=keys.root(prepared.config.seed),
+        steps=state.step,
+        schedule=prepared.schedule.schedule_tokens,
+        match=_match(prepared, state),
+        slots={slot: digest(tensors) for slot, tensors in state.params.items()},
+        tokens=_tokens(state),
+        scores={task.name: _score(prepared, task, scores, tested) for task in prepared.tasks},
+        parameters=Parameters(
+            active_adapter=active_adapter_parameters(prepared.model), trainable=trainable_parameters(prepared)
+        ),
+        conflicts=observers.conflict_table(state),
+        nonfinite_steps=state.nonfinite.total,
+        alerts=tuple(
+            Alert(step=line["step"], kind=line["kind"], message=line["message"])
+            for line in lines
+            if line.get("event") == "alert"
+        ),
+        environment_breaks=tuple(state.lineage.breaks),
+        smoke_test=smoke.ending(folder),
+        peak_memory_bytes=memory.peak(prepared.model.device),
+        training_seconds=sum(line["seconds_per_step"] for line in lines if "event" not in line),
+    )
 
 
-def _peak(found: dict[str, Any]) -> str:
+def _tokens(state: State) -> Tokens:
+    counts = total(state.tokens.values())
+    return Tokens(
+        total=state.input_tokens,
+        per_task={t: c.input for t, c in state.tokens.items()},
+        loss={t: c.loss for t, c in state.tokens.items()},
+        padded={t: c.padded for t, c in state.tokens.items()},
+        examples={t: c.examples for t, c in state.tokens.items()},
+        input_share_of_slots=counts.input / counts.padded,
+    )
+
+
+def _score(prepared: Prepared, task: Task, scores: Scores, tested: Scores) -> Score:
+    dev, test = scores[task.name], tested.get(task.name)
+    return Score(
+        metric=task.metric,
+        dev=dev[task.metric],
+        test=None if test is None else test[task.metric],
+        all=dev,
+        all_test=test,
+        baselines=evaluation.baselines(prepared.datasets[task.name]),
+    )
+
+
+def _peak(found: Result) -> str:
     """The most memory that was held, on the device that trained; runs of older versions do not say."""
-    peak = found.get("peak_memory_bytes", {})
+    peak = found.peak_memory_bytes
     held = peak.get("allocated", peak.get("resident"))
     return "" if held is None else f", {held / 2**20:,.0f} MB of memory at its peak"
 
 
-def _match(prepared: Prepared, state: State) -> dict[str, Any] | None:
+def _match(prepared: Prepared, state: State) -> Match | None:
     """What the run is matched with."""
     parent = prepared.config.parent
     if parent is None:
         return None
-    return {
-        "parent": attrs.asdict(parent, filter=lambda a, _: a.name != "role"),
-        "control": parent.role,
-        "tasks": [task.name for task in prepared.tasks],
-        "tokens": state.input_tokens,
-        "frozen_slots": list(prepared.config.frozen_slots),
-    }
-
-
-def smoke_test(folder: Path) -> str:
-    """How the smoke test ended: "passed", "skipped" or, in a directory that has lost its file, "unknown"."""
-    try:
-        return "skipped" if documents.read(folder / documents.SMOKE)["skipped"] else "passed"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "unknown"
-
-
-def summary(found: dict[str, Any]) -> str:
-    """The scores beside the trivial baselines, and the tokens, as a table."""
-    width = max(map(len, found["scores"]))
-    lines = [f"{'task':<{width}}  {'metric':<12} {'dev':>6} {'test':>6}  {'baselines':<40} {'tokens':>9}"]
-    for task, score in found["scores"].items():
-        trivial = "  ".join(f"{name} {value:.3f}" for name, value in score["baselines"].items())
-        tokens = found["tokens"]["per_task"][task]
-        both = " ".join(f"{'–':>6}" if score[split] is None else f"{score[split]:>6.3f}" for split in ("dev", "test"))
-        lines.append(f"{task:<{width}}  {score['metric']:<12} {both}  {trivial:<40} {tokens:>9,}")
-    lines += [f"ALERT {each['kind']} at step {each['step']}: {each['message']}" for each in found["alerts"]]
-    lines += [f"environment changed, {change}" for change in found["environment_breaks"]]
-    lines.append(
-        f"{found['tokens']['total']:,} input tokens in {found['steps']} steps, "
-        f"{found['tokens']['input_share_of_slots']:.1%} of the slots computed; "
-        f"{found['training_seconds'] / 60:.1f} min of training{_peak(found)}"
+    return Match(
+        parent=_matched_run(parent),
+        control=parent.role,
+        tasks=tuple(task.name for task in prepared.tasks),
+        tokens=state.input_tokens,
+        frozen_slots=tuple(prepared.config.frozen_slots),
     )
-    lines.append(f"digest {found['digest']}")
+
+
+def _matched_run(parent: Parent) -> MatchedRun:
+    return MatchedRun(
+        path=parent.path,
+        experiment=parent.experiment,
+        seed=parent.seed,
+        identity=parent.identity,
+        digest=parent.digest,
+    )
+
+
+def summary(found: Result) -> str:
+    """The scores beside the trivial baselines, and the tokens, as a table."""
+    width = max(map(len, found.scores))
+    lines = [f"{'task':<{width}}  {'metric':<12} {'dev':>6} {'test':>6}  {'baselines':<40} {'tokens':>9}"]
+    for task, score in found.scores.items():
+        trivial = "  ".join(f"{name} {value:.3f}" for name, value in score.baselines.items())
+        tokens = found.tokens.per_task[task]
+        both = " ".join(f"{'–':>6}" if value is None else f"{value:>6.3f}" for value in (score.dev, score.test))
+        lines.append(f"{task:<{width}}  {score.metric:<12} {both}  {trivial:<40} {tokens:>9,}")
+    lines += [f"ALERT {each.kind} at step {each.step}: {each.message}" for each in found.alerts]
+    lines += [f"environment changed, {change}" for change in found.environment_breaks]
+    share = found.tokens.input_share_of_slots
+    lines.append(
+        f"{found.tokens.total:,} input tokens in {found.steps} steps, "
+        + ("" if share is None else f"{share:.1%} of the slots computed; ")
+        + f"{found.training_seconds / 60:.1f} min of training{_peak(found)}"
+    )
+    lines.append(f"digest {found.digest}")
     return "\n".join(lines)

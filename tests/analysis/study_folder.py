@@ -109,7 +109,6 @@ def run(
         },
     )
     save(folder / "data.json", {t: {"source": "made up", "train": {"examples": 9, "tokens": tokens}} for t in tasks})
-    (folder / "train.log").write_text("resume    nothing to resume: starting fresh\n")
     lines: list[dict[str, Any]] = []
     for step in range(1, STEPS + 1):
         sigma = {task: 1 + 0.01 * step for task in tasks} if weighting == "uncertainty" else {}

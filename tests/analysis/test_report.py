@@ -13,7 +13,6 @@ from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
-import attrs
 import pytest
 
 from mtlfn.analysis import cells, markdown, records, report, sections_runs
@@ -244,13 +243,11 @@ def test_equal_tokens_are_said_to_be_equal_and_both_sides_shown(study):
     assert "| mentions | 0 | plain S1 | slots computed | 107 | 107 | 0 |" in said
 
 
-def test_unequal_tokens_are_an_alarm(study):
-    (found,) = cells.find([study]).studies
-    runs = records.of_study(found, study)
-    odd = runs.controls["total", "mentions", 1]
-    tokens = {**odd.tokens, "total": 299}
-    controls = {**runs.controls, ("total", "mentions", 1): attrs.evolve(odd, result={**odd.result, "tokens": tokens})}
-    first = sections_runs.tokens("x", attrs.evolve(runs, controls=controls)).blocks[0]
+def test_unequal_tokens_are_an_alarm(copy):
+    (found,) = cells.find([copy]).studies
+    path = found.controls["total", "mentions", 1].path / "result.json"
+    edit(path, tokens={**json.loads(path.read_text())["tokens"], "total": 299})
+    first = sections_runs.tokens("x", records.of_study(found, copy)).blocks[0]
     assert first.tone == "alarm"
     assert first.text == "NOT equal: token-controlled S1 of mentions, seed 1."
 
@@ -283,7 +280,7 @@ def test_one_seed_is_said_to_decide_nothing(study, copy):
 
 def test_a_bare_study_says_what_it_lacks(tmp_path):
     root = study_folder.write(tmp_path / "bare", weighting="equal", pairs=False, exclusion=False)
-    for path in (*root.rglob("metrics.jsonl"), *root.rglob("env.json"), *root.rglob("train.log")):
+    for path in (*root.rglob("metrics.jsonl"), *root.rglob("env.json")):
         path.unlink()
     for path in root.rglob("result.json"):
         edit(path, conflicts={}, parameters={})
@@ -300,7 +297,7 @@ def test_a_bare_study_says_what_it_lacks(tmp_path):
     }
     for title, said in lacking.items():
         assert said in part(text, title), title
-    assert "- **resumes**: not recorded" in text
+    assert "- **resumes**: none" in text
     assert "**Missing: overlap of words** – the training texts cannot be read" in text
     assert "Nothing: every run of the comparison is there." in part(text, "What is missing")
 
@@ -357,7 +354,7 @@ def test_reproducibility_names_resumes_breaks_and_other_environments(study, copy
                  "- **resumes**: none", "| mentions | train | 9 | 100 | sha of mentions | made up |"):  # fmt: skip
         assert line in said
     multi = copy / "seed-1" / "multi"
-    (multi / "train.log").write_text("resume    step 3, 9 tokens, from a verified checkpoint\n" * 2)
+    study_folder.save(multi / "resumes.json", {"steps": [3, 9]})
     edit(multi / "result.json", environment_breaks=["threads: 1 before, 2 now"])
     must = json.loads((multi / "env.json").read_text())["must_match"]
     edit(multi / "env.json", must_match={**must, "threads": 2})

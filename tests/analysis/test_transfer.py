@@ -124,9 +124,12 @@ def with_data(tmp_path: Path) -> Path:
     tasks = ("ddi", "pubmedqa")
     folder = tmp_path / "run"
     config = Config(tasks=",".join(tasks), data_dir=data, cache_dir=tmp_path / "cache")
-    study_folder.save(folder / "config.json", {"settings": settings(config)})
+    study_folder.save(folder / "config.json", {"experiment": "s3b", "identity": {}, "settings": settings(config)})
     study_folder.save(folder / "data.json", {task: {"train": {"examples": 6}} for task in tasks})
-    study_folder.save(folder / "result.json", {"tokens": {"per_task": dict.fromkeys(tasks, 1)}})
+    tokens = {"total": len(tasks), "per_task": dict.fromkeys(tasks, 1)}
+    study_folder.save(
+        folder / "result.json", {"experiment": "s3b", "digest": "of nothing", "seed": 0, "tokens": tokens}
+    )
     return folder
 
 

@@ -16,6 +16,8 @@ from safetensors.torch import load, save
 
 from mtlfn.core import state as states
 from mtlfn.run import checkpoint, deadline, documents, fingerprint, ledger, source
+from mtlfn.run.documents import resumes
+from mtlfn.run.documents.environment import Environment
 from tests.run.conftest import contents
 from tests.run.test_run import lines, result, steps
 
@@ -117,6 +119,9 @@ def test_an_ordinary_resume_changes_nothing(go, tmp_path, whole):
     assert go(output_dir=tmp_path / "run").code == 0
     assert result(tmp_path / "run")["digest"] == whole
     assert result(tmp_path / "run")["environment_breaks"] == []
+    assert resumes.steps(tmp_path / "run") == (1, 2, 3)
+    assert go(output_dir=tmp_path / "run").code == 0  # finished: nothing is gone on with
+    assert resumes.steps(tmp_path / "run") == (1, 2, 3)
 
 
 def test_the_canary_sees_arithmetic_that_no_version_names(go, tmp_path, monkeypatch):
@@ -129,15 +134,14 @@ def test_the_canary_sees_arithmetic_that_no_version_names(go, tmp_path, monkeypa
 
 
 def test_differences_name_what_is_new_and_what_is_gone():
-    one, two = {"must_match": {"a": {"b": 1, "c": 2}}}, {"must_match": {"a": {"b": 1, "d": 3}}}
+    one, two = (Environment(must_match={"a": a}) for a in ({"b": 1, "c": 2}, {"b": 1, "d": 3}))
     assert fingerprint.differences(one, one) == []
     assert fingerprint.differences(one, two) == ["a.d: None before, 3 now"]  # what is no longer recorded has no say
-    old = {"must_match": {"code": "x", "processor": "y", "gpu": {"name": "T4", "driver": "1"}}}
-    new = {"must_match": {"source": "z", "gpu": {"name": "L4"}, "hashes": {"backbone_settings": "s"}}}
+    old = Environment(must_match={"code": "x", "processor": "y", "gpu": {"name": "T4", "driver": "1"}})
+    new = Environment(must_match={"source": "z", "gpu": {"name": "L4"}, "hashes": {"backbone_settings": "s"}})
     assert fingerprint.differences(old, new) == ["gpu.name: T4 before, L4 now"]
-    assert fingerprint.differences({"told": {"driver": "1"}}, {"told": {"driver": "2", "gpus": 2}}, "told") == [
-        "driver: 1 before, 2 now"
-    ]
+    old, new = Environment(told={"driver": "1"}), Environment(told={"driver": "2", "gpus": 2})
+    assert fingerprint.differences(old, new, "told") == ["driver: 1 before, 2 now"]
 
 
 def test_another_processor_is_told_and_goes_on(go, tmp_path, whole):

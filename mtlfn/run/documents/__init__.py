@@ -1,4 +1,4 @@
-"""The JSON documents of a run directory: each holds the SHA-256 of what it says, and is there in full or not at all.
+"""Files of a run directory. JSON documents: each holds the SHA-256 of what it says, and is there in full or not at all.
 
 A bit that flips, a file that is cut or another program that writes is so found out, and named. Documents of older
 versions have no hash and are read as they are.
@@ -15,7 +15,8 @@ from typing import Any
 from mtlfn.run.disk import write_file
 
 CONFIG, DATA, ENVIRONMENT, SMOKE = "config.json", "data.json", "env.json", "smoke.json"
-TOKENS, RESULT, REPLAY = "tokens.json", "result.json", "replay.json"
+TOKENS, RESULT, REPLAY, RESUMES = "tokens.json", "result.json", "replay.json", "resumes.json"
+STUDY, VERDICT = "study.json", "verdict.json"  # of a study, and of its report
 METRICS, LEDGER, LOG = "metrics.jsonl", "ledger.jsonl", "train.log"
 SEAL = "(sha256)"  # no task is called so
 
