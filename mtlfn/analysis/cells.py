@@ -18,6 +18,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
+from mtlfn.analysis import alike
 from mtlfn.data import units
 from mtlfn.data.example import DataError
 from mtlfn.data.task import Task
@@ -27,12 +28,16 @@ from mtlfn.run.config import UsageError
 CONTROLS = {"total": "token-controlled S1", "per-task": "plain S1"}
 PAIR = "pair"
 KEPT, EXCLUSION = "kept", "exclusion"  # the halves of the exclusion control: the second goes on from the first
+SHUFFLED = "shuffled"  # the multi-task run with the labels of all tasks but one shuffled
 MULTI = "multi-task"
 
 
 @frozen(kw_only=True)
 class Match:
-    """What a run was matched with: digest, seed and path of that run, its role to it, its tasks, its tokens."""
+    """What a run was matched with: digest, seed and path of that run, its role to it, its tasks, its tokens.
+
+    ``shuffled``: those of its tasks whose training labels were shuffled.
+    """
 
     parent: str
     parent_seed: int
@@ -40,11 +45,12 @@ class Match:
     control: str
     tasks: tuple[str, ...]
     tokens: int
+    shuffled: tuple[str, ...] = ()
 
     @property
     def task(self) -> str:
-        """The task of a control."""
-        return self.tasks[0]
+        """The task of a control: the one whose labels are its own."""
+        return next(task for task in self.tasks if task not in self.shuffled)
 
 
 @frozen(kw_only=True)
@@ -91,7 +97,8 @@ class Study:
     """The multi-task runs of one configuration, by seed, and what was matched with them.
 
     Attributes:
-        controls: (control, task, seed) -> run; control "exclusion": the one whose shared slot never saw this task.
+        controls: (control, task, seed) -> run; control "exclusion": the one whose shared slot never saw this task;
+            "shuffled": the one in which the labels of all other tasks were shuffled.
         kept: seed -> the first half of the exclusion control.
         pairs: (two tasks, seed) -> the strategy on these alone.
         missing: what a verdict lacks.
@@ -186,6 +193,7 @@ def read_run(folder: Path) -> Run:
             control=given["control"],
             tasks=tuple(given["tasks"]),
             tokens=int(given["tokens"]),
+            shuffled=tuple(given.get("shuffled_tasks", ())),
         )
         run = Run(
             path=folder,
@@ -210,6 +218,11 @@ def read_run(folder: Path) -> Run:
             f"RUN {folder}: result.json cannot be read ({type(error).__name__}: {error}); give the command of that run "
             "again, which writes it anew"
         ) from None
+    if match and match.control == SHUFFLED and len(match.shuffled) != len(match.tasks) - 1:
+        raise UsageError(
+            f"RUN {folder}: the labels of {', '.join(match.shuffled) or 'no task'} were shuffled, expected all of its "
+            f"tasks but one ({', '.join(match.tasks)})"
+        )
     if match and match.control in CONTROLS:
         if len(match.tasks) != 1 or run.tasks != match.tasks:
             raise UsageError(
@@ -238,7 +251,7 @@ def sides(study: Study, task: str, control: str) -> tuple[Task, Sides] | None:
     values: dict[Path, NDArray[np.float64]] = {}
     for run in (*multi, *controls):
         other, found = statistics(run, task)
-        _compare(multi[0], (kind, first), run, (other, found))
+        alike.check(multi[0].path, (kind, first), run.path, (other, found))
         values[run.path] = found.values
     stacks = [np.stack([values[run.path] for run in side]) for side in (multi, controls)]
     return kind, Sides(seeds, *stacks)
@@ -279,28 +292,6 @@ def examples_of(run: Run, task: str) -> int | None:
         return int(documents.read(run.path / documents.DATA)[task]["test"]["examples"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _compare(
-    one: Run, first: tuple[Task, units.UnitStatistics], other: Run, second: tuple[Task, units.UnitStatistics]
-) -> None:
-    (task, a), (again, b) = first, second
-    pair = f"RUN {one.path} and RUN {other.path}: task {task.name}"
-    if task != again:
-        raise UsageError(f"{pair} is not the same in both: {task} and {again}")
-    if len(a.units) != len(b.units):
-        raise UsageError(f"{pair} has {len(a.units)} test units in one and {len(b.units)} in the other{_first(a, b)}")
-    for i, (x, y) in enumerate(zip(a.units, b.units, strict=True)):
-        if x != y:
-            raise UsageError(f"{pair}: test unit {i} is {x!r} in one and {y!r} in the other; use the same data")
-        if a.gold[i] != b.gold[i]:
-            raise UsageError(f"{pair}: the gold of test unit {x!r} differs; use the same data")
-
-
-def _first(a: units.UnitStatistics, b: units.UnitStatistics) -> str:
-    here, there = set(a.units), set(b.units)
-    odd = next(unit for unit in (*a.units, *b.units) if (unit in here) != (unit in there))
-    return f"; {odd!r} is in one only; use the same data"
 
 
 def _run_folders(path: Path) -> Iterable[Path]:
@@ -371,10 +362,10 @@ def _study(name: str, multi: Mapping[int, Run], matched: Sequence[tuple[Run, Mat
             for task in run.tasks:
                 _add(controls, (EXCLUSION, task, halves[match.parent]), run)
     for run, match, seed in beside:
-        if match.control not in CONTROLS:
+        if match.control not in (*CONTROLS, SHUFFLED):
             continue
         parent = multi[seed]
-        given = parent.tokens["total"] if match.control == "total" else parent.tokens["per_task"].get(match.task)
+        given = parent.tokens["per_task"].get(match.task) if match.control == "per-task" else parent.tokens["total"]
         if given != match.tokens:
             raise UsageError(
                 f"RUN {run.path}: trained on {match.tokens:,} tokens, the {match.control} control of RUN {parent.path} "

@@ -23,6 +23,10 @@ from mtlfn.run.terminal import shown
 
 SCHEMA = 2
 SIDES = {"controlled": "total", "plain": "per-task"}  # difference -> control
+BESIDE = (
+    cells.EXCLUSION,
+    cells.SHUFFLED,
+)  # differences that are told beside the verdict, each of the control so called
 LEAST_DRAWS = 1000
 
 
@@ -123,15 +127,13 @@ def _compare(
         key = fold(root(0), "verdict", task)
         differences: dict[str, bootstrap.Difference | None] = {}
         tables[task] = _scores(study, task)
-        for name, control in (*SIDES.items(), (cells.EXCLUSION, cells.EXCLUSION)):
+        for name, control in (*SIDES.items(), *((each, each) for each in BESIDE)):
             sides = cells.sides(study, task, control)
             differences[name] = difference = (
                 None if sides is None else bootstrap.difference(sides[0], sides[1].multi, sides[1].control, key, draws)
             )
             seeds = () if sides is None else sides[1].seeds
-            if (
-                name in SIDES or difference is not None
-            ):  # beside the verdict: what the shared slot's not seeing it costs
+            if name in SIDES or difference is not None:
                 tables[task][name] = None if difference is None else _difference(difference, seeds, margin)
         tables[task]["units_are"] = units_are(next(iter(study.multi.values())), task, tables[task]["units"])
         level = learnt.level(study, task, tables[task]["scores"], margin)
@@ -342,6 +344,9 @@ def show(document: Mapping[str, Any]) -> None:
                 tell(f"{task}: {row['verdict']}; {row['advice']}")
             for line in learnt.words(row):
                 tell(f"{task}: {line}")
+            if row.get(cells.SHUFFLED):
+                shuffled = " ".join(_cell(row[cells.SHUFFLED]).splitlines())
+                tell(f"{task}: multi-task − the same with the other tasks' labels shuffled: {shuffled}")
         if study["exploratory"]:
             tell(f"EXPLORATORY: {'; '.join(study['exploratory'])}")
         for each in study["missing"]:

@@ -62,6 +62,7 @@ class Runs:
         controls: (control, task, seed) -> S1 run; controls as in ``cells.CONTROLS``.
         kept, excluded: seed -> the halves of the exclusion control.
         pairs: (two tasks, seed) -> the strategy on these two alone.
+        shuffled: (task, seed) -> the multi-task run with the labels of all other tasks shuffled.
     """
 
     multi: Mapping[int, Record]
@@ -69,6 +70,7 @@ class Runs:
     kept: Mapping[int, Record]
     excluded: Mapping[int, Record]
     pairs: Mapping[tuple[tuple[str, str], int], Record]
+    shuffled: Mapping[tuple[str, int], Record]
 
     @property
     def groups(self) -> dict[str, tuple[Record, ...]]:
@@ -83,6 +85,7 @@ class Runs:
             "exclusion, first half": tuple(self.kept.values()),
             "exclusion, second half": tuple(self.excluded.values()),
             "pairs of tasks": tuple(self.pairs.values()),
+            "other tasks' labels shuffled": tuple(self.shuffled.values()),
         }
 
     @property
@@ -118,6 +121,7 @@ def of_study(study: cells.Study, root: Path) -> Runs:
         kept={seed: read(run.path, root) for seed, run in study.kept.items()},
         excluded={seed: read(run.path, root) for seed, run in excluded.items()},
         pairs={((a, b), seed): read(run.path, root) for ((a, b), seed), run in study.pairs.items()},
+        shuffled={(t, s): read(run.path, root) for (c, t, s), run in study.controls.items() if c == cells.SHUFFLED},
     )
 
 

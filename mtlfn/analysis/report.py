@@ -73,6 +73,7 @@ def _sections(
         sections_runs.tokens(f"{prefix}tokens", runs),
         sections_runs.lacking(f"{prefix}data", runs),
         sections_result.exclusion(f"{prefix}exclusion", told, runs),
+        *sections_result.shuffled(f"{prefix}shuffled", told),
         sections_pairs.conflicts(f"{prefix}conflicts", study, runs),
         sections_pairs.transfers(f"{prefix}transfer", study, runs),
         sections_runs.weights(f"{prefix}sigma", runs),

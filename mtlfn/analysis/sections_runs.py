@@ -11,6 +11,7 @@ from mtlfn.analysis import cells, figures
 from mtlfn.analysis.blocks import Block, Cell, Figures, Items, Missing, Section, Table, Text
 from mtlfn.analysis.records import Record, Runs, get, values
 from mtlfn.analysis.sections_result import MISSING, count
+from mtlfn.run.config import listed
 
 PARITY = 5.0  # per cent
 COUNTS = {"per_task": "input tokens", "loss": "loss tokens", "padded": "slots computed"}
@@ -310,7 +311,10 @@ def _data(runs: Sequence[Record]) -> Block:
                 seen.add((task, split, sha))
                 about = get(run.data, task, split) or {}
                 size = [f"{about[name]:,}" if name in about else MISSING for name in ("examples", "tokens")]
-                rows.append((task, split, *size, Cell(sha, "code"), _place(str(get(run.data, task, "source") or ""))))
+                source = _place(str(get(run.data, task, "source") or ""))
+                if split == "train" and task in listed(get(run.config, "identity", "shuffled_tasks") or ""):
+                    source += f", labels shuffled, seed {run.seed}"
+                rows.append((task, split, *size, Cell(sha, "code"), source))
     if not rows:
         return Missing("data hashes", "no run has a config.json")
     return Table(

@@ -32,7 +32,9 @@ RULE = ("margin", "alpha", "draws")
 # What controls take from the study and not from the run that they are matched with: where things lie now, and leave.
 PLACES = ("backbone", "revision", "data_dir", "cache_dir", "device", "max_hours")
 PLACES += ("skip_smoke_test", "accept_environment")
-GROWING = ("controls", "pairwise")  # what may be added to a study; seeds only where --seeds says so
+GROWING = ("controls", "pairwise", "auxiliary")  # what may be added to a study; seeds only where --seeds says so
+# Fields that came after the first studies, with what those were: left out of the record there, so that they go on.
+LATER = {"auxiliary": "none"}
 
 
 @frozen(kw_only=True)
@@ -45,6 +47,9 @@ class Study:
         controls: which S1 runs: "total" (token-controlled), "per-task" (plain). A verdict needs both.
         keep: tasks of the shared slot in the exclusion control; none: no such control.
         pairwise: also trains every pair of tasks, for the transfer matrix.
+        auxiliary: "shuffled": also trains, for each task, the multi-task run with the labels of all other tasks
+            shuffled among their training examples (``data.kinds.shuffle``). What the multi-task run is better by comes
+            from the others' labels; the rest of its gain from their texts, or from any second task.
         margin, alpha, draws: of the verdict; fixed here, before anything is seen.
         looks: numbers of seeds after which the study is looked at, the last being ``seeds``; alpha is spent over them
             (``looks``). None named: one, at ``seeds``.
@@ -56,6 +61,7 @@ class Study:
     controls: tuple[Literal["total", "per-task"], ...] = ("per-task", "total")
     keep: tuple[str, ...] = ()
     pairwise: bool = False
+    auxiliary: Literal["none", "shuffled"] = "none"
     margin: float = field(default=0.01, validator=[gt(0), finite])
     alpha: float = field(default=0.05, validator=[gt(0), lt(0.5)])
     draws: int = field(default=10_000, validator=ge(1))
@@ -122,6 +128,8 @@ def nodes(study: Study) -> tuple[plan.Node, ...]:
             out += plan.exclusion(study.strategy, full, tasks, study.keep, f"seed-{seed}/exclusion", **places)
         if study.pairwise:
             out += plan.pairs(study.strategy, full, tasks, f"seed-{seed}/pairs", **places)
+        if study.auxiliary == "shuffled":
+            out += plan.shuffled(study.strategy, full, tasks, f"seed-{seed}/shuffled", **places)
     return tuple(out)
 
 
@@ -138,6 +146,7 @@ def folder(study: Study) -> Path:
 def about(study: Study) -> dict[str, Any]:
     """What the study's folder belongs to, as it stands in ``study.json``."""
     said = attrs.asdict(study, filter=lambda a, _: a.name != "run", recurse=False) | {"looks": declared(study)}
+    said = {name: value for name, value in said.items() if name not in LATER or value != LATER[name]}
     run = {**identity(study.run), "tasks": ",".join(task_names(study.run))}
     return json.loads(json.dumps({**said, "run": run}))
 
@@ -147,11 +156,11 @@ def check(study: Study, root: Path, *, more_seeds: bool) -> None:
     if (there := looks.recorded(root)) is None:
         return
     here = about(study)
-    names = [*(("run", name) for name in sorted({*here["run"], *there["run"]})), *((name,) for name in here)]
+    names = [*(("run", name) for name in sorted({*here["run"], *there["run"]})), *((name,) for name in (*here, *LATER))]
     for path in names:
         if path == ("run",):
             continue
-        before, now = (get(document, *path) for document in (there, here))
+        before, now = (get({**LATER, **document}, *path) for document in (there, here))
         grown = path[0] in GROWING and set(_listed(before)) <= set(_listed(now))
         if before == now or grown or (path == ("seeds",) and more_seeds and now > before):
             continue
@@ -167,7 +176,8 @@ def check(study: Study, root: Path, *, more_seeds: bool) -> None:
 
 
 def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list) else [True] * bool(value)
+    """What was asked for, as far as it is something."""
+    return list(value) if isinstance(value, list) else [value] * (value not in (False, "none"))
 
 
 def claim(study: Study, root: Path) -> None:

@@ -36,7 +36,7 @@ def default_cache() -> Path:
     return Path(os.environ.get("MTLFN_CACHE") or Path.home() / ".cache" / "mtlfn")
 
 
-Role = Literal["total", "per-task", "kept", "exclusion", "pair"]
+Role = Literal["total", "per-task", "kept", "exclusion", "pair", "shuffled"]
 
 
 @frozen(kw_only=True)
@@ -46,7 +46,8 @@ class Parent:
     Attributes:
         role: "total": trains on as many tokens as all of the parent; "per-task": on as many as the parent gave this
             task; "kept": the first half of the exclusion control; "exclusion": the second, whose frozen slots are those
-            of the first; "pair": two of the tasks, with the tokens that these had.
+            of the first; "pair": two of the tasks, with the tokens that these had; "shuffled": all of them, the labels
+            of all but one shuffled.
         path: where it lies. experiment, seed, identity, digest: what it is, and the digest of its last state.
     """
 
@@ -205,12 +206,15 @@ class Config:
     held_out_tasks: Annotated[str, tyro.conf.Suppress] = ""
     """Further tasks whose dev and test texts are not trained on: a control gets its parent's data."""
 
+    shuffled_tasks: Annotated[str, tyro.conf.Suppress] = ""
+    """Tasks whose training labels are shuffled among their examples, by the seed."""
+
     task: Annotated[dict[str, Mapping], tyro.conf.Suppress] = field(factory=dict)
     """Only in a TOML file: [task.<name>] tables that map the columns of any `datasets` folder or Hub id."""
 
 
 # Options that came after the first runs, with what those were: left out of the identity there, so that they go on.
-LATER = {"gradient_checkpointing": False, "precision": "fp32", "unpad": False}
+LATER = {"gradient_checkpointing": False, "precision": "fp32", "unpad": False, "shuffled_tasks": ""}
 
 # A backbone is identified by the digest of its weights, however it is named. Runs of older versions have the name, too.
 LABELS = frozenset({"backbone", "revision"})
@@ -244,7 +248,7 @@ def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
     from mtlfn.data import hub
 
     table = dict(table)
-    if given := {"parent", "frozen_slots", "held_out_tasks"} & table.keys():
+    if given := {"parent", "frozen_slots", "held_out_tasks", "shuffled_tasks"} & table.keys():
         raise UsageError(f"{place}: {', '.join(sorted(given))} cannot be set; mtlfn's experiments do")
     tasks = table.pop("task", {})
     if not isinstance(tasks, dict):

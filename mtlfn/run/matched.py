@@ -5,7 +5,8 @@ micro-batches; plain S1 sees as many as the parent gave this task, a micro-batch
 schedule: the horizon of plain S1 is shortened as its budget is. Controls of a hierarchical strategy have its layers
 too: level-1 heads read the same layer and level-2 heads look back at it, so that a task meets as many adapter
 parameters on both sides. In the exclusion control some tasks are kept in the shared slot and the others are tuned
-beside it, each group with the tokens that it had in the full run.
+beside it, each group with the tokens that it had in the full run. With shuffled labels the whole run is trained again,
+and of all tasks but one only the texts are what they were.
 """
 
 from __future__ import annotations
@@ -112,6 +113,13 @@ def excluded(run: Finished, half: Finished, keep: Collection[str], slots: Sequen
 def pair(run: Finished, tasks: Sequence[str], **changes: Any) -> Config:
     """The strategy on two of the tasks, with the tokens that they had."""
     return attrs.evolve(_group(run, tasks, **changes), parent=run.parent("pair"))
+
+
+def shuffled(run: Finished, task: str, **changes: Any) -> Config:
+    """The run again, the training labels of all tasks but one shuffled: what is left of the others is their text."""
+    again = _group(run, tuple(run.tokens), **changes)
+    others = ",".join(t for t in run.tokens if t != task)
+    return attrs.evolve(again, shuffled_tasks=others, parent=run.parent("shuffled"))
 
 
 def _group(run: Finished, tasks: Sequence[str], **changes: Any) -> Config:

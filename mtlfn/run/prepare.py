@@ -15,7 +15,7 @@ from mtlfn.core import keys, methods, scaling, state, step
 from mtlfn.core.gradients import ENGINES
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State
-from mtlfn.data import notices, sampler, sources, store, stream, survey
+from mtlfn.data import notices, sampler, shuffled, sources, store, stream, survey
 from mtlfn.data.collate import collate
 from mtlfn.data.example import CacheError
 from mtlfn.data.task import SPLITS, Dataset, Task, label_counts
@@ -154,12 +154,15 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     length = _max_length(config, base, datasets)
     config = attrs.evolve(config, max_length=length)
     tokenizer = store.tokenizer_digest(base.tokenizer)
+    unshuffled = {t: datasets[t] for t in listed(config.shuffled_tasks)}
+    datasets = shuffled.shuffled(datasets, unshuffled, keys.root(config.seed))
     try:
         corpora = {
             s: {t: store.load(d, s, base.tokenizer, length, cache, tokenizer) for t, d in datasets.items() if d[s]}
             for s in SPLITS
         }
         train = corpora["train"]
+        whole = {t: store.load(d, "train", base.tokenizer, length, cache, tokenizer) for t, d in unshuffled.items()}
         for task, corpus in train.items():
             if not len(corpus):
                 raise UsageError(f"task {task}: no training example is left after tokenisation ({corpus.notes})")
@@ -195,7 +198,10 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         "data": {t: {split: held[t].digest for split, held in corpora.items() if t in held} for t in train},
     }
     if config.parent is not None:
-        matched.check(Path(config.parent.path), {**facts, "max_length": length}, base.settings)
+        data = {
+            t: {**splits, **({"train": whole[t].digest} if t in whole else {})} for t, splits in facts["data"].items()
+        }
+        matched.check(Path(config.parent.path), {**facts, "data": data, "max_length": length}, base.settings)
     schedule = Schedule(
         peak=config.learning_rate,
         schedule_tokens=config.schedule_tokens or budget,

@@ -15,6 +15,7 @@ from mtlfn.core.tokens import total
 from mtlfn.data import apart, official
 from mtlfn.models.model import active_adapter_parameters
 from mtlfn.run import documents, memory, observers, record
+from mtlfn.run.config import listed
 from mtlfn.run.prepare import Prepared, lacking, trainable_parameters
 from mtlfn.run.walk import Scores
 
@@ -141,6 +142,7 @@ def _match(prepared: Prepared, state: State) -> dict[str, Any] | None:
         "tasks": [task.name for task in prepared.tasks],
         "tokens": state.input_tokens,
         "frozen_slots": list(prepared.config.frozen_slots),
+        **({"shuffled_tasks": list(shuffled)} if (shuffled := listed(prepared.config.shuffled_tasks)) else {}),
     }
 
 

@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from attrs import evolve
 
-from mtlfn.data.example import Example
-from mtlfn.data.kinds import whole
+from mtlfn.data.example import Example, Span
+from mtlfn.data.kinds import shuffle, whole
 from mtlfn.data.kinds.kind import Kind
 from mtlfn.data.kinds.tagging import word_numbers, words_of
 from mtlfn.data.statistic import F1, Row, ratio, sets
@@ -35,6 +36,31 @@ def problems(task: Task, example: Example) -> str | None:
         if not pieces or any(not 0 <= a < b for a, b in pieces):
             return f"has a mention with the pieces {list(pieces)}"
     return None
+
+
+def shuffled(examples: Sequence[Example], rng: np.random.Generator) -> tuple[Example, ...]:
+    """The mentions of each text are those of another one, each moved as a whole to a place drawn anew.
+
+    A mention that is not made of whole words is left out: no head can express it.
+    """
+    held = [[(label, at) for label, pieces in e.mentions if (at := in_words(e, sorted(pieces)))] for e in examples]
+    needs = [max((_width(at) for _, at in each), default=0) for each in held]
+    chosen = shuffle.givers(needs, [len(e.words) for e in examples], rng)
+    return tuple(
+        evolve(e, mentions=tuple((label, _moved(e, at, rng)) for label, at in held[giver]))
+        for e, giver in zip(examples, chosen, strict=True)
+    )
+
+
+def _moved(example: Example, at: Sequence[Span], rng: np.random.Generator) -> tuple[Span, ...]:
+    """Pieces, given as word numbers, at a place drawn in an example, in characters."""
+    (start,) = shuffle.places([_width(at)], len(example.words), rng)
+    return in_characters(example, [(a + start - at[0][0], b + start - at[0][0]) for a, b in at])
+
+
+def _width(at: Sequence[Span]) -> int:
+    """Words from the first of a mention to its last; ``at``: word numbers of its pieces, in order."""
+    return max(b for _, b in at) - at[0][0]
 
 
 def labels(task: Task, example: Example, marks: Sequence[int]) -> tuple[list[int], int]:
@@ -185,6 +211,7 @@ KIND = Kind(
     positive="mention",
     problems=problems,
     occurrences=_labels_of,
+    shuffled=shuffled,
     mentioned=_labels_of,
     least_labels=1,
     marks=lambda example, offsets, places: word_numbers(example.words, offsets),

@@ -1,0 +1,163 @@
+"""The controls that a study can ask for beside the two S1 sides: what they train on, and where they are told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mtlfn.analysis import cells, study
+from mtlfn.analysis.command import study as command
+from mtlfn.analysis.command import verdict
+from mtlfn.run import documents
+from mtlfn.run.command import replay
+from mtlfn.run.config import UsageError
+from tests.run.test_run import result
+
+TASKS = ("bc5cdr_disease", "ddi")
+File = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def file(bert, cache, tmp_path_factory) -> File:
+    """Writes the file of a study of two tasks and two seeds into a folder."""
+    from tests.tiny import make_data, rows
+
+    data = make_data(tmp_path_factory.mktemp("controls") / "data")
+    for task in TASKS:
+        lines = "".join(json.dumps(row) + "\n" for row in rows(task, "test", 12))
+        (data / task / "test.jsonl").write_text(lines)
+    run = {"tasks": list(TASKS), "budget_tokens": 400, "micro_batch_tokens": 64, "max_length": 64, "threads": 1}
+    run |= {"quick_eval_examples": 0, "skip_smoke_test": True}
+    run |= {"backbone": str(bert), "data_dir": str(data), "cache_dir": str(cache)}
+
+    def written(folder: Path, options: dict[str, object] | None = None, **settings: object) -> Path:
+        def lines(table: dict[str, object]) -> str:
+            return "".join(f"{name} = {json.dumps(value)}\n" for name, value in table.items())
+
+        path = folder / "study.toml"
+        settings = {"strategy": "s2", "seeds": 2, "margin": 0.02, "draws": 4000, **settings}
+        path.write_text(f"{lines(settings)}\n[run]\n{lines(run | (options or {}))}")
+        return path
+
+    return written
+
+
+def ended(capsys, *argv: object, run: Callable = command) -> tuple[int, str]:
+    """The exit code and all that was said, on one line."""
+    capsys.readouterr()
+    words = list(map(str, argv))
+    code = run("A test.", words) if run is command else run(words)
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    return code, " ".join((said.out + said.err).split())
+
+
+# Shuffled labels
+
+
+@pytest.fixture(scope="module")
+def shuffled(file, tmp_path_factory) -> Path:
+    """The folder of a finished study with shuffled labels, its file beside it."""
+    folder = tmp_path_factory.mktemp("shuffled")
+    assert command("A test.", [str(file(folder)), "--output-dir", str(folder / "out")]) == 0
+    before = json.loads((folder / "out/report/verdict.json").read_text())
+    asking = file(folder, auxiliary="shuffled")
+    assert command("A test.", [str(asking), "--output-dir", str(folder / "out")]) == 0  # it can be added
+    (folder / "before.json").write_text(json.dumps(before))
+    return folder
+
+
+def test_the_run_with_shuffled_labels_is_the_multi_task_run_but_for_the_labels_of_the_others(shuffled, capsys):
+    out = shuffled / "out"
+    parent = result(out / "seed-0/multi")
+    for task, other in (TASKS, TASKS[::-1]):
+        run = out / "seed-0/shuffled" / task
+        made = result(run)
+        assert made["tokens"]["total"] == parent["tokens"]["total"]
+        assert made["tokens"]["per_task"] == parent["tokens"]["per_task"]  # the same texts in the same order
+        assert (made["match"]["control"], made["match"]["shuffled_tasks"]) == ("shuffled", [other])
+        there, here = (documents.read(folder / "config.json")["identity"] for folder in (out / "seed-0/multi", run))
+        changed = {(t, s) for t in TASKS for s in here["data"][t] if here["data"][t][s] != there["data"][t][s]}
+        assert changed == {(other, "train")}
+        names = {name for name in {*here, *there} if here.get(name) != there.get(name)}
+        assert names <= {"data", "shuffled_tasks", "parent", "frozen_slots", "schedule_tokens"}
+        about, of_parent = (documents.read(folder / "data.json") for folder in (run, out / "seed-0/multi"))
+        assert about[other]["notes"]["training examples with shuffled labels"] == 24
+        assert about[task] == of_parent[task]
+    digests = {documents.read(out / f"seed-{s}/shuffled/ddi/config.json")["hash"] for s in (0, 1)}
+    assert len(digests) == 2
+    assert replay([str(out / "seed-0/shuffled/ddi"), "--all"]) == 0
+
+
+def test_the_difference_to_shuffled_labels_stands_beside_the_verdict_and_changes_nothing_in_it(
+    shuffled, tmp_path, capsys
+):
+    out = shuffled / "out"
+    document = json.loads((out / "report/verdict.json").read_text())
+    (before,) = json.loads((shuffled / "before.json").read_text())["studies"]
+    (after,) = document["studies"]
+    for task in TASKS:
+        row = dict(after["tasks"][task])
+        told = row.pop("shuffled")
+        assert row == before["tasks"][task]
+        for seed in ("0", "1"):
+            scores = [result(out / f"seed-{seed}" / at)["scores"][task]["test"] for at in ("multi", f"shuffled/{task}")]
+            assert told["per_seed"][seed] == pytest.approx(scores[0] - scores[1], abs=1e-12)
+    page = (out / "report/report.md").read_text()
+    assert "## Shuffled labels" in page
+    assert "labels shuffled, seed 1" in page
+    code, said = ended(capsys, out, "--output", tmp_path, run=verdict)
+    assert code == 0
+    assert said.count("multi-task − the same with the other tasks' labels shuffled:") == 2
+
+
+def test_a_study_that_asks_for_no_shuffled_labels_says_nothing_of_them(file, tmp_path, capsys):
+    path = file(tmp_path)
+    code, said = ended(capsys, path, "--output-dir", tmp_path / "out", "--plan")
+    assert code == 0
+    assert "shuffled" not in said
+    assert "auxiliary" not in json.dumps(study.about(study.read(path)))
+    code, said = ended(capsys, file(tmp_path, auxiliary="shuffled"), "--output-dir", tmp_path / "out", "--plan")
+    assert "seed-1/shuffled/ddi s2 400 tokens" in said
+    assert "14 runs" in said
+    code, said = ended(capsys, file(tmp_path, auxiliary="mixed"), "--plan")
+    assert code == 2
+    assert "expected one of none, shuffled @ $.auxiliary" in said
+
+
+def test_an_auxiliary_arm_cannot_be_taken_back(shuffled, tmp_path, file, capsys):
+    code, said = ended(capsys, file(tmp_path), "--output-dir", shuffled / "out")
+    assert code == 4
+    assert "auxiliary is 'shuffled' there and 'none' now" in said
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [([], "the labels of no task were shuffled"), (list(TASKS), "the labels of bc5cdr_disease, ddi were shuffled")],
+)
+def test_labels_of_all_tasks_but_one_are_shuffled(shuffled, tmp_path, names, wanted):
+    out = Path(shutil.copytree(shuffled / "out/seed-0", tmp_path / "out"))
+    run = out / "shuffled/ddi"
+    found = {name: value for name, value in result(run).items() if name != "files"}
+    documents.write(run / "result.json", {**found, "match": {**found["match"], "shuffled_tasks": names}})
+    ledger = (run / "ledger.jsonl").read_text().splitlines(keepends=True)
+    (run / "ledger.jsonl").write_text("".join(ledger[:-1]))  # as an older version, which sealed nothing
+    with pytest.raises(UsageError, match=wanted):
+        cells.find([out])
+
+
+def test_other_data_under_shuffled_labels_are_refused(shuffled, file, tmp_path, capsys):
+    settings = study.read(file(tmp_path, auxiliary="shuffled")).run
+    assert settings.data_dir is not None
+    data = Path(shutil.copytree(settings.data_dir, tmp_path / "data"))
+    path = data / "ddi" / "train.jsonl"
+    path.write_text(path.read_text().replace("aspirin", "codeine"))
+    out = Path(shutil.copytree(shuffled / "out", tmp_path / "out"))
+    shutil.rmtree(out / "seed-1/shuffled/bc5cdr_disease")
+    code, said = ended(capsys, file(tmp_path, {"data_dir": str(data)}, auxiliary="shuffled"), "--output-dir", out)
+    assert code == 1
+    assert "cannot be compared with this run: other data: ddi, split train" in said
