@@ -11,7 +11,7 @@ import pytest
 from mtlfn.analysis import study
 from mtlfn.data.embedded_draw import VERSION
 from mtlfn.run.command import parse
-from mtlfn.run.config import from_toml
+from mtlfn.run.preset import from_toml
 from tests.models.families import FAMILIES
 
 ROOT = Path(__file__).parent.parent

@@ -23,9 +23,10 @@ from attrs.validators import ge, gt, lt
 from mtlfn.analysis import cells, looks, outcome, planning, report, verdict
 from mtlfn.analysis.records import get
 from mtlfn.run import documents, plan
-from mtlfn.run.config import Config, UsageError, finite, from_table, identity, read_toml, task_names, typed
+from mtlfn.run.config import Config, UsageError, finite, identity, task_names
 from mtlfn.run.directory import Mismatch
 from mtlfn.run.disk import make_folder
+from mtlfn.run.preset import from_table, read_toml, typed
 
 REPORT = "report"
 RULE = ("margin", "alpha", "draws")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import attrs
 import tyro
@@ -17,8 +16,6 @@ from attrs.validators import ge, gt, instance_of, le, lt, optional
 
 from mtlfn.data.example import DataError
 from mtlfn.data.hub import Mapping
-
-T = TypeVar("T")
 
 
 def finite(_: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -226,64 +223,6 @@ NOT_IDENTITY = LABELS | frozenset(
 )
 
 
-def from_toml(path: Path) -> Config:
-    """The configuration in a TOML file; UsageError names a wrong key or value."""
-    return from_table(read_toml(path, "--config"), path, f"--config {path}")
-
-
-def read_toml(path: Path, flag: str) -> dict[str, Any]:
-    """The table in a TOML file; UsageError names the flag and what is wrong."""
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{flag} {path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{flag} {path}: not valid TOML ({error})") from None
-
-
-def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
-    """The configuration in a table of the file ``path``; UsageError names ``place`` and a wrong key or value."""
-    from mtlfn.data import hub
-
-    table = dict(table)
-    if given := {"parent", "frozen_slots", "held_out_tasks", "shuffled_tasks"} & table.keys():
-        raise UsageError(f"{place}: {', '.join(sorted(given))} cannot be set; mtlfn's experiments do")
-    tasks = table.pop("task", {})
-    if not isinstance(tasks, dict):
-        raise UsageError(f"{place}: task is {tasks!r}, expected tables [task.<name>]")
-    if tasks:
-        _check_names(tuple(tasks), place)
-    mappings = {name: hub.structure(value, name) for name, value in tasks.items()}
-    # What is named is looked for beside the file that names it; what is not there is a Hub id, or an error later on.
-    mappings = {
-        name: attrs.evolve(m, source=str(path.parent / m.source)) if (path.parent / m.source).is_dir() else m
-        for name, m in mappings.items()
-    }
-    backbone = table.get("backbone")
-    if isinstance(backbone, str) and backbone not in ("", "minilm") and (path.parent / backbone).exists():
-        table["backbone"] = str(path.parent / backbone)
-    if isinstance(table.get("tasks"), list):
-        table["tasks"] = ",".join(map(str, table["tasks"]))
-    return attrs.evolve(typed(table, Config, path, place), task=mappings)
-
-
-def typed(table: dict[str, Any], kind: type[T], path: Path, place: str) -> T:
-    """A table as a value of a class; paths start from the folder of the file; UsageError as in ``from_table``."""
-    import cattrs
-
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_structure_hook(Path, lambda value, _: path.parent / str(value))
-    for simple in (int, float, str, bool):
-        converter.register_structure_hook(simple, _strict)
-    try:
-        return converter.structure(table, kind)
-    except cattrs.errors.ClassValidationError as error:
-        problems = cattrs.transform_error(error, format_exception=_explain)
-        raise UsageError(f"{place}: {'; '.join(problems)}") from None
-
-
 def settings(config: Config) -> dict[str, Any]:
     """The whole configuration as JSON, local paths made absolute, so that it can be taken up from another folder."""
     document = attrs.asdict(config, value_serializer=lambda _, __, v: str(v.resolve()) if isinstance(v, Path) else v)
@@ -302,27 +241,6 @@ def from_settings(document: dict[str, Any], **changes: Any) -> Config:
     converter = cattrs.Converter(forbid_extra_keys=True)
     converter.register_structure_hook(Path, lambda value, _: Path(value))
     return attrs.evolve(converter.structure(document, Config), **changes)
-
-
-def _explain(error: BaseException, kind: type | None) -> str:
-    """What the check of a value says (it names the field); cattrs' own words otherwise."""
-    import cattrs
-    from cattrs.v import format_exception
-
-    if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        allowed = [a.name for a in attrs.fields(error.cl)]
-        close = [name for key in sorted(error.extra_fields) for name in difflib.get_close_matches(key, allowed, 1)]
-        hint = f"did you mean {', '.join(close)}" if close else f"expected some of {', '.join(allowed)}"
-        return f"unknown key {', '.join(sorted(error.extra_fields))}: {hint}"
-    if allowed := get_args(kind) if get_origin(kind) is Literal else ():
-        return f"expected one of {', '.join(map(str, allowed))}"
-    return str(error.args[0]) if isinstance(error, ValueError) and error.args else format_exception(error, kind)
-
-
-def _strict(value: Any, kind: type) -> Any:
-    if type(value) is kind or (kind is float and type(value) is int):
-        return kind(value)
-    raise ValueError(f"expected {kind.__name__}, found {value!r}")
 
 
 def identity(config: Config, **facts: Any) -> dict[str, Any]:
@@ -370,11 +288,12 @@ def task_names(config: Config) -> tuple[str, ...]:
     """The tasks asked for, in the order given. UsageError where --data-dir comes without --tasks, or where files cannot
     be named after a task."""
     names = _task_names(config)
-    _check_names(names, "--tasks")
+    check_names(names, "--tasks")
     return names
 
 
-def _check_names(names: tuple[str, ...], place: str) -> None:
+def check_names(names: tuple[str, ...], place: str) -> None:
+    """UsageError that names ``place`` where files cannot be named after the tasks."""
     from mtlfn.data.sources import check_names
 
     try:

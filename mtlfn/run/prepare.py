@@ -23,7 +23,7 @@ from mtlfn.models import backbone, lora, model
 from mtlfn.models.families import KNOWN, first_line
 from mtlfn.models.proof import Proof
 from mtlfn.models.strategy import STRATEGIES, Strategy
-from mtlfn.run import batch_size, evaluate, kaggle, matched
+from mtlfn.run import batch_size, evaluate, extent, kaggle, matched
 from mtlfn.run.config import (
     Config,
     UsageError,
@@ -166,13 +166,13 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         for task, corpus in train.items():
             if not len(corpus):
                 raise UsageError(f"task {task}: no training example is left after tokenisation ({corpus.notes})")
-        _check_vocabulary(base, corpora)
+        extent.check_vocabulary(base, corpora)
         budget = config.budget_tokens
         if config.max_epochs is not None:
             budget = config.max_epochs * sum(corpus.tokens for corpus in train.values())
         per_step = sampler.per_step(config.sampling, config.micro_batches, len(tasks))
         wanted = config.micro_batch_tokens or micro_batch_slots(budget, per_step)
-        proof = proven(base, length, _largest_pass(corpora, wanted, per_step), cache)
+        proof = proven(base, length, extent.largest_pass(corpora, wanted, per_step), cache)
     except OSError as error:
         raise _unusable(cache, error) from None
     built = model.build(
@@ -249,35 +249,6 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         proof=proof,
         identity=identity(config, **facts),
     )
-
-
-def _check_vocabulary(base: backbone.Backbone, corpora: Mapping[str, Mapping[str, store.Corpus]]) -> None:
-    """UsageError where the tokenizer gives what the model has no embedding of."""
-    config = base.model.config
-    limits = [("ids", "token", base.model.get_input_embeddings().weight.shape[0], "the embeddings have")]
-    if "token_type_ids" in base.model.reading.takes:
-        limits.append(("types", "token type", config.type_vocab_size, "the configuration has"))
-    for column, what, count, who in limits:
-        for splits in corpora.values():
-            for task, corpus in splits.items():
-                most = int(getattr(corpus, column).max(initial=0))
-                if most >= count:
-                    raise UsageError(
-                        f"--backbone {base.name}: task {task} has the {what} {most}, and {who} {count}: the tokenizer "
-                        "is another model's, or was given tokens that the model was not"
-                    )
-
-
-def _largest_pass(corpora: Mapping[str, Mapping[str, store.Corpus]], micro_batch: int, per_step: int) -> int:
-    """Slots of the largest pass through the backbone: a step's micro-batches, or one of an evaluation."""
-
-    def longest(corpus: store.Corpus) -> int:
-        rows, width = stream.example_sizes(corpus)
-        return int((rows * width).max(initial=0))
-
-    of_a_step = max(max(micro_batch, longest(corpus)) for corpus in corpora["train"].values()) * per_step
-    evaluated = [longest(corpus) for split in ("dev", "test") for corpus in corpora[split].values()]
-    return max(of_a_step, evaluate.SLOTS, *evaluated)
 
 
 def _try(

@@ -17,12 +17,11 @@ from mtlfn.run.config import (
     Parent,
     UsageError,
     digest,
-    from_table,
-    from_toml,
     identity,
     micro_batch_slots,
     task_names,
 )
+from mtlfn.run.preset import from_table, from_toml
 
 
 def write(folder: Path, text: str) -> Path:
