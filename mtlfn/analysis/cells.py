@@ -2,7 +2,8 @@
 
 A multi-task run trained several tasks and was matched with none. A control trained one task and names, as "match" in
 its ``result.json``, the run that it was matched with: "total" (token-controlled S1) on as many tokens as all of that
-run, "per-task" (plain S1) on as many as that run gave the task. What has no partner is listed, never left out silently.
+run, "per-task" (plain S1) on as many as that run gave the task, "updates" (plain S1, too) for as many updates. What has
+no partner is listed, never left out silently.
 """
 
 from __future__ import annotations
@@ -19,67 +20,16 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from mtlfn.analysis import alike
+from mtlfn.analysis.matches import CONTROLS, PLAIN, SHUFFLED, UPDATES, Match, Run, check, check_parity
 from mtlfn.data import units
 from mtlfn.data.example import DataError
 from mtlfn.data.task import Task
 from mtlfn.run import documents, seal
 from mtlfn.run.config import UsageError
 
-CONTROLS = {"total": "token-controlled S1", "per-task": "plain S1"}
 PAIR = "pair"
 KEPT, EXCLUSION = "kept", "exclusion"  # the halves of the exclusion control: the second goes on from the first
-SHUFFLED = "shuffled"  # the multi-task run with the labels of all tasks but one shuffled
 MULTI = "multi-task"
-
-
-@frozen(kw_only=True)
-class Match:
-    """What a run was matched with: digest, seed and path of that run, its role to it, its tasks, its tokens.
-
-    ``shuffled``: those of its tasks whose training labels were shuffled.
-    """
-
-    parent: str
-    parent_seed: int
-    parent_path: str
-    control: str
-    tasks: tuple[str, ...]
-    tokens: int
-    shuffled: tuple[str, ...] = ()
-
-    @property
-    def task(self) -> str:
-        """The task of a control: the one whose labels are its own."""
-        return next(task for task in self.tasks if task not in self.shuffled)
-
-
-@frozen(kw_only=True)
-class Run:
-    """A finished run. ``settings``: its identity without the seed, as JSON text; "" where config.json is missing.
-
-    ``scores``: task -> its primary metric on the test split, ``learning``: task -> the one on dev and that of the best
-    simple baseline there, as far as the result says. ``sealed``: whether the run is
-    proven to be as it was when it finished; runs of older versions are not. ``smoke_test``: "passed", "skipped", or
-    "unknown" where no file tells. ``environment_breaks``: changes of the environment that were accepted.
-    """
-
-    path: Path
-    experiment: str
-    seed: int
-    digest: str
-    tokens: Mapping[str, Any]
-    match: Match | None
-    settings: str
-    scores: Mapping[str, float]
-    learning: Mapping[str, tuple[float, float]]
-    sealed: bool
-    smoke_test: str
-    environment_breaks: tuple[str, ...]
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Names of the tasks that it trained."""
-        return tuple(self.tokens["per_task"])
 
 
 @frozen
@@ -115,6 +65,18 @@ class Study:
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks, in the order of the runs."""
         return next(iter(self.multi.values())).tasks
+
+    @property
+    def plain(self) -> str:
+        """What plain S1 has in common with the multi-task run: "tokens" or "updates"; UsageError where both."""
+        runs = [run for (control, *_), run in self.controls.items() if control == PLAIN]
+        by = {run.match.control if run.match else PLAIN: run for run in runs}
+        if len(by) > 1:
+            raise UsageError(
+                f"RUN {by[PLAIN].path} and RUN {by[UPDATES].path}: plain S1 is matched by tokens in one and by updates "
+                "in the other; leave out the runs of one kind"
+            )
+        return "updates" if UPDATES in by else "tokens"
 
 
 @frozen
@@ -201,6 +163,7 @@ def read_run(folder: Path) -> Run:
             seed=int(document["seed"]),
             digest=str(document["digest"]),
             tokens=tokens,
+            steps=int(document.get("steps", 0)),
             match=match or None,
             settings=settings,
             scores={t: float(s["test"]) for t, s in document.get("scores", {}).items() if s.get("test") is not None},
@@ -218,21 +181,7 @@ def read_run(folder: Path) -> Run:
             f"RUN {folder}: result.json cannot be read ({type(error).__name__}: {error}); give the command of that run "
             "again, which writes it anew"
         ) from None
-    if match and match.control == SHUFFLED and len(match.shuffled) != len(match.tasks) - 1:
-        raise UsageError(
-            f"RUN {folder}: the labels of {', '.join(match.shuffled) or 'no task'} were shuffled, expected all of its "
-            f"tasks but one ({', '.join(match.tasks)})"
-        )
-    if match and match.control in CONTROLS:
-        if len(match.tasks) != 1 or run.tasks != match.tasks:
-            raise UsageError(
-                f"RUN {folder}: its match says control {match.control!r} of {', '.join(match.tasks)}, and it trained "
-                f"{', '.join(run.tasks)}; expected a control of one task that trained that task alone"
-            )
-        if tokens["total"] != match.tokens:
-            raise UsageError(
-                f"RUN {folder}: trained on {tokens['total']:,} tokens, its match says {match.tokens:,}: not a control"
-            )
+    check(run)
     return run
 
 
@@ -362,16 +311,10 @@ def _study(name: str, multi: Mapping[int, Run], matched: Sequence[tuple[Run, Mat
             for task in run.tasks:
                 _add(controls, (EXCLUSION, task, halves[match.parent]), run)
     for run, match, seed in beside:
-        if match.control not in (*CONTROLS, SHUFFLED):
+        if match.control not in (*CONTROLS, UPDATES, SHUFFLED):
             continue
-        parent = multi[seed]
-        given = parent.tokens["per_task"].get(match.task) if match.control == "per-task" else parent.tokens["total"]
-        if given != match.tokens:
-            raise UsageError(
-                f"RUN {run.path}: trained on {match.tokens:,} tokens, the {match.control} control of RUN {parent.path} "
-                f"for task {match.task} needs {given}"
-            )
-        _add(controls, (match.control, match.task, seed), run)
+        check_parity(run, multi[seed])
+        _add(controls, (PLAIN if match.control == UPDATES else match.control, match.task, seed), run)
     tasks = next(iter(multi.values())).tasks
     missing = [
         Missing(task, side, seed, f"no run is the {control} control of {multi[seed].path}")

@@ -161,6 +161,7 @@ def _study(compared: _Compared, decided: Mapping[str, verdict.Verdict], rule: Ru
     return {
         "name": study.name,
         "seeds": list(study.multi),
+        **({"plain": study.plain} if study.plain != "tokens" else {}),
         "exploratory": exploratory(study, rule),
         "tasks": tasks,
         "missing": [attrs.asdict(each) for each in study.missing],
@@ -236,7 +237,7 @@ def _run(run: cells.Run) -> dict[str, Any]:
         "environment_breaks": list(run.environment_breaks),
         "tasks": list(run.tasks),
         "tokens": dict(run.tokens),
-        "match": None if run.match is None else attrs.asdict(run.match),
+        "match": run.match and attrs.asdict(run.match, filter=lambda a, value: a.name != "shuffled" or bool(value)),
     }
 
 
@@ -338,7 +339,8 @@ def show(document: Mapping[str, Any]) -> None:
             differences = [_cell(row[name]) for name in SIDES]
             table.add_row(f"{shown(task)}\n{row['metric']}", score, *differences, called(row, study), row["row"])
         console.print(table)
-        tell("controlled, plain: S1 on as many tokens in all, of the task; with 95 % intervals")
+        plain = "with as many updates" if study.get("plain") == "updates" else "of the task"
+        tell(f"controlled, plain: S1 on as many tokens in all, {plain}; with 95 % intervals")
         for task, row in study["tasks"].items():
             if row["advice"]:
                 tell(f"{task}: {row['verdict']}; {row['advice']}")

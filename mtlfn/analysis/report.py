@@ -34,7 +34,7 @@ from mtlfn.run.disk import make_folder, write_file
 TITLE = "Knowledge transfer, or more text?"
 ABOUT = (
     "A multi-task model is compared with single-task models (S1) of the same settings: one that trained on "
-    "exactly as many tokens in all (token-controlled S1), and one that trained on as many tokens of its task as the "
+    "exactly as many tokens in all (token-controlled S1), and one that trained {plain} as the "
     "multi-task model did (plain S1). Only a gain over the first is knowledge from the other tasks; a gain over the "
     "second alone comes from more text."
 )
@@ -58,7 +58,9 @@ def build(root: Path, found: cells.Found, document: Mapping[str, Any]) -> Report
     summaries = [Text(sections_result.summary(told)) for told in document["studies"]] if several else []
     if looked := looks.words(looks.taken(root)):
         summaries.append(Text(looked))
-    return Report(TITLE, (Text(ABOUT), *summaries), tuple(sections))
+    by_updates = any(told.get("plain") == "updates" for told in document["studies"])
+    about = ABOUT.format(plain="for as many updates" if by_updates else "on as many tokens of its task")
+    return Report(TITLE, (Text(about), *summaries), tuple(sections))
 
 
 def _sections(

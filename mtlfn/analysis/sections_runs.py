@@ -19,7 +19,7 @@ COUNTS = {"per_task": "input tokens", "loss": "loss tokens", "padded": "slots co
 
 def tokens(anchor: str, runs: Runs) -> Section:
     """Which tokens were equal, on both sides, and which were not held equal."""
-    held, rest, pairs, unequal = [], [], 0, []
+    held, rest, pairs, unequal, by_updates = [], [], 0, [], False
     order = next(iter(runs.multi.values())).tasks
     for (control, task, seed), run in sorted(
         runs.controls.items(), key=lambda held: (order.index(held[0][1]), held[0])
@@ -27,11 +27,13 @@ def tokens(anchor: str, runs: Runs) -> Section:
         parent = runs.multi[seed]
         whole = control == "total"
         there = parent.tokens["total"] if whole else parent.tokens["per_task"][task]
-        here = run.tokens["total"]
+        here, side = run.tokens["total"], cells.CONTROLS[control]
+        if get(run.result, "match", "control") == cells.UPDATES:
+            there, here, side, by_updates = parent.result["steps"], run.result["steps"], f"{side}: updates", True
         pairs += 1
         if there != here:
             unequal.append(f"{cells.CONTROLS[control]} of {task}, seed {seed}")
-        held.append((task, str(seed), cells.CONTROLS[control], f"{there:,}", f"{here:,}", _less(there, here)))
+        held.append((task, str(seed), side, f"{there:,}", f"{here:,}", _less(there, here)))
         for name, shown in COUNTS.items():
             both = [get(side.tokens, name, task) for side in (parent, run)]
             if None not in both:
@@ -46,6 +48,10 @@ def tokens(anchor: str, runs: Runs) -> Section:
         if unequal
         else Text(f"All {count(pairs, 'pair')} of runs agree to the token: the difference is 0 in each.", "good")
     )
+    if by_updates and not unequal:
+        said = Text(
+            f"All {count(pairs, 'pair')} of runs agree to the token, or to the update, in what is held equal.", "good"
+        )
     return Section(
         anchor,
         title,
@@ -53,12 +59,13 @@ def tokens(anchor: str, runs: Runs) -> Section:
             said,
             Text(
                 "Input tokens (attended positions, special tokens included, after truncation) are what is held equal: "
-                "for token-controlled S1 the total of the multi-task run, for plain S1 this task's share of it."
+                "for token-controlled S1 the total of the multi-task run, for plain S1 "
+                + ("nothing: there the optimiser updates are." if by_updates else "this task's share of it.")
             ),
             Table(
                 columns,
                 tuple(held),
-                "Input tokens that are held equal: the difference must be 0.",
+                f"Input tokens{' or updates' * by_updates} that are held equal: the difference must be 0.",
                 numeric=(1, 3, 4, 5),
                 folded=len(held) > 12,
             ),

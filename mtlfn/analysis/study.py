@@ -20,7 +20,7 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import ge, gt, lt
 
-from mtlfn.analysis import cells, looks, outcome, planning, report, verdict
+from mtlfn.analysis import cells, looks, matches, outcome, planning, report, verdict
 from mtlfn.analysis.records import get
 from mtlfn.run import documents, plan
 from mtlfn.run.config import Config, UsageError, finite, identity, task_names
@@ -35,7 +35,7 @@ PLACES = ("backbone", "revision", "data_dir", "cache_dir", "device", "max_hours"
 PLACES += ("skip_smoke_test", "accept_environment")
 GROWING = ("controls", "pairwise", "auxiliary")  # what may be added to a study; seeds only where --seeds says so
 # Fields that came after the first studies, with what those were: left out of the record there, so that they go on.
-LATER = {"auxiliary": "none"}
+LATER = {"auxiliary": "none", "plain": "tokens"}
 
 
 @frozen(kw_only=True)
@@ -46,6 +46,8 @@ class Study:
         strategy: of the multi-task runs.
         seeds: how many, from the seed of ``run`` on.
         controls: which S1 runs: "total" (token-controlled), "per-task" (plain). A verdict needs both.
+        plain: what plain S1 has in common with the multi-task run: "tokens": as many of its task; "updates": as many
+            optimiser updates, each on as much of its task as the run's had where they drew it (``run.matched``).
         keep: tasks of the shared slot in the exclusion control; none: no such control.
         pairwise: also trains every pair of tasks, for the transfer matrix.
         auxiliary: "shuffled": also trains, for each task, the multi-task run with the labels of all other tasks
@@ -60,6 +62,7 @@ class Study:
     strategy: Literal["s2", "s3a", "s3b"] = "s3b"
     seeds: int = field(default=5, validator=ge(1))
     controls: tuple[Literal["total", "per-task"], ...] = ("per-task", "total")
+    plain: Literal["tokens", "updates"] = "tokens"
     keep: tuple[str, ...] = ()
     pairwise: bool = False
     auxiliary: Literal["none", "shuffled"] = "none"
@@ -123,7 +126,8 @@ def nodes(study: Study) -> tuple[plan.Node, ...]:
         seed = study.run.seed + i
         full = plan.multi(study.strategy, attrs.evolve(study.run, seed=seed), f"seed-{seed}/multi")
         out.append(full)
-        for kind in study.controls:
+        for control in study.controls:
+            kind = matches.UPDATES if (control, study.plain) == ("per-task", "updates") else control
             out += plan.controls(_path(full), full.tokens, tasks, kind, f"seed-{seed}/{kind}", (full.name,), **places)
         if study.keep:
             out += plan.exclusion(study.strategy, full, tasks, study.keep, f"seed-{seed}/exclusion", **places)
@@ -140,7 +144,8 @@ def _path(node: plan.Node) -> Any:
 
 def folder(study: Study) -> Path:
     """The study's folder: as asked for, or named by the settings that decide it."""
-    about = attrs.asdict(study, filter=lambda a, _: a.name in ("strategy", "keep"))  # more seeds, pairs, … join these
+    named = ("strategy", "keep", "plain")  # more seeds, pairs, … join these
+    about = attrs.asdict(study, filter=lambda a, value: a.name in named and value != LATER.get(a.name))
     return plan.folder("study", study.run, **about)
 
 

@@ -33,7 +33,7 @@ def default_cache() -> Path:
     return Path(os.environ.get("MTLFN_CACHE") or Path.home() / ".cache" / "mtlfn")
 
 
-Role = Literal["total", "per-task", "kept", "exclusion", "pair", "shuffled"]
+Role = Literal["total", "per-task", "updates", "kept", "exclusion", "pair", "shuffled"]
 
 
 @frozen(kw_only=True)
@@ -42,9 +42,9 @@ class Parent:
 
     Attributes:
         role: "total": trains on as many tokens as all of the parent; "per-task": on as many as the parent gave this
-            task; "kept": the first half of the exclusion control; "exclusion": the second, whose frozen slots are those
-            of the first; "pair": two of the tasks, with the tokens that these had; "shuffled": all of them, the labels
-            of all but one shuffled.
+            task; "updates": takes as many optimiser updates; "kept": the first half of the exclusion control;
+            "exclusion": the second, whose frozen slots are those of the first; "pair": two of the tasks, with the
+            tokens that these had; "shuffled": all of them, the labels of all but one shuffled.
         path: where it lies. experiment, seed, identity, digest: what it is, and the digest of its last state.
     """
 
@@ -203,6 +203,10 @@ class Config:
     held_out_tasks: Annotated[str, tyro.conf.Suppress] = ""
     """Further tasks whose dev and test texts are not trained on: a control gets its parent's data."""
 
+    updates: Annotated[int | None, tyro.conf.Suppress] = None
+    """Steps to take, none of them cut; the budget is then the tokens that they hold, and the schedule as long for it as
+    it is for ``budget_tokens``."""
+
     shuffled_tasks: Annotated[str, tyro.conf.Suppress] = ""
     """Tasks whose training labels are shuffled among their examples, by the seed."""
 
@@ -211,7 +215,7 @@ class Config:
 
 
 # Options that came after the first runs, with what those were: left out of the identity there, so that they go on.
-LATER = {"gradient_checkpointing": False, "precision": "fp32", "unpad": False, "shuffled_tasks": ""}
+LATER = {"gradient_checkpointing": False, "precision": "fp32", "unpad": False, "shuffled_tasks": "", "updates": None}
 
 # A backbone is identified by the digest of its weights, however it is named. Runs of older versions have the name, too.
 LABELS = frozenset({"backbone", "revision"})

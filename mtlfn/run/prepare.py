@@ -124,6 +124,17 @@ def _start(config: Config, built: model.Model) -> State:
     return state.init(key, params, names, patience=config.patience, parent=parent and parent.digest, scale=scale)
 
 
+def _stream(config: Config, budget: int, slots: int) -> stream.StreamConfig:
+    return stream.StreamConfig(
+        budget_tokens=budget,
+        micro_batch_tokens=slots,
+        sampling=config.sampling,
+        temperature=config.temperature,
+        micro_batches=config.micro_batches,
+        unpad=config.unpad,
+    )
+
+
 def _step(config: step.StepConfig, built: model.Model) -> step.Step:
     return step.build(config, partial(model.losses, built), built.reach)
 
@@ -172,6 +183,10 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
             budget = config.max_epochs * sum(corpus.tokens for corpus in train.values())
         per_step = sampler.per_step(config.sampling, config.micro_batches, len(tasks))
         wanted = config.micro_batch_tokens or micro_batch_slots(budget, per_step)
+        horizon = config.schedule_tokens
+        if config.updates is not None:
+            budget = stream.tokens_of(_stream(config, budget, wanted), train, keys.root(config.seed), config.updates)
+            horizon = horizon and max(1, round(horizon * budget / config.budget_tokens))
         proof = proven(base, length, extent.largest_pass(corpora, wanted, per_step), cache)
     except OSError as error:
         raise _unusable(cache, error) from None
@@ -204,7 +219,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         matched.check(Path(config.parent.path), {**facts, "data": data, "max_length": length}, base.settings)
     schedule = Schedule(
         peak=config.learning_rate,
-        schedule_tokens=config.schedule_tokens or budget,
+        schedule_tokens=horizon or budget,
         warmup_ratio=config.warmup_ratio,
         decay=config.decay,
     )
@@ -228,21 +243,13 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     config = attrs.evolve(
         config, tasks=",".join(datasets), gradients=gradients, read_out_layer=built.read_out, micro_batch_tokens=slots
     )
-    stream_config = stream.StreamConfig(
-        budget_tokens=budget,
-        micro_batch_tokens=slots,
-        sampling=config.sampling,
-        temperature=config.temperature,
-        micro_batches=config.micro_batches,
-        unpad=config.unpad,
-    )
     return Prepared(
         config=config,
         tasks=tasks,
         datasets=datasets,
         **corpora,
         model=built,
-        stream=stream.build(stream_config, train),
+        stream=stream.build(_stream(config, budget, slots), train),
         step=_step(step_config, built),
         step_config=step_config,
         budget=budget,

@@ -142,6 +142,7 @@ def _match(prepared: Prepared, state: State) -> dict[str, Any] | None:
         "tasks": [task.name for task in prepared.tasks],
         "tokens": state.input_tokens,
         "frozen_slots": list(prepared.config.frozen_slots),
+        **({"updates": state.step} if parent.role == "updates" else {}),
         **({"shuffled_tasks": list(shuffled)} if (shuffled := listed(prepared.config.shuffled_tasks)) else {}),
     }
 

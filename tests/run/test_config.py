@@ -150,6 +150,7 @@ OTHER = {
     "parent": Parent(role="total", path="there", experiment="s3b", seed=0, identity="a", digest="b"),
     "held_out_tasks": "hoc",
     "shuffled_tasks": "ddi",
+    "updates": 3,
     "task": {"answers": MAPPING},
 }
 

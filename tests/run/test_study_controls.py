@@ -7,14 +7,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 
 from mtlfn.analysis import cells, study
 from mtlfn.analysis.command import study as command
 from mtlfn.analysis.command import verdict
-from mtlfn.run import documents
+from mtlfn.run import documents, execute
 from mtlfn.run.command import replay
 from mtlfn.run.config import UsageError
+from mtlfn.run.plan_command import token_controlled
 from tests.run.test_run import result
 
 TASKS = ("bc5cdr_disease", "ddi")
@@ -161,3 +163,122 @@ def test_other_data_under_shuffled_labels_are_refused(shuffled, file, tmp_path, 
     code, said = ended(capsys, file(tmp_path, {"data_dir": str(data)}, auxiliary="shuffled"), "--output-dir", out)
     assert code == 1
     assert "cannot be compared with this run: other data: ddi, split train" in said
+
+
+# Plain S1 by updates
+
+
+@pytest.fixture(scope="module")
+def by_updates(file, tmp_path_factory) -> Path:
+    """The folder of a finished study with random sampling, plain S1 matched by updates."""
+    folder = tmp_path_factory.mktemp("updates")
+    path = file(folder, {"sampling": "proportional", "micro_batches": 2, "budget_tokens": 600}, plain="updates")
+    assert command("A test.", [str(path), "--output-dir", str(folder / "out")]) == 0
+    return folder / "out"
+
+
+def steps(run: Path) -> list[dict]:
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [line for line in lines if "event" not in line]
+
+
+def test_plain_s1_by_updates_takes_as_many_and_each_on_as_much_of_the_task(by_updates):
+    apart = 0
+    for seed in (0, 1):
+        parent = by_updates / f"seed-{seed}/multi"
+        for task in TASKS:
+            run = by_updates / f"seed-{seed}/updates/{task}"
+            made, there = result(run), result(parent)
+            assert made["steps"] == made["match"]["updates"] == there["steps"]
+            assert made["match"]["control"] == "updates"
+            assert made["schedule"] == made["tokens"]["total"]  # the parent's is as long as its budget
+            drawn = [n for line in steps(parent) if (n := line["batch_tokens"][task])]
+            apart += len(drawn) < there["steps"]  # what makes it differ from the control by tokens
+            mean = made["tokens"]["total"] / made["steps"]
+            assert mean == pytest.approx(sum(drawn) / len(drawn), rel=0.5)
+    assert apart > 2
+    assert replay([str(by_updates / "seed-0/updates/ddi"), "--all"]) == 0
+
+
+def test_plain_s1_by_updates_is_called_so_wherever_it_is_told(by_updates, tmp_path, capsys):
+    document = json.loads((by_updates / "report/verdict.json").read_text())
+    assert [found["plain"] for found in document["studies"]] == ["updates"]
+    assert not document["studies"][0]["missing"]
+    page = (by_updates / "report/report.md").read_text()
+    for said in (
+        "less S1 with as many optimiser updates",
+        "one that trained for as many updates as the multi-task model did (plain S1)",
+        "All 8 pairs of runs agree to the token, or to the update",
+        "plain S1: updates",
+        "Plain S1 is matched by updates in this study",
+    ):
+        assert said in page
+    assert "as many tokens of its task" not in page
+    code, said = ended(capsys, by_updates, "--output", tmp_path, run=verdict)
+    assert code == 0
+    assert "controlled, plain: S1 on as many tokens in all, with as many updates" in said
+
+
+def test_plain_s1_by_tokens_and_by_updates_are_not_one_side(by_updates, tmp_path):
+    out = Path(shutil.copytree(by_updates, tmp_path / "out"))
+    for kind, to in (("updates", "per-task"), ("per-task", "per-task")):
+        assert (
+            token_controlled(
+                "A test.",
+                [
+                    "--match",
+                    str(out / "seed-1/multi"),
+                    "--control",
+                    kind,
+                    "--output-dir",
+                    str(tmp_path / to),
+                    "--tasks",
+                    "ddi",
+                ],
+            )
+            == 0
+        )
+    shutil.rmtree(out / "seed-1/updates")
+    shutil.move(tmp_path / "per-task/per-task", out / "seed-1/per-task")
+    (found,) = cells.find([out]).studies
+    with pytest.raises(UsageError, match="plain S1 is matched by tokens in one and by updates in the other"):
+        _ = found.plain
+
+
+def test_a_run_of_another_number_of_updates_is_no_control(by_updates, tmp_path):
+    out = Path(shutil.copytree(by_updates, tmp_path / "out"))
+    run = out / "seed-0/updates/ddi"
+    found = {name: value for name, value in result(run).items() if name != "files"}
+    documents.write(run / "result.json", {**found, "steps": found["steps"] - 1})
+    ledger = (run / "ledger.jsonl").read_text().splitlines(keepends=True)
+    (run / "ledger.jsonl").write_text("".join(ledger[:-1]))
+    wanted = f"trained on {found['steps'] - 1} updates, the updates control .* needs {found['steps']}"
+    with pytest.raises(UsageError, match=wanted):
+        cells.find([out])
+
+
+def test_with_uniform_sampling_plain_s1_takes_as_many_updates_anyway(file, tmp_path):
+    """The same examples in the same order: only what the multi-task run's last step cut is whole here."""
+    made = study.read(file(tmp_path, plain="updates", seeds=1))
+    for kind in ("tokens", "updates"):
+        nodes = study.nodes(attrs.evolve(made, plain=kind, controls=("per-task",)))
+        assert execute.execute(tmp_path / kind, nodes, ["again"], say=lambda _: None) == 0
+    for task in TASKS:
+        one, other = (steps(tmp_path / at / task) for at in ("tokens/seed-0/per-task", "updates/seed-0/updates"))
+        assert len(other) - 1 <= len(one) <= len(other)
+        assert [line["tokens"] for line in one[:-1]] == [line["tokens"] for line in other[: len(one) - 1]]
+
+
+def test_what_plain_means_is_fixed_with_the_study(by_updates, file, tmp_path, capsys):
+    options = {"sampling": "proportional", "micro_batches": 2, "budget_tokens": 600}
+    code, said = ended(capsys, file(tmp_path, options), "--output-dir", by_updates)
+    assert code == 4
+    assert "plain is 'updates' there and 'tokens' now" in said
+    code, said = ended(capsys, file(tmp_path, options, plain="steps"), "--plan")
+    assert code == 2
+    assert "expected one of tokens, updates @ $.plain" in said
+    code, said = ended(capsys, file(tmp_path, options, plain="updates"), "--output-dir", tmp_path / "x", "--plan")
+    assert "seed-0/updates/ddi s1" in said
+    assert "per-task" not in said
+    one, other = (study.folder(study.read(file(tmp_path, plain=plain))) for plain in ("tokens", "updates"))
+    assert one != other
