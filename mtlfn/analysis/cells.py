@@ -52,6 +52,7 @@ class Study:
         kept: seed -> the first half of the exclusion control.
         pairs: (two tasks, seed) -> the strategy on these alone.
         missing: what a verdict lacks.
+        trials: runs by which the learning rates were chosen: multi-task runs, and S1 runs matched with one of these.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Study:
     kept: Mapping[int, Run]
     pairs: Mapping[tuple[tuple[str, ...], int], Run]
     missing: tuple[Missing, ...]
+    trials: tuple[Run, ...] = ()
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -273,6 +275,7 @@ def _settings(folder: Path) -> str:
 def _studies(runs: Sequence[Run]) -> tuple[tuple[Study, ...], tuple[tuple[Run, str], ...]]:
     groups: dict[tuple[Any, ...], dict[int, Run]] = {}
     unused = []
+    trials, runs = [run for run in runs if run.trial], [run for run in runs if not run.trial]
     for run in runs:
         if run.match is None and len(run.tasks) > 1:
             # With early stopping every seed has a total of its own; the budget is among the settings.
@@ -286,20 +289,22 @@ def _studies(runs: Sequence[Run]) -> tuple[tuple[Study, ...], tuple[tuple[Run, s
     studies = []
     for (name, *_), multi in groups.items():
         shown = name if names.count(name) == 1 else f"{name} ({next(iter(multi.values())).path.name})"
-        studies.append(_study(shown, dict(sorted(multi.items())), matched))
+        studies.append(_study(shown, dict(sorted(multi.items())), matched, trials))
     known = {run.digest for study in studies for run in study.multi.values()}
     known |= {run.digest for run, match in matched if match.control == KEPT}
     if any(study.controls for study in studies):  # other runs of several tasks say nothing here
         alone = [study for study in studies if not study.controls]
         unused += [(run, "no run is matched with it") for study in alone for run in study.multi.values()]
         studies = [study for study in studies if study.controls]
+    own = {run.path for study in studies for run in study.trials}
+    unused += [(run, "a trial, and no run that it is for is among the runs") for run in trials if run.path not in own]
     for run, match in matched:
         if match.parent not in known:
             unused.append((run, f"its multi-task run is not among the runs: {match.parent_path}"))
     return tuple(studies), tuple(unused)
 
 
-def _study(name: str, multi: Mapping[int, Run], matched: Sequence[tuple[Run, Match]]) -> Study:
+def _study(name: str, multi: Mapping[int, Run], matched: Sequence[tuple[Run, Match]], trials: Sequence[Run]) -> Study:
     parents = {run.digest: seed for seed, run in multi.items()}
     controls: dict[tuple[str, str, int], Run] = {}
     beside = [(run, match, parents[match.parent]) for run, match in matched if match.parent in parents]
@@ -323,7 +328,11 @@ def _study(name: str, multi: Mapping[int, Run], matched: Sequence[tuple[Run, Mat
         for seed in multi
         if (control, task, seed) not in controls
     ]
-    return Study(name, multi, controls, kept, pairs, tuple(missing))
+    like = next(iter(multi.values()))
+    own = [run for run in trials if not run.match and (run.experiment, run.untuned) == (like.experiment, like.untuned)]
+    tried = {run.digest for run in own}
+    own += [run for run in trials if run.match and run.match.parent in tried]
+    return Study(name, multi, controls, kept, pairs, tuple(missing), tuple(own))
 
 
 def _add(held: dict[Any, Run], key: Any, run: Run) -> None:

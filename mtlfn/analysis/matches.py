@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,21 @@ class Run:
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks that it trained."""
         return tuple(self.tokens["per_task"])
+
+    @property
+    def trial(self) -> bool:
+        """Whether it was there to choose a learning rate by."""
+        return bool(self.setting("trial"))
+
+    @property
+    def untuned(self) -> str:
+        """Its settings without what trials differ in from each other, and from the run that they are for."""
+        known = json.loads(self.settings or "{}").items()
+        return json.dumps({name: value for name, value in known if name not in ("learning_rate", "trial")})
+
+    def setting(self, name: str) -> Any:
+        """One of its settings; None where config.json is missing or does not name it."""
+        return json.loads(self.settings or "{}").get(name)
 
 
 def check(run: Run) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from mtlfn.analysis import bootstrap, cells, learnt, looks, planning, verdict
+from mtlfn.analysis import bootstrap, cells, learnt, looks, planning, rates, verdict
 from mtlfn.analysis.equivalence import p_above, p_below, p_within
 from mtlfn.core.keys import fold, root
 from mtlfn.data import units
@@ -67,7 +67,8 @@ def judge(found: cells.Found, rule: Rule) -> dict[str, Any]:
         raise UsageError(f"--draws {draws}: expected at least {least} for {tasks} tasks at level {level:g}")
     compared = {str(i): _Compared(study, *_compare(study, margin, draws)) for i, study in enumerate(found.studies)}
     decided = verdict.decide_families({name: each.pairs for name, each in compared.items()}, margin, level)
-    used = [run for study in found.studies for run in (*study.multi.values(), *study.controls.values())]
+    sides = [(*study.multi.values(), *study.controls.values(), *study.trials) for study in found.studies]
+    used = [run for runs in sides for run in runs]
     return {
         "schema": SCHEMA,
         "settings": {
@@ -162,6 +163,7 @@ def _study(compared: _Compared, decided: Mapping[str, verdict.Verdict], rule: Ru
         "name": study.name,
         "seeds": list(study.multi),
         **({"plain": study.plain} if study.plain != "tokens" else {}),
+        **({"trials": rates.table(study)} if study.trials else {}),
         "exploratory": exploratory(study, rule),
         "tasks": tasks,
         "missing": [attrs.asdict(each) for each in study.missing],
@@ -349,6 +351,8 @@ def show(document: Mapping[str, Any]) -> None:
             if row.get(cells.SHUFFLED):
                 shuffled = " ".join(_cell(row[cells.SHUFFLED]).splitlines())
                 tell(f"{task}: multi-task − the same with the other tasks' labels shuffled: {shuffled}")
+        for line in rates.words(study.get("trials", [])):
+            tell(f"NOT equal trials: {line}")
         if study["exploratory"]:
             tell(f"EXPLORATORY: {'; '.join(study['exploratory'])}")
         for each in study["missing"]:

@@ -63,6 +63,7 @@ class Runs:
         kept, excluded: seed -> the halves of the exclusion control.
         pairs: (two tasks, seed) -> the strategy on these two alone.
         shuffled: (task, seed) -> the multi-task run with the labels of all other tasks shuffled.
+        trials: the runs by which learning rates were chosen.
     """
 
     multi: Mapping[int, Record]
@@ -71,6 +72,7 @@ class Runs:
     excluded: Mapping[int, Record]
     pairs: Mapping[tuple[tuple[str, str], int], Record]
     shuffled: Mapping[tuple[str, int], Record]
+    trials: tuple[Record, ...]
 
     @property
     def groups(self) -> dict[str, tuple[Record, ...]]:
@@ -86,6 +88,7 @@ class Runs:
             "exclusion, second half": tuple(self.excluded.values()),
             "pairs of tasks": tuple(self.pairs.values()),
             "other tasks' labels shuffled": tuple(self.shuffled.values()),
+            "trials of learning rates": self.trials,
         }
 
     @property
@@ -122,6 +125,7 @@ def of_study(study: cells.Study, root: Path) -> Runs:
         excluded={seed: read(run.path, root) for seed, run in excluded.items()},
         pairs={((a, b), seed): read(run.path, root) for ((a, b), seed), run in study.pairs.items()},
         shuffled={(t, s): read(run.path, root) for (c, t, s), run in study.controls.items() if c == cells.SHUFFLED},
+        trials=tuple(read(run.path, root) for run in study.trials),
     )
 
 

@@ -278,7 +278,7 @@ def exclusion(anchor: str, study: Mapping[str, Any], runs: Runs) -> Section:
         ),
         Table(
             ("task", "full run's score", "full run less the run whose shared slot never saw the task"),
-            tuple((task, _score(study["tasks"][task]), difference(found)) for task, found in rows),
+            tuple((task, score(study["tasks"][task]), difference(found)) for task, found in rows),
             "Test scores, mean over seeds; 95 % intervals.",
             cards=True,
         ),
@@ -309,27 +309,6 @@ def exclusion(anchor: str, study: Mapping[str, Any], runs: Runs) -> Section:
     return Section(anchor, title, tuple(blocks))
 
 
-def shuffled(anchor: str, study: Mapping[str, Any]) -> list[Section]:
-    """What the labels of the other tasks give; no section where the study has not asked."""
-    rows = [(task, row, row[cells.SHUFFLED]) for task, row in study["tasks"].items() if row.get(cells.SHUFFLED)]
-    if not rows:
-        return []
-    text = Text(
-        "Is the gain knowledge, or does any second task do? For each task the multi-task run is trained once more, on "
-        "the same texts and as many tokens, with the labels of all other tasks shuffled among their training examples: "
-        "each label is as often there as before and says nothing of its text. A difference above 0 is what the other "
-        "tasks' labels give this one. Where the multi-task model beats S1 and this difference is about 0, its gain "
-        "comes from the texts, or from regularisation. It stands beside the verdict and is no part of it."
-    )
-    table = Table(
-        ("task", "multi-task score", "less the run with the other tasks' labels shuffled", "seeds"),
-        tuple((task, _score(row), difference(found), ", ".join(found["per_seed"])) for task, row, found in rows),
-        "Test scores, mean over seeds; 95 % intervals.",
-        cards=True,
-    )
-    return [Section(anchor, "Shuffled labels", (text, table))]
-
-
 def absent(anchor: str, document: Mapping[str, Any], studies: Sequence[Mapping[str, Any]], tidy: Any) -> Section:
     """Everything that is missing, has not finished or takes no part."""
     rows = [
@@ -342,7 +321,7 @@ def absent(anchor: str, document: Mapping[str, Any], studies: Sequence[Mapping[s
     return Section(anchor, "What is missing", (Table(("what", "why"), tuple(rows), "Runs that are not there."),))
 
 
-def _score(row: Mapping[str, Any]) -> Cell | str:
+def score(row: Mapping[str, Any]) -> Cell | str:
     found = mean(row["scores"][cells.MULTI])
     return MISSING if found is None else f"{found:.3f} {row['metric']}"
 

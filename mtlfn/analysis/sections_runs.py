@@ -212,7 +212,7 @@ def repeat(anchor: str, runs: Runs) -> Section:
     return Section(anchor, "Reproducibility", tuple(blocks))
 
 
-def hyper_parameters(anchor: str, runs: Runs) -> Section:
+def hyper_parameters(anchor: str, runs: Runs, tuned: bool = False) -> Section:
     """What every side was trained with, those first that are not the same on all of them."""
     title = "Hyper-parameters"
     sides = {name: group for name, group in runs.groups.items() if name in (cells.MULTI, *cells.CONTROLS.values())}
@@ -229,11 +229,14 @@ def hyper_parameters(anchor: str, runs: Runs) -> Section:
     apart = [name for name in order if len(set(table[name])) > 1]
     said = f"Not the same on all sides: {', '.join(apart)}." if apart else "All sides have the same."
     rows = tuple((name, *(value or "–" for value in table[name])) for name in order)
+    inherited = "No side was tuned by itself: the controls inherit what the multi-task run was given."
+    if tuned:
+        inherited = "Each side's learning rate was chosen by itself, from equal trials; all else is inherited."
     return Section(
         anchor,
         title,
         (
-            Text(f"{said} No side was tuned by itself: the controls inherit what the multi-task run was given."),
+            Text(f"{said} {inherited}"),
             Table(("setting", *sides), rows, "Settings that decide a run, over its seeds and tasks.", folded=True),
         ),
     )

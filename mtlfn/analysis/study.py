@@ -12,6 +12,8 @@ budget_tokens = 150000
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -22,20 +24,23 @@ from attrs.validators import ge, gt, lt
 
 from mtlfn.analysis import cells, looks, matches, outcome, planning, report, verdict
 from mtlfn.analysis.records import get
-from mtlfn.run import documents, plan
+from mtlfn.run import documents, matched, plan, trials
 from mtlfn.run.config import Config, UsageError, finite, identity, task_names
 from mtlfn.run.directory import Mismatch
 from mtlfn.run.disk import make_folder
 from mtlfn.run.preset import from_table, read_toml, typed
 
 REPORT = "report"
+MULTI_RUN = re.compile(r"seed-[^/]*/multi")  # name of the node of a multi-task run
 RULE = ("margin", "alpha", "draws")
 # What controls take from the study and not from the run that they are matched with: where things lie now, and leave.
 PLACES = ("backbone", "revision", "data_dir", "cache_dir", "device", "max_hours")
 PLACES += ("skip_smoke_test", "accept_environment")
+Side = tuple[str, str]  # kind of control, task
+MULTI: Side = (cells.MULTI, "")
 GROWING = ("controls", "pairwise", "auxiliary")  # what may be added to a study; seeds only where --seeds says so
 # Fields that came after the first studies, with what those were: left out of the record there, so that they go on.
-LATER = {"auxiliary": "none", "plain": "tokens"}
+LATER: Mapping[str, Any] = {"auxiliary": "none", "plain": "tokens", "learning_rates": ()}
 
 
 @frozen(kw_only=True)
@@ -48,6 +53,9 @@ class Study:
         controls: which S1 runs: "total" (token-controlled), "per-task" (plain). A verdict needs both.
         plain: what plain S1 has in common with the multi-task run: "tokens": as many of its task; "updates": as many
             optimiser updates, each on as much of its task as the run's had where they drew it (``run.matched``).
+        learning_rates: two or more: each is tried on every side (multi-task, and both S1 of each task) with the seed
+            before the first, and all seeds of a side take the one with the best dev score there (``run.trials``). The
+            other runs of several tasks take that of the multi-task runs.
         keep: tasks of the shared slot in the exclusion control; none: no such control.
         pairwise: also trains every pair of tasks, for the transfer matrix.
         auxiliary: "shuffled": also trains, for each task, the multi-task run with the labels of all other tasks
@@ -63,6 +71,7 @@ class Study:
     seeds: int = field(default=5, validator=ge(1))
     controls: tuple[Literal["total", "per-task"], ...] = ("per-task", "total")
     plain: Literal["tokens", "updates"] = "tokens"
+    learning_rates: tuple[float, ...] = ()
     keep: tuple[str, ...] = ()
     pairwise: bool = False
     auxiliary: Literal["none", "shuffled"] = "none"
@@ -83,8 +92,23 @@ def read(path: Path) -> Study:
     if run.seeds != 1:
         raise UsageError(f"STUDY {path}: seeds stands above [run], not in it")
     study = attrs.evolve(typed(table, Study, path, f"STUDY {path}"), run=run)
+    _check_rates(study, path, given)
     _check_looks(study, path)
     return attrs.evolve(study, looks=declared(study))  # before another number of seeds is asked for
+
+
+def _check_rates(study: Study, path: Path, run: Mapping[str, Any]) -> None:
+    rates = study.learning_rates
+    if rates and (len(set(rates)) < max(2, len(rates)) or not all(0 < rate < math.inf for rate in rates)):
+        raise UsageError(
+            f"STUDY {path}: learning_rates is {list(rates)}, expected two or more different numbers above 0 to choose "
+            "from; give a single one as learning_rate in [run]"
+        )
+    if rates and "learning_rate" in run:
+        raise UsageError(
+            f"STUDY {path}: learning_rate stands in [run] and learning_rates above it; give what is to be tried, or "
+            "the one rate"
+        )
 
 
 def _check_looks(study: Study, path: Path) -> None:
@@ -122,13 +146,17 @@ def nodes(study: Study) -> tuple[plan.Node, ...]:
     places = {name: getattr(study.run, name) for name in PLACES}
     if study.run.threads is not None:
         places["threads"] = study.run.threads
+    first, sides = _trials(study, tasks, places)
+    out += first
     for i in range(study.seeds):
         seed = study.run.seed + i
         full = plan.multi(study.strategy, attrs.evolve(study.run, seed=seed), f"seed-{seed}/multi")
+        full = _tuned(full, sides, MULTI)
         out.append(full)
-        for control in study.controls:
-            kind = matches.UPDATES if (control, study.plain) == ("per-task", "updates") else control
-            out += plan.controls(_path(full), full.tokens, tasks, kind, f"seed-{seed}/{kind}", (full.name,), **places)
+        for kind in _kinds(study):
+            needs, at = (full.name,), f"seed-{seed}/{kind}"
+            made = plan.controls(_path(full), full.tokens, tasks, kind, at, needs, **places)
+            out += [_tuned(node, sides, (kind, task)) for task, node in zip(tasks, made, strict=True)]
         if study.keep:
             out += plan.exclusion(study.strategy, full, tasks, study.keep, f"seed-{seed}/exclusion", **places)
         if study.pairwise:
@@ -142,9 +170,47 @@ def _path(node: plan.Node) -> Any:
     return lambda root: root / node.name
 
 
+def _kinds(study: Study) -> tuple[matched.Control, ...]:
+    """The controls asked for, plain S1 by what it is matched by."""
+    plain: matched.Control = matches.UPDATES if study.plain == "updates" else matches.PLAIN
+    return tuple(plain if control == matches.PLAIN else control for control in study.controls)
+
+
+def _trials(
+    study: Study, tasks: Sequence[str], places: Mapping[str, Any]
+) -> tuple[list[plan.Node], dict[Side, trials.Trials]]:
+    """The trials of the learning rates, and for each side which they are; none where there is no choice.
+
+    Those of S1 are matched with the multi-task trial that was best.
+    """
+    run, rates = attrs.evolve(study.run, seed=study.run.seed - 1, trial=True), study.learning_rates
+    if not rates:
+        return [], {}
+    multi = [
+        plan.multi(study.strategy, attrs.evolve(run, learning_rate=rate), f"rate-{rate!r}/multi") for rate in rates
+    ]
+    out, sides = list(multi), {MULTI: trials.together(multi, rates)}
+    parent, needs = trials.parent(sides[MULTI]), tuple(sides[MULTI].values())
+    for kind in _kinds(study):
+        by_rate = [
+            plan.controls(
+                parent, run.budget_tokens, tasks, kind, f"rate-{rate!r}/{kind}", needs, learning_rate=rate, **places
+            )
+            for rate in rates
+        ]
+        out += [node for nodes in by_rate for node in nodes]
+        for task, nodes in zip(tasks, zip(*by_rate, strict=True), strict=True):
+            sides[kind, task] = trials.together(nodes, rates)
+    return out, sides
+
+
+def _tuned(node: plan.Node, sides: Mapping[Side, trials.Trials], side: Side) -> plan.Node:
+    return trials.at_the_best(node, sides[side]) if side in sides else node
+
+
 def folder(study: Study) -> Path:
     """The study's folder: as asked for, or named by the settings that decide it."""
-    named = ("strategy", "keep", "plain")  # more seeds, pairs, … join these
+    named = ("strategy", "keep", "plain", "learning_rates")  # more seeds, pairs, … join these
     about = attrs.asdict(study, filter=lambda a, value: a.name in named and value != LATER.get(a.name))
     return plan.folder("study", study.run, **about)
 
@@ -249,7 +315,7 @@ def _rule(document: Mapping[str, Any]) -> outcome.Rule:
 def any_finished(root: Path, made: Sequence[plan.Node]) -> bool:
     """Whether a multi-task run has finished, so that there is something to tell."""
     far = plan.progress(root, made)
-    return any(far[node.name] == "finished" for node in made if not node.needs)
+    return any(far[node.name] == "finished" for node in made if MULTI_RUN.fullmatch(node.name))
 
 
 def power_lines(study: Study, root: Path, made: Sequence[plan.Node]) -> list[str]:

@@ -207,6 +207,9 @@ class Config:
     """Steps to take, none of them cut; the budget is then the tokens that they hold, and the schedule as long for it as
     it is for ``budget_tokens``."""
 
+    trial: Annotated[bool, tyro.conf.Suppress] = False
+    """Whether the run is there to choose a learning rate by, and takes no part in a verdict."""
+
     shuffled_tasks: Annotated[str, tyro.conf.Suppress] = ""
     """Tasks whose training labels are shuffled among their examples, by the seed."""
 
@@ -216,6 +219,7 @@ class Config:
 
 # Options that came after the first runs, with what those were: left out of the identity there, so that they go on.
 LATER = {"gradient_checkpointing": False, "precision": "fp32", "unpad": False, "shuffled_tasks": "", "updates": None}
+LATER |= {"trial": False}
 
 # A backbone is identified by the digest of its weights, however it is named. Runs of older versions have the name, too.
 LABELS = frozenset({"backbone", "revision"})

@@ -35,7 +35,7 @@ def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
     from mtlfn.data import hub
 
     table = dict(table)
-    if given := {"parent", "frozen_slots", "held_out_tasks", "shuffled_tasks", "updates"} & table.keys():
+    if given := {"parent", "frozen_slots", "held_out_tasks", "shuffled_tasks", "updates", "trial"} & table.keys():
         raise UsageError(f"{place}: {', '.join(sorted(given))} cannot be set; mtlfn's experiments do")
     tasks = table.pop("task", {})
     if not isinstance(tasks, dict):

@@ -151,6 +151,7 @@ OTHER = {
     "held_out_tasks": "hoc",
     "shuffled_tasks": "ddi",
     "updates": 3,
+    "trial": True,
     "task": {"answers": MAPPING},
 }
 

@@ -13,7 +13,7 @@ import pytest
 from mtlfn.analysis import cells, study
 from mtlfn.analysis.command import study as command
 from mtlfn.analysis.command import verdict
-from mtlfn.run import documents, execute
+from mtlfn.run import documents, execute, trials
 from mtlfn.run.command import replay
 from mtlfn.run.config import UsageError
 from mtlfn.run.plan_command import token_controlled
@@ -282,3 +282,120 @@ def test_what_plain_means_is_fixed_with_the_study(by_updates, file, tmp_path, ca
     assert "per-task" not in said
     one, other = (study.folder(study.read(file(tmp_path, plain=plain))) for plain in ("tokens", "updates"))
     assert one != other
+
+
+# Learning rates
+
+RATES = (0.0001, 0.003, 0.01)
+
+
+@pytest.fixture(scope="module")
+def tuned(file, tmp_path_factory) -> Path:
+    """The folder of a finished study with three learning rates."""
+    folder = tmp_path_factory.mktemp("rates")
+    path = file(folder, learning_rates=list(RATES))
+    assert command("A test.", [str(path), "--output-dir", str(folder / "out")]) == 0
+    return folder / "out"
+
+
+def setting(run: Path, name: str) -> object:
+    return documents.read(run / "config.json")["identity"].get(name)
+
+
+def dev(run: Path) -> float:
+    """The mean dev score over the tasks of a run."""
+    scores = [each["dev"] for each in result(run)["scores"].values()]
+    return sum(scores) / len(scores)
+
+
+def test_every_side_has_equal_trials_and_takes_the_rate_that_was_best_on_dev(tuned):
+    found = {}
+    for side in ("multi", *(f"{kind}/{task}" for kind in ("total", "per-task") for task in TASKS)):
+        scores = {rate: dev(tuned / f"rate-{rate!r}" / side) for rate in RATES}
+        best = found[side] = min(rate for rate, score in scores.items() if score == max(scores.values()))
+        assert {setting(tuned / f"seed-{seed}" / side, "learning_rate") for seed in (0, 1)} == {best}
+        for rate in RATES:
+            trial = tuned / f"rate-{rate!r}" / side
+            assert (setting(trial, "learning_rate"), setting(trial, "seed"), setting(trial, "trial")) == (
+                rate,
+                -1,
+                True,
+            )
+        assert setting(tuned / "seed-0" / side, "trial") is None
+    assert len(set(found.values())) > 1  # else nothing shows that sides choose by themselves
+    parent = result(tuned / f"rate-{found['multi']!r}/multi")["digest"]
+    for rate in RATES:
+        assert result(tuned / f"rate-{rate!r}/total/ddi")["match"]["parent"]["digest"] == parent
+
+
+def test_trials_are_told_and_take_no_part_in_the_verdict(tuned, tmp_path, capsys):
+    (found,) = json.loads((tuned / "report/verdict.json").read_text())["studies"]
+    assert found["seeds"] == [0, 1]
+    assert found["exploratory"] == []
+    rows = found["trials"]
+    assert len(rows) == 3 * 5
+    for row in rows:
+        side = {"multi-task": "multi", "token-controlled S1": "total", "plain S1": "per-task"}[row["side"]]
+        assert row["dev"] == dev(tuned / f"rate-{row['learning_rate']!r}" / side / row["task"])
+        assert row["used"] == row["best"]
+    page = (tuned / "report/report.md").read_text()
+    assert "## Learning rates" in page
+    assert "Each side's learning rate was chosen by itself" in page
+    assert "| trials of learning rates | 15 |" in page
+    code, said = ended(capsys, tuned, "--output", tmp_path, run=verdict)
+    assert code == 0
+    assert "NOT equal trials" not in said
+    assert "takes no part" not in said
+
+
+def test_a_side_without_its_trials_is_told(tuned, tmp_path, capsys):
+    out = Path(shutil.copytree(tuned, tmp_path / "out"))
+    rate = setting(out / "seed-0/total/ddi", "learning_rate")
+    shutil.rmtree(out / f"rate-{rate!r}/total/ddi")
+    code, said = ended(capsys, out, "--output", tmp_path, run=verdict)
+    assert code == 0
+    assert "NOT equal trials: not every side has the same trials of its learning rate" in said
+    assert "token-controlled S1 of ddi: its runs do not have the learning rate with the best dev score" in said
+    for trial in out.glob("rate-*/multi"):
+        shutil.rmtree(trial)
+    code, said = ended(capsys, out, "--output", tmp_path, run=verdict)
+    assert code == 0
+    assert said.count("a trial, and no run that it is for is among the runs") == 11
+
+
+def test_a_study_with_learning_rates_goes_on_where_it_was(tuned, file, tmp_path, capsys):
+    out = Path(shutil.copytree(tuned, tmp_path / "out"))
+    before = {run: result(run)["digest"] for run in (p.parent for p in out.rglob("result.json"))}
+    shutil.rmtree(out / "seed-1")
+    shutil.rmtree(out / f"rate-{RATES[0]!r}/per-task")
+    code, said = ended(capsys, file(tmp_path, learning_rates=list(RATES)), "--output-dir", out)
+    assert code == 0, said
+    assert {run: result(run)["digest"] for run in before} == before
+    code, said = ended(capsys, file(tmp_path, learning_rates=list(RATES[:2])), "--output-dir", out)
+    assert code == 4
+    assert "learning_rates is [0.0001, 0.003, 0.01] there and [0.0001, 0.003] now" in said
+
+
+@pytest.mark.parametrize(
+    ("rates", "options", "wanted"),
+    [
+        ([0.1], {}, "expected two or more different numbers above 0 to choose from"),
+        ([0.1, 0.1], {}, "learning_rates is [0.1, 0.1], expected two or more different"),
+        ([0.1, 0.0], {}, "expected two or more different numbers above 0"),
+        ([0.1, 0.2], {"learning_rate": 0.1}, "learning_rate stands in [run] and learning_rates above it"),
+        (["fast", 0.2], {}, "expected float, found 'fast'"),
+    ],
+)
+def test_wrong_learning_rates_are_told(file, tmp_path, capsys, rates, options, wanted):
+    code, said = ended(capsys, file(tmp_path, options, learning_rates=rates), "--plan")
+    assert code == 2
+    assert wanted in said
+
+
+def test_the_plan_has_the_trials_before_the_runs_that_need_them(file, tmp_path, capsys):
+    code, said = ended(capsys, file(tmp_path, learning_rates=[0.1, 0.2]), "--output-dir", tmp_path / "x", "--plan")
+    assert code == 0
+    assert "20 runs" in said
+    assert "rate-0.2/total/ddi s1 400 tokens 0.0 min to do after rate-0.1/multi, rate-0.2/multi" in said
+    assert "to do after seed-0/multi, rate-0.1/total/ddi, rate-0.2/total/ddi" in said
+    assert trials.best({0.3: 0.5, 0.1: 0.5, 0.2: 0.4}) == 0.1
