@@ -87,8 +87,8 @@ class Runs:
             "exclusion, first half": tuple(self.kept.values()),
             "exclusion, second half": tuple(self.excluded.values()),
             "pairs of tasks": tuple(self.pairs.values()),
-            "other tasks' labels shuffled": tuple(self.shuffled.values()),
-            "trials of learning rates": self.trials,
+            **({"other tasks' labels shuffled": tuple(self.shuffled.values())} if self.shuffled else {}),
+            **({"trials of learning rates": self.trials} if self.trials else {}),
         }
 
     @property
