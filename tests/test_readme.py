@@ -12,7 +12,7 @@ import pytest
 from mtlfn.analysis import study
 from mtlfn.data.embedded_draw import VERSION
 from mtlfn.run.command import main, parse
-from mtlfn.run.config import from_toml
+from mtlfn.run.preset import from_toml
 from tests.models.families import FAMILIES
 from tests.tiny import bert, cache, data, tiny_folder  # noqa: F401
 

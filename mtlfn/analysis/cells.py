@@ -2,7 +2,8 @@
 
 A multi-task run trained several tasks and was matched with none. A control trained one task and names, as "match" in
 its ``result.json``, the run that it was matched with: "total" (token-controlled S1) on as many tokens as all of that
-run, "per-task" (plain S1) on as many as that run gave the task. What has no partner is listed, never left out silently.
+run, "per-task" (plain S1) on as many as that run gave the task, "updates" (plain S1, too) for as many updates. What has
+no partner is listed, never left out silently.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
+from mtlfn.analysis import alike
+from mtlfn.analysis.matches import CONTROLS, PLAIN, SHUFFLED, UPDATES, Match, Run, check, check_parity
 from mtlfn.data import units
 from mtlfn.data.example import DataError
 from mtlfn.data.task import Task
@@ -27,58 +30,11 @@ from mtlfn.run.documents import Altered, smoke, typed
 from mtlfn.run.documents import result as results
 from mtlfn.run.documents.configuration import Configuration
 from mtlfn.run.documents.data import Data
-from mtlfn.run.documents.result import Result, Tokens
+from mtlfn.run.documents.result import Result
 
-CONTROLS = {"total": "token-controlled S1", "per-task": "plain S1"}
 PAIR = "pair"
 KEPT, EXCLUSION = "kept", "exclusion"  # the halves of the exclusion control: the second goes on from the first
 MULTI = "multi-task"
-
-
-@frozen(kw_only=True)
-class Match:
-    """What a run was matched with: digest, seed and path of that run, its role to it, its tasks, its tokens."""
-
-    parent: str
-    parent_seed: int
-    parent_path: str
-    control: str
-    tasks: tuple[str, ...]
-    tokens: int
-
-    @property
-    def task(self) -> str:
-        """The task of a control."""
-        return self.tasks[0]
-
-
-@frozen(kw_only=True)
-class Run:
-    """A finished run. ``settings``: its identity without the seed, as JSON text; "" where config.json is missing.
-
-    ``scores``: task -> its primary metric on the test split, ``learning``: task -> the one on dev and that of the best
-    simple baseline there, as far as the result says. ``sealed``: whether the run is
-    proven to be as it was when it finished; runs of older versions are not. ``smoke_test``: "passed", "skipped", or
-    "unknown" where no file tells. ``environment_breaks``: changes of the environment that were accepted.
-    """
-
-    path: Path
-    experiment: str
-    seed: int
-    digest: str
-    tokens: Tokens
-    match: Match | None
-    settings: str
-    scores: Mapping[str, float]
-    learning: Mapping[str, tuple[float, float]]
-    sealed: bool
-    smoke_test: str
-    environment_breaks: tuple[str, ...]
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Names of the tasks that it trained."""
-        return tuple(self.tokens.per_task)
 
 
 @frozen
@@ -96,10 +52,12 @@ class Study:
     """The multi-task runs of one configuration, by seed, and what was matched with them.
 
     Attributes:
-        controls: (control, task, seed) -> run; control "exclusion": the one whose shared slot never saw this task.
+        controls: (control, task, seed) -> run; control "exclusion": the one whose shared slot never saw this task;
+            "shuffled": the one in which the labels of all other tasks were shuffled.
         kept: seed -> the first half of the exclusion control.
         pairs: (two tasks, seed) -> the strategy on these alone.
         missing: what a verdict lacks.
+        trials: runs by which the learning rates were chosen: multi-task runs, and S1 runs matched with one of these.
     """
 
     name: str
@@ -108,11 +66,24 @@ class Study:
     kept: Mapping[int, Run]
     pairs: Mapping[tuple[tuple[str, ...], int], Run]
     missing: tuple[Missing, ...]
+    trials: tuple[Run, ...] = ()
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks, in the order of the runs."""
         return next(iter(self.multi.values())).tasks
+
+    @property
+    def plain(self) -> str:
+        """What plain S1 has in common with the multi-task run: "tokens" or "updates"; UsageError where both."""
+        runs = [run for (control, *_), run in self.controls.items() if control == PLAIN]
+        by = {run.match.control if run.match else PLAIN: run for run in runs}
+        if len(by) > 1:
+            raise UsageError(
+                f"RUN {by[PLAIN].path} and RUN {by[UPDATES].path}: plain S1 is matched by tokens in one and by updates "
+                "in the other; leave out the runs of one kind"
+            )
+        return "updates" if UPDATES in by else "tokens"
 
 
 @frozen
@@ -187,14 +158,14 @@ def read_run(folder: Path) -> Run:
             f"RUN {folder}: {documents.RESULT} cannot be read ({error}); give the command of that run again, which "
             "writes it anew"
         ) from None
-    match = result.match and _match(result.match)
     run = Run(
         path=folder,
         experiment=result.experiment,
         seed=result.seed,
         digest=result.digest,
         tokens=result.tokens,
-        match=match,
+        steps=result.steps,
+        match=result.match and _match(result.match),
         settings=settings,
         scores={task: score.test for task, score in result.scores.items() if score.test is not None},
         learning={
@@ -206,16 +177,7 @@ def read_run(folder: Path) -> Run:
         smoke_test=smoke.ending(folder),
         environment_breaks=result.environment_breaks,
     )
-    if match and match.control in CONTROLS:
-        if len(match.tasks) != 1 or run.tasks != match.tasks:
-            raise UsageError(
-                f"RUN {folder}: its match says control {match.control!r} of {', '.join(match.tasks)}, and it trained "
-                f"{', '.join(run.tasks)}; expected a control of one task that trained that task alone"
-            )
-        if run.tokens.total != match.tokens:
-            raise UsageError(
-                f"RUN {folder}: trained on {run.tokens.total:,} tokens, its match says {match.tokens:,}: not a control"
-            )
+    check(run)
     return run
 
 
@@ -227,6 +189,7 @@ def _match(document: results.Match) -> Match:
         control=document.control,
         tasks=document.tasks,
         tokens=document.tokens,
+        shuffled=document.shuffled_tasks or (),
     )
 
 
@@ -245,7 +208,7 @@ def sides(study: Study, task: str, control: str) -> tuple[Task, Sides] | None:
     values: dict[Path, NDArray[np.float64]] = {}
     for run in (*multi, *controls):
         other, found = statistics(run, task)
-        _compare(multi[0], (kind, first), run, (other, found))
+        alike.check(multi[0].path, (kind, first), run.path, (other, found))
         values[run.path] = found.values
     stacks = [np.stack([values[run.path] for run in side]) for side in (multi, controls)]
     return kind, Sides(seeds, *stacks)
@@ -287,28 +250,6 @@ def examples_of(run: Run, task: str) -> int | None:
     return about.test.examples if about is not None and about.test is not None else None
 
 
-def _compare(
-    one: Run, first: tuple[Task, units.UnitStatistics], other: Run, second: tuple[Task, units.UnitStatistics]
-) -> None:
-    (task, a), (again, b) = first, second
-    pair = f"RUN {one.path} and RUN {other.path}: task {task.name}"
-    if task != again:
-        raise UsageError(f"{pair} is not the same in both: {task} and {again}")
-    if len(a.units) != len(b.units):
-        raise UsageError(f"{pair} has {len(a.units)} test units in one and {len(b.units)} in the other{_first(a, b)}")
-    for i, (x, y) in enumerate(zip(a.units, b.units, strict=True)):
-        if x != y:
-            raise UsageError(f"{pair}: test unit {i} is {x!r} in one and {y!r} in the other; use the same data")
-        if a.gold[i] != b.gold[i]:
-            raise UsageError(f"{pair}: the gold of test unit {x!r} differs; use the same data")
-
-
-def _first(a: units.UnitStatistics, b: units.UnitStatistics) -> str:
-    here, there = set(a.units), set(b.units)
-    odd = next(unit for unit in (*a.units, *b.units) if (unit in here) != (unit in there))
-    return f"; {odd!r} is in one only; use the same data"
-
-
 def _run_folders(path: Path) -> Iterable[Path]:
     """Folders with a config.json or result.json; what lies inside a run is part of it."""
     for folder, below, files in os.walk(path):
@@ -333,6 +274,7 @@ def _settings(folder: Path) -> str:
 def _studies(runs: Sequence[Run]) -> tuple[tuple[Study, ...], tuple[tuple[Run, str], ...]]:
     groups: dict[tuple[Any, ...], dict[int, Run]] = {}
     unused = []
+    trials, runs = [run for run in runs if run.trial], [run for run in runs if not run.trial]
     for run in runs:
         if run.match is None and len(run.tasks) > 1:
             # With early stopping every seed has a total of its own; the budget is among the settings.
@@ -346,20 +288,22 @@ def _studies(runs: Sequence[Run]) -> tuple[tuple[Study, ...], tuple[tuple[Run, s
     studies = []
     for (name, *_), multi in groups.items():
         shown = name if names.count(name) == 1 else f"{name} ({next(iter(multi.values())).path.name})"
-        studies.append(_study(shown, dict(sorted(multi.items())), matched))
+        studies.append(_study(shown, dict(sorted(multi.items())), matched, trials))
     known = {run.digest for study in studies for run in study.multi.values()}
     known |= {run.digest for run, match in matched if match.control == KEPT}
     if any(study.controls for study in studies):  # other runs of several tasks say nothing here
         alone = [study for study in studies if not study.controls]
         unused += [(run, "no run is matched with it") for study in alone for run in study.multi.values()]
         studies = [study for study in studies if study.controls]
+    own = {run.path for study in studies for run in study.trials}
+    unused += [(run, "a trial, and no run that it is for is among the runs") for run in trials if run.path not in own]
     for run, match in matched:
         if match.parent not in known:
             unused.append((run, f"its multi-task run is not among the runs: {match.parent_path}"))
     return tuple(studies), tuple(unused)
 
 
-def _study(name: str, multi: Mapping[int, Run], matched: Sequence[tuple[Run, Match]]) -> Study:
+def _study(name: str, multi: Mapping[int, Run], matched: Sequence[tuple[Run, Match]], trials: Sequence[Run]) -> Study:
     parents = {run.digest: seed for seed, run in multi.items()}
     controls: dict[tuple[str, str, int], Run] = {}
     beside = [(run, match, parents[match.parent]) for run, match in matched if match.parent in parents]
@@ -371,16 +315,10 @@ def _study(name: str, multi: Mapping[int, Run], matched: Sequence[tuple[Run, Mat
             for task in run.tasks:
                 _add(controls, (EXCLUSION, task, halves[match.parent]), run)
     for run, match, seed in beside:
-        if match.control not in CONTROLS:
+        if match.control not in (*CONTROLS, UPDATES, SHUFFLED):
             continue
-        parent = multi[seed]
-        given = parent.tokens.total if match.control == "total" else parent.tokens.per_task.get(match.task)
-        if given != match.tokens:
-            raise UsageError(
-                f"RUN {run.path}: trained on {match.tokens:,} tokens, the {match.control} control of RUN {parent.path} "
-                f"for task {match.task} needs {given}"
-            )
-        _add(controls, (match.control, match.task, seed), run)
+        check_parity(run, multi[seed])
+        _add(controls, (PLAIN if match.control == UPDATES else match.control, match.task, seed), run)
     tasks = next(iter(multi.values())).tasks
     missing = [
         Missing(task, side, seed, f"no run is the {control} control of {multi[seed].path}")
@@ -389,7 +327,11 @@ def _study(name: str, multi: Mapping[int, Run], matched: Sequence[tuple[Run, Mat
         for seed in multi
         if (control, task, seed) not in controls
     ]
-    return Study(name, multi, controls, kept, pairs, tuple(missing))
+    like = next(iter(multi.values()))
+    own = [run for run in trials if not run.match and (run.experiment, run.untuned) == (like.experiment, like.untuned)]
+    tried = {run.digest for run in own}
+    own += [run for run in trials if run.match and run.match.parent in tried]
+    return Study(name, multi, controls, kept, pairs, tuple(missing), tuple(own))
 
 
 def _add(held: dict[Any, Run], key: Any, run: Run) -> None:

@@ -89,16 +89,23 @@ def inline(svg: str, name: str, alt: str) -> str:
 
 
 def forest(
-    name: str, alt: str, rows: Sequence[tuple[str, Mapping[str, Any] | None, Mapping[str, Any] | None]], margin: float
+    name: str,
+    alt: str,
+    rows: Sequence[tuple[str, Mapping[str, Any] | None, Mapping[str, Any] | None]],
+    margin: float,
+    plain: str = "tokens",
 ) -> Figure:
-    """Differences with 95 % intervals and every seed's difference; rows: task, controlled, plain (``verdict.json``)."""
+    """Differences with 95 % intervals and every seed's difference; rows: task, controlled, plain (``verdict.json``).
+
+    ``plain``: what plain S1 has in common with the multi-task run, as in ``FOREST``.
+    """
 
     def paint(axes: Any) -> None:
         axes.axvspan(-margin, margin, color=PALE, zorder=0, label=f"margin ±{margin:g}")
         axes.axvline(0, color=GREY, linewidth=0.8, zorder=1)
         for i, (_, *found) in enumerate(rows):
             for difference, colour, mark, filled, shift, label in zip(
-                found, (BLUE, ORANGE), "os", (BLUE, "white"), (-0.17, 0.17), FOREST, strict=True
+                found, (BLUE, ORANGE), "os", (BLUE, "white"), (-0.17, 0.17), FOREST[plain], strict=True
             ):
                 y = i + shift
                 label = label if i == 0 else ""
@@ -124,7 +131,10 @@ def forest(
     return draw(name, "Multi-task less single-task, with 95 % intervals", alt, 1.5 + 0.55 * len(rows), paint)
 
 
-FOREST = ("same tokens in all", "same tokens of the task")
+FOREST = {
+    "tokens": ("same tokens in all", "same tokens of the task"),
+    "updates": ("same tokens in all", "same number of updates"),
+}
 
 
 def curves(

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from mtlfn.analysis import bootstrap, cells, learnt, looks, planning, verdict
+from mtlfn.analysis import bootstrap, cells, learnt, looks, planning, rates, verdict
 from mtlfn.analysis.equivalence import p_above, p_below, p_within
 from mtlfn.core.keys import fold, root
 from mtlfn.data import units
@@ -25,6 +25,10 @@ from mtlfn.run.terminal import shown
 
 SCHEMA = 2
 SIDES = {"controlled": "total", "plain": "per-task"}  # difference -> control
+BESIDE = (
+    cells.EXCLUSION,
+    cells.SHUFFLED,
+)  # differences that are told beside the verdict, each of the control so called
 LEAST_DRAWS = 1000
 
 
@@ -65,7 +69,8 @@ def judge(found: cells.Found, rule: Rule) -> dict[str, Any]:
         raise UsageError(f"--draws {draws}: expected at least {least} for {tasks} tasks at level {level:g}")
     compared = {str(i): _Compared(study, *_compare(study, margin, draws)) for i, study in enumerate(found.studies)}
     decided = verdict.decide_families({name: each.pairs for name, each in compared.items()}, margin, level)
-    used = [run for study in found.studies for run in (*study.multi.values(), *study.controls.values())]
+    sides = [(*study.multi.values(), *study.controls.values(), *study.trials) for study in found.studies]
+    used = [run for runs in sides for run in runs]
     return {
         "schema": SCHEMA,
         "settings": {
@@ -125,15 +130,13 @@ def _compare(
         key = fold(root(0), "verdict", task)
         differences: dict[str, bootstrap.Difference | None] = {}
         tables[task] = _scores(study, task)
-        for name, control in (*SIDES.items(), (cells.EXCLUSION, cells.EXCLUSION)):
+        for name, control in (*SIDES.items(), *((each, each) for each in BESIDE)):
             sides = cells.sides(study, task, control)
             differences[name] = difference = (
                 None if sides is None else bootstrap.difference(sides[0], sides[1].multi, sides[1].control, key, draws)
             )
             seeds = () if sides is None else sides[1].seeds
-            if (
-                name in SIDES or difference is not None
-            ):  # beside the verdict: what the shared slot's not seeing it costs
+            if name in SIDES or difference is not None:
                 tables[task][name] = None if difference is None else _difference(difference, seeds, margin)
         tables[task]["units_are"] = units_are(next(iter(study.multi.values())), task, tables[task]["units"])
         level = learnt.level(study, task, tables[task]["scores"], margin)
@@ -161,6 +164,8 @@ def _study(compared: _Compared, decided: Mapping[str, verdict.Verdict], rule: Ru
     return {
         "name": study.name,
         "seeds": list(study.multi),
+        **({"plain": study.plain} if study.plain != "tokens" else {}),
+        **({"trials": rates.table(study)} if study.trials else {}),
         "exploratory": exploratory(study, rule),
         "tasks": tasks,
         "missing": [attrs.asdict(each) for each in study.missing],
@@ -236,7 +241,7 @@ def _run(run: cells.Run) -> dict[str, Any]:
         "environment_breaks": list(run.environment_breaks),
         "tasks": list(run.tasks),
         "tokens": typed.content(run.tokens),
-        "match": None if run.match is None else attrs.asdict(run.match),
+        "match": run.match and attrs.asdict(run.match, filter=lambda a, value: a.name != "shuffled" or bool(value)),
     }
 
 
@@ -338,12 +343,18 @@ def show(document: Mapping[str, Any]) -> None:
             differences = [_cell(row[name]) for name in SIDES]
             table.add_row(f"{shown(task)}\n{row['metric']}", score, *differences, called(row, study), row["row"])
         console.print(table)
-        tell("controlled, plain: S1 on as many tokens in all, of the task; with 95 % intervals")
+        plain = "with as many updates" if study.get("plain") == "updates" else "of the task"
+        tell(f"controlled, plain: S1 on as many tokens in all, {plain}; with 95 % intervals")
         for task, row in study["tasks"].items():
             if row["advice"]:
                 tell(f"{task}: {row['verdict']}; {row['advice']}")
             for line in learnt.words(row):
                 tell(f"{task}: {line}")
+            if row.get(cells.SHUFFLED):
+                shuffled = " ".join(_cell(row[cells.SHUFFLED]).splitlines())
+                tell(f"{task}: multi-task − the same with the other tasks' labels shuffled: {shuffled}")
+        for line in rates.words(study.get("trials", [])):
+            tell(f"NOT equal trials: {line}")
         if study["exploratory"]:
             tell(f"EXPLORATORY: {'; '.join(study['exploratory'])}")
         for each in study["missing"]:

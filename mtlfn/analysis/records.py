@@ -22,6 +22,8 @@ class Runs:
         controls: (control, task, seed) -> S1 run; controls as in ``cells.CONTROLS``.
         kept, excluded: seed -> the halves of the exclusion control.
         pairs: (two tasks, seed) -> the strategy on these two alone.
+        shuffled: (task, seed) -> the multi-task run with the labels of all other tasks shuffled.
+        trials: the runs by which learning rates were chosen.
     """
 
     multi: Mapping[int, RunRecord]
@@ -29,6 +31,8 @@ class Runs:
     kept: Mapping[int, RunRecord]
     excluded: Mapping[int, RunRecord]
     pairs: Mapping[tuple[tuple[str, str], int], RunRecord]
+    shuffled: Mapping[tuple[str, int], RunRecord]
+    trials: tuple[RunRecord, ...]
 
     @property
     def groups(self) -> dict[str, tuple[RunRecord, ...]]:
@@ -43,6 +47,8 @@ class Runs:
             "exclusion, first half": tuple(self.kept.values()),
             "exclusion, second half": tuple(self.excluded.values()),
             "pairs of tasks": tuple(self.pairs.values()),
+            **({"other tasks' labels shuffled": tuple(self.shuffled.values())} if self.shuffled else {}),
+            **({"trials of learning rates": self.trials} if self.trials else {}),
         }
 
     @property
@@ -65,6 +71,8 @@ def of_study(study: cells.Study, root: Path) -> Runs:
         kept={seed: read(run.path, root) for seed, run in study.kept.items()},
         excluded={seed: read(run.path, root) for seed, run in excluded.items()},
         pairs={((a, b), seed): read(run.path, root) for ((a, b), seed), run in study.pairs.items()},
+        shuffled={(t, s): read(run.path, root) for (c, t, s), run in study.controls.items() if c == cells.SHUFFLED},
+        trials=tuple(read(run.path, root) for run in study.trials),
     )
 
 

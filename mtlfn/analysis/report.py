@@ -25,6 +25,7 @@ from mtlfn.analysis import (
     markdown,
     outcome,
     records,
+    sections_asked,
     sections_pairs,
     sections_result,
     sections_runs,
@@ -38,7 +39,7 @@ from mtlfn.run.documents import typed
 TITLE = "Knowledge transfer, or more text?"
 ABOUT = (
     "A multi-task model is compared with single-task models (S1) of the same settings: one that trained on "
-    "exactly as many tokens in all (token-controlled S1), and one that trained on as many tokens of its task as the "
+    "exactly as many tokens in all (token-controlled S1), and one that trained {plain} as the "
     "multi-task model did (plain S1). Only a gain over the first is knowledge from the other tasks; a gain over the "
     "second alone comes from more text."
 )
@@ -62,7 +63,9 @@ def build(root: Path, found: cells.Found, document: Mapping[str, Any]) -> Report
     summaries = [Text(sections_result.summary(told)) for told in document["studies"]] if several else []
     if looked := looks.words(looks.taken(root)):
         summaries.append(Text(looked))
-    return Report(TITLE, (Text(ABOUT), *summaries), tuple(sections))
+    by_updates = any(told.get("plain") == "updates" for told in document["studies"])
+    about = ABOUT.format(plain="for as many updates" if by_updates else "on as many tokens of its task")
+    return Report(TITLE, (Text(about), *summaries), tuple(sections))
 
 
 def _sections(
@@ -77,11 +80,13 @@ def _sections(
         sections_runs.tokens(f"{prefix}tokens", runs),
         sections_runs.lacking(f"{prefix}data", runs),
         sections_result.exclusion(f"{prefix}exclusion", told, runs),
+        *sections_asked.shuffled(f"{prefix}shuffled", told),
         sections_pairs.conflicts(f"{prefix}conflicts", study, runs),
         sections_pairs.transfers(f"{prefix}transfer", study, runs),
         sections_runs.weights(f"{prefix}sigma", runs),
         sections_runs.parity(f"{prefix}parity", runs),
-        sections_runs.hyper_parameters(f"{prefix}settings", runs),
+        *sections_asked.learning_rates(f"{prefix}rates", told),
+        sections_runs.hyper_parameters(f"{prefix}settings", runs, tuned=bool(told.get("trials"))),
         sections_runs.repeat(f"{prefix}repeat", runs),
         sections_runs.cost(f"{prefix}cost", runs),
     ]

@@ -26,9 +26,12 @@ def transfers(anchor: str, study: cells.Study, runs: Runs) -> Section:
             labels=("trained with", "scored on"), diverging=True,
             limit=max(max(map(abs, places.values())), 0.05), form="{:+.3f}",
         )  # fmt: skip
+        alone = "on as many of its own tokens"
+        if study.plain == "updates":
+            alone = "for as many updates as the run of all tasks took"
         text = Text(
             "How much a task's test score changes when it is trained together with one other task instead of alone, "
-            "on as many of its own tokens: above 0 the other task helps, below 0 it hurts. Mean over "
+            f"{alone}: above 0 the other task helps, below 0 it hurts. Mean over "
             f"{count(len({seed for seeds in found.values() for seed in seeds}), 'seed')}; no interval, so read small "
             "numbers as noise."
         )

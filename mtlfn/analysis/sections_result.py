@@ -23,6 +23,13 @@ SIGNS = {
     verdict.INCONCLUSIVE: "?",
 }
 MISSING = Cell("missing", "missing")
+# What plain S1 has in common with the multi-task run, as columns call it.
+PLAIN = {"tokens": "as many tokens of the task", "updates": "as many optimiser updates"}
+BY_UPDATES = (
+    "Plain S1 is matched by updates in this study: it took as many optimiser updates as the multi-task run, each on as "
+    "many micro-batches of its task as the multi-task run had, on average, in the updates that drew the task. Its "
+    "tokens are not held equal; where it is said below to have read the task's share of the tokens, it read this."
+)
 
 
 def legend(margin: float) -> tuple[tuple[str, str], ...]:
@@ -83,13 +90,15 @@ def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any], 
     table = Table(
         ("task", "verdict", "RQ5: against as many tokens in all alone", "multi-task score",
          "less S1 with as many tokens in all",
-         "less S1 with as many tokens of the task", "what a decision would take"),
+         f"less S1 with {PLAIN[study.get('plain', 'tokens')]}", "what a decision would take"),
         tuple(rows),
         "Scores on the test split, mean over seeds; differences with 95 % intervals. S1 is the single-task model."
         + (" Units only: with one seed, intervals know of the test units alone." if single else ""),
         cards=True,
     )  # fmt: skip
     blocks: list[Block] = [Text(summary(study)), table]
+    if study.get("plain") == "updates":
+        blocks.append(Text(BY_UPDATES))
     if weak := [said for task in study["tasks"] if (said := _unlearnt(task, runs))]:
         blocks.append(
             Text(
@@ -185,11 +194,16 @@ def differences(anchor: str, study: Mapping[str, Any], margin: float) -> Section
     """The forest plot."""
     rows = [(task, row["controlled"], row["plain"]) for task, row in study["tasks"].items()]
     said = "; ".join(f"{task}: {difference(c).text}, {difference(p).text}" for task, c, p in rows)
+    plain = study.get("plain", "tokens")
+    of_task, share = "as many of the task", "this task's share of the tokens"
+    if plain == "updates":
+        of_task = share = PLAIN[plain]
     drawn = figures.forest(
         f"{anchor}-forest",
-        f"Forest plot of multi-task less S1 (as many tokens in all, as many of the task) with 95 % intervals. {said}.",
+        f"Forest plot of multi-task less S1 (as many tokens in all, {of_task}) with 95 % intervals. {said}.",
         rows,
         margin,
+        plain,
     )
     return Section(
         anchor,
@@ -198,7 +212,7 @@ def differences(anchor: str, study: Mapping[str, Any], margin: float) -> Section
             Text(
                 "Right of the grey band the multi-task model is better, left of it worse. Filled circles: against S1 "
                 "with as many tokens in all, which decides between transfer and more text. Open squares: against S1 "
-                "with this task's share of the tokens. Lines: 95 % intervals. Small strokes: single seeds."
+                f"with {share}. Lines: 95 % intervals. Small strokes: single seeds."
             ),
             Figures((drawn,)),
         ),
@@ -263,7 +277,7 @@ def exclusion(anchor: str, study: Mapping[str, Any], runs: Runs) -> Section:
         ),
         Table(
             ("task", "full run's score", "full run less the run whose shared slot never saw the task"),
-            tuple((task, _score(study["tasks"][task]), difference(found)) for task, found in rows),
+            tuple((task, score(study["tasks"][task]), difference(found)) for task, found in rows),
             "Test scores, mean over seeds; 95 % intervals.",
             cards=True,
         ),
@@ -306,7 +320,7 @@ def absent(anchor: str, document: Mapping[str, Any], studies: Sequence[Mapping[s
     return Section(anchor, "What is missing", (Table(("what", "why"), tuple(rows), "Runs that are not there."),))
 
 
-def _score(row: Mapping[str, Any]) -> Cell | str:
+def score(row: Mapping[str, Any]) -> Cell | str:
     found = mean(row["scores"][cells.MULTI])
     return MISSING if found is None else f"{found:.3f} {row['metric']}"
 

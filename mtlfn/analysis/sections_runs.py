@@ -11,6 +11,7 @@ from mtlfn.analysis import cells, figures
 from mtlfn.analysis.blocks import Block, Cell, Figures, Items, Missing, Section, Table, Text
 from mtlfn.analysis.records import Runs, values
 from mtlfn.analysis.sections_result import MISSING, count
+from mtlfn.run.config import listed
 from mtlfn.run.documents.data import TaskData
 from mtlfn.run.documents.environment import Environment
 from mtlfn.run.documents.run_record import RunRecord
@@ -21,7 +22,7 @@ COUNTS = {"per_task": "input tokens", "loss": "loss tokens", "padded": "slots co
 
 def tokens(anchor: str, runs: Runs) -> Section:
     """Which tokens were equal, on both sides, and which were not held equal."""
-    held, rest, pairs, unequal = [], [], 0, []
+    held, rest, pairs, unequal, by_updates = [], [], 0, [], False
     order = next(iter(runs.multi.values())).tasks
     for (control, task, seed), run in sorted(
         runs.controls.items(), key=lambda held: (order.index(held[0][1]), held[0])
@@ -29,11 +30,13 @@ def tokens(anchor: str, runs: Runs) -> Section:
         parent = runs.multi[seed]
         whole = control == "total"
         there = parent.tokens.total if whole else parent.tokens.per_task[task]
-        here = run.tokens.total
+        here, side = run.tokens.total, cells.CONTROLS[control]
+        if run.result.match is not None and run.result.match.control == cells.UPDATES:
+            there, here, side, by_updates = parent.result.steps, run.result.steps, f"{side}: updates", True
         pairs += 1
         if there != here:
             unequal.append(f"{cells.CONTROLS[control]} of {task}, seed {seed}")
-        held.append((task, str(seed), cells.CONTROLS[control], f"{there:,}", f"{here:,}", _less(there, here)))
+        held.append((task, str(seed), side, f"{there:,}", f"{here:,}", _less(there, here)))
         for name, shown in COUNTS.items():
             one, other = ((getattr(side.tokens, name) or {}).get(task) for side in (parent, run))
             if one is not None and other is not None:
@@ -47,20 +50,27 @@ def tokens(anchor: str, runs: Runs) -> Section:
         if unequal
         else Text(f"All {count(pairs, 'pair')} of runs agree to the token: the difference is 0 in each.", "good")
     )
+    if by_updates and not unequal:
+        said = Text(
+            f"All {count(pairs, 'pair')} of runs agree to the token, or to the update, in what is held equal.", "good"
+        )
     text = Text(
         "Input tokens (attended positions, special tokens included, after truncation) are what is held equal: "
-        "for token-controlled S1 the total of the multi-task run, for plain S1 this task's share of it."
+        "for token-controlled S1 the total of the multi-task run, for plain S1 "
+        + ("nothing: there the optimiser updates are." if by_updates else "this task's share of it.")
     )
-    return Section(anchor, title, (said, text, *_token_tables(held, rest)))
+    return Section(anchor, title, (said, text, *_token_tables(held, rest, by_updates)))
 
 
-def _token_tables(held: Sequence[tuple[str, ...]], rest: Sequence[tuple[str, ...]]) -> tuple[Table, Table]:
+def _token_tables(
+    held: Sequence[tuple[str, ...]], rest: Sequence[tuple[str, ...]], by_updates: bool
+) -> tuple[Table, Table]:
     columns = ("task", "seed", "S1 run", "multi-task", "S1", "difference")
     return (
         Table(
             columns,
             tuple(held),
-            "Input tokens that are held equal: the difference must be 0.",
+            f"Input tokens{' or updates' * by_updates} that are held equal: the difference must be 0.",
             numeric=(1, 3, 4, 5),
             folded=len(held) > 12,
         ),
@@ -203,7 +213,7 @@ def repeat(anchor: str, runs: Runs) -> Section:
     return Section(anchor, "Reproducibility", tuple(blocks))
 
 
-def hyper_parameters(anchor: str, runs: Runs) -> Section:
+def hyper_parameters(anchor: str, runs: Runs, tuned: bool = False) -> Section:
     """What every side was trained with, those first that are not the same on all of them."""
     title = "Hyper-parameters"
     sides = {name: group for name, group in runs.groups.items() if name in (cells.MULTI, *cells.CONTROLS.values())}
@@ -225,11 +235,14 @@ def hyper_parameters(anchor: str, runs: Runs) -> Section:
     apart = [name for name in order if len(set(table[name])) > 1]
     said = f"Not the same on all sides: {', '.join(apart)}." if apart else "All sides have the same."
     rows = tuple((name, *(value or "–" for value in table[name])) for name in order)
+    inherited = "No side was tuned by itself: the controls inherit what the multi-task run was given."
+    if tuned:
+        inherited = "Each side's learning rate was chosen by itself, from equal trials; all else is inherited."
     return Section(
         anchor,
         title,
         (
-            Text(f"{said} No side was tuned by itself: the controls inherit what the multi-task run was given."),
+            Text(f"{said} {inherited}"),
             Table(("setting", *sides), rows, "Settings that decide a run, over its seeds and tasks.", folded=True),
         ),
     )
@@ -261,6 +274,10 @@ def _differences(environments: Sequence[Mapping[str, str]]) -> list[str]:
             said = (f"{value[:16]}{'…' * (len(value) > 16)} in {count(n, 'run')}" for value, n in found.items())
             out.append(f"{name}: {', '.join(said)}")
     return out
+
+
+def _identity(run: RunRecord) -> Mapping[str, Any]:
+    return {} if run.configuration is None else run.configuration.identity
 
 
 def _resumes(runs: Sequence[RunRecord]) -> str:
@@ -322,7 +339,10 @@ def _data(runs: Sequence[RunRecord]) -> Block:
                 found = about.splits.get(split)
                 counts = (None, None) if found is None else (found.examples, found.tokens)
                 size = [MISSING if number is None else f"{number:,}" for number in counts]
-                rows.append((task, split, *size, Cell(sha, "code"), _place(about.source or "")))
+                source = _place(about.source or "")
+                if split == "train" and task in listed(_identity(run).get("shuffled_tasks", "")):
+                    source += f", labels shuffled, seed {run.seed}"
+                rows.append((task, split, *size, Cell(sha, "code"), source))
     if not rows:
         return Missing("data hashes", "no run has a config.json")
     return Table(

@@ -12,6 +12,8 @@ budget_tokens = 150000
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,19 +22,25 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import ge, gt, lt
 
-from mtlfn.analysis import cells, looks, outcome, planning, report, verdict
+from mtlfn.analysis import cells, looks, matches, outcome, planning, report, verdict
 from mtlfn.analysis.records import get
-from mtlfn.run import documents, plan
-from mtlfn.run.config import Config, UsageError, finite, from_table, identity, read_toml, task_names, typed
+from mtlfn.run import documents, matched, plan, trials
+from mtlfn.run.config import Config, UsageError, finite, identity, task_names
 from mtlfn.run.directory import Mismatch
 from mtlfn.run.disk import make_folder
+from mtlfn.run.preset import from_table, read_toml, typed
 
 REPORT = "report"
+MULTI_RUN = re.compile(r"seed-[^/]*/multi")  # name of the node of a multi-task run
 RULE = ("margin", "alpha", "draws")
 # What controls take from the study and not from the run that they are matched with: where things lie now, and leave.
 PLACES = ("backbone", "revision", "data_dir", "cache_dir", "device", "max_hours")
 PLACES += ("skip_smoke_test", "accept_environment")
-GROWING = ("controls", "pairwise")  # what may be added to a study; seeds only where --seeds says so
+Side = tuple[str, str]  # kind of control, task
+MULTI: Side = (cells.MULTI, "")
+GROWING = ("controls", "pairwise", "auxiliary")  # what may be added to a study; seeds only where --seeds says so
+# Fields that came after the first studies, with what those were: left out of the record there, so that they go on.
+LATER: Mapping[str, Any] = {"auxiliary": "none", "plain": "tokens", "learning_rates": ()}
 
 
 @frozen(kw_only=True)
@@ -43,8 +51,16 @@ class Study:
         strategy: of the multi-task runs.
         seeds: how many, from the seed of ``run`` on.
         controls: which S1 runs: "total" (token-controlled), "per-task" (plain). A verdict needs both.
+        plain: what plain S1 has in common with the multi-task run: "tokens": as many of its task; "updates": as many
+            optimiser updates, each on as much of its task as the run's had where they drew it (``run.matched``).
+        learning_rates: two or more: each is tried on every side (multi-task, and both S1 of each task) with the seed
+            before the first, and all seeds of a side take the one with the best dev score there (``run.trials``). The
+            other runs of several tasks take that of the multi-task runs.
         keep: tasks of the shared slot in the exclusion control; none: no such control.
         pairwise: also trains every pair of tasks, for the transfer matrix.
+        auxiliary: "shuffled": also trains, for each task, the multi-task run with the labels of all other tasks
+            shuffled among their training examples (``data.kinds.shuffle``). What the multi-task run is better by comes
+            from the others' labels; the rest of its gain from their texts, or from any second task.
         margin, alpha, draws: of the verdict; fixed here, before anything is seen.
         looks: numbers of seeds after which the study is looked at, the last being ``seeds``; alpha is spent over them
             (``looks``). None named: one, at ``seeds``.
@@ -54,8 +70,11 @@ class Study:
     strategy: Literal["s2", "s3a", "s3b"] = "s3b"
     seeds: int = field(default=5, validator=ge(1))
     controls: tuple[Literal["total", "per-task"], ...] = ("per-task", "total")
+    plain: Literal["tokens", "updates"] = "tokens"
+    learning_rates: tuple[float, ...] = ()
     keep: tuple[str, ...] = ()
     pairwise: bool = False
+    auxiliary: Literal["none", "shuffled"] = "none"
     margin: float = field(default=0.01, validator=[gt(0), finite])
     alpha: float = field(default=0.05, validator=[gt(0), lt(0.5)])
     draws: int = field(default=10_000, validator=ge(1))
@@ -73,8 +92,23 @@ def read(path: Path) -> Study:
     if run.seeds != 1:
         raise UsageError(f"STUDY {path}: seeds stands above [run], not in it")
     study = attrs.evolve(typed(table, Study, path, f"STUDY {path}"), run=run)
+    _check_rates(study, path, given)
     _check_looks(study, path)
     return attrs.evolve(study, looks=declared(study))  # before another number of seeds is asked for
+
+
+def _check_rates(study: Study, path: Path, run: Mapping[str, Any]) -> None:
+    rates = study.learning_rates
+    if rates and (len(set(rates)) < max(2, len(rates)) or not all(0 < rate < math.inf for rate in rates)):
+        raise UsageError(
+            f"STUDY {path}: learning_rates is {list(rates)}, expected two or more different numbers above 0 to choose "
+            "from; give a single one as learning_rate in [run]"
+        )
+    if rates and "learning_rate" in run:
+        raise UsageError(
+            f"STUDY {path}: learning_rate stands in [run] and learning_rates above it; give what is to be tried, or "
+            "the one rate"
+        )
 
 
 def _check_looks(study: Study, path: Path) -> None:
@@ -112,16 +146,23 @@ def nodes(study: Study) -> tuple[plan.Node, ...]:
     places = {name: getattr(study.run, name) for name in PLACES}
     if study.run.threads is not None:
         places["threads"] = study.run.threads
+    first, sides = _trials(study, tasks, places)
+    out += first
     for i in range(study.seeds):
         seed = study.run.seed + i
         full = plan.multi(study.strategy, attrs.evolve(study.run, seed=seed), f"seed-{seed}/multi")
+        full = _tuned(full, sides, MULTI)
         out.append(full)
-        for kind in study.controls:
-            out += plan.controls(_path(full), full.tokens, tasks, kind, f"seed-{seed}/{kind}", (full.name,), **places)
+        for kind in _kinds(study):
+            needs, at = (full.name,), f"seed-{seed}/{kind}"
+            made = plan.controls(_path(full), full.tokens, tasks, kind, at, needs, **places)
+            out += [_tuned(node, sides, (kind, task)) for task, node in zip(tasks, made, strict=True)]
         if study.keep:
             out += plan.exclusion(study.strategy, full, tasks, study.keep, f"seed-{seed}/exclusion", **places)
         if study.pairwise:
             out += plan.pairs(study.strategy, full, tasks, f"seed-{seed}/pairs", **places)
+        if study.auxiliary == "shuffled":
+            out += plan.shuffled(study.strategy, full, tasks, f"seed-{seed}/shuffled", **places)
     return tuple(out)
 
 
@@ -129,15 +170,55 @@ def _path(node: plan.Node) -> Any:
     return lambda root: root / node.name
 
 
+def _kinds(study: Study) -> tuple[matched.Control, ...]:
+    """The controls asked for, plain S1 by what it is matched by."""
+    plain: matched.Control = matches.UPDATES if study.plain == "updates" else matches.PLAIN
+    return tuple(plain if control == matches.PLAIN else control for control in study.controls)
+
+
+def _trials(
+    study: Study, tasks: Sequence[str], places: Mapping[str, Any]
+) -> tuple[list[plan.Node], dict[Side, trials.Trials]]:
+    """The trials of the learning rates, and for each side which they are; none where there is no choice.
+
+    Those of S1 are matched with the multi-task trial that was best.
+    """
+    run, rates = attrs.evolve(study.run, seed=study.run.seed - 1, trial=True), study.learning_rates
+    if not rates:
+        return [], {}
+    multi = [
+        plan.multi(study.strategy, attrs.evolve(run, learning_rate=rate), f"rate-{rate!r}/multi") for rate in rates
+    ]
+    out, sides = list(multi), {MULTI: trials.together(multi, rates)}
+    parent, needs = trials.parent(sides[MULTI]), tuple(sides[MULTI].values())
+    for kind in _kinds(study):
+        by_rate = [
+            plan.controls(
+                parent, run.budget_tokens, tasks, kind, f"rate-{rate!r}/{kind}", needs, learning_rate=rate, **places
+            )
+            for rate in rates
+        ]
+        out += [node for nodes in by_rate for node in nodes]
+        for task, nodes in zip(tasks, zip(*by_rate, strict=True), strict=True):
+            sides[kind, task] = trials.together(nodes, rates)
+    return out, sides
+
+
+def _tuned(node: plan.Node, sides: Mapping[Side, trials.Trials], side: Side) -> plan.Node:
+    return trials.at_the_best(node, sides[side]) if side in sides else node
+
+
 def folder(study: Study) -> Path:
     """The study's folder: as asked for, or named by the settings that decide it."""
-    about = attrs.asdict(study, filter=lambda a, _: a.name in ("strategy", "keep"))  # more seeds, pairs, … join these
+    named = ("strategy", "keep", "plain", "learning_rates")  # more seeds, pairs, … join these
+    about = attrs.asdict(study, filter=lambda a, value: a.name in named and value != LATER.get(a.name))
     return plan.folder("study", study.run, **about)
 
 
 def about(study: Study) -> dict[str, Any]:
     """What the study's folder belongs to, as it stands in ``study.json``."""
     said = attrs.asdict(study, filter=lambda a, _: a.name != "run", recurse=False) | {"looks": declared(study)}
+    said = {name: value for name, value in said.items() if name not in LATER or value != LATER[name]}
     run = {**identity(study.run), "tasks": ",".join(task_names(study.run))}
     return json.loads(json.dumps({**said, "run": run}))
 
@@ -147,11 +228,11 @@ def check(study: Study, root: Path, *, more_seeds: bool) -> None:
     if (there := looks.recorded(root)) is None:
         return
     here = about(study)
-    names = [*(("run", name) for name in sorted({*here["run"], *there["run"]})), *((name,) for name in here)]
+    names = [*(("run", name) for name in sorted({*here["run"], *there["run"]})), *((name,) for name in (*here, *LATER))]
     for path in names:
         if path == ("run",):
             continue
-        before, now = (get(document, *path) for document in (there, here))
+        before, now = (get({**LATER, **document}, *path) for document in (there, here))
         grown = path[0] in GROWING and set(_listed(before)) <= set(_listed(now))
         if before == now or grown or (path == ("seeds",) and more_seeds and now > before):
             continue
@@ -167,7 +248,8 @@ def check(study: Study, root: Path, *, more_seeds: bool) -> None:
 
 
 def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list) else [True] * bool(value)
+    """What was asked for, as far as it is something."""
+    return list(value) if isinstance(value, list) else [value] * (value not in (False, "none"))
 
 
 def claim(study: Study, root: Path) -> None:
@@ -256,7 +338,7 @@ def _rule(document: Mapping[str, Any]) -> outcome.Rule:
 def any_finished(root: Path, made: Sequence[plan.Node]) -> bool:
     """Whether a multi-task run has finished, so that there is something to tell."""
     far = plan.progress(root, made)
-    return any(far[node.name] == "finished" for node in made if not node.needs)
+    return any(far[node.name] == "finished" for node in made if MULTI_RUN.fullmatch(node.name))
 
 
 def power_lines(study: Study, root: Path, made: Sequence[plan.Node]) -> list[str]:

@@ -21,6 +21,8 @@ from mtlfn.data.sampler import Sampling, draw, per_step
 from mtlfn.data.store import Corpus
 
 Stream = Callable[[State], Batch]
+Cursors = Mapping[str, Cursor]
+Choice = Callable[[Key, int, Cursors], tuple[list[tuple[str, np.ndarray]], dict[str, Cursor]]]
 
 
 @frozen(kw_only=True)
@@ -81,7 +83,31 @@ def fill(examples: np.ndarray, rows: np.ndarray, longest: np.ndarray, slots: int
 
 
 def build(config: StreamConfig, corpora: Mapping[str, Corpus]) -> Stream:
-    """The stream over the training corpora, in canonical task order.
+    """The stream over the training corpora, in canonical task order."""
+    choose = _choice(config, corpora)
+
+    def stream(state: State) -> Batch:
+        drawn, cursors = choose(state.key, state.step, state.cursors)
+        chosen = [(corpora[task], examples) for task, examples in drawn]
+        made = exact(chosen, config.budget_tokens - state.input_tokens)
+        return Batch(tuple(map(_unpadded, made)) if config.unpad else made, cursors)
+
+    return stream
+
+
+def tokens_of(config: StreamConfig, corpora: Mapping[str, Corpus], key: Key, steps: int) -> int:
+    """Input tokens of the first so many steps of a run, none of them cut: the budget is not looked at."""
+    choose, cursors = _choice(config, corpora), {task: Cursor() for task in corpora}
+    lengths = {task: np.diff(corpus.starts[corpus.examples]) for task, corpus in corpora.items()}
+    total = 0
+    for step in range(steps):
+        drawn, cursors = choose(key, step, cursors)
+        total += sum(int(lengths[task][examples].sum()) for task, examples in drawn)
+    return total
+
+
+def _choice(config: StreamConfig, corpora: Mapping[str, Corpus]) -> Choice:
+    """(key, step, cursors) -> the examples of the step's micro-batches, each with its task, and the cursors after it.
 
     The newest plans are kept, for speed alone: they are functions of key, task and pass.
     """
@@ -95,17 +121,15 @@ def build(config: StreamConfig, corpora: Mapping[str, Corpus]) -> Stream:
             newest[task] = (key, epoch), made
         return newest[task][1]
 
-    def stream(state: State) -> Batch:
+    def choose(key: Key, step: int, cursors: Cursors) -> tuple[list[tuple[str, np.ndarray]], dict[str, Cursor]]:
         count = per_step(config.sampling, config.micro_batches, len(corpora))
-        drawn = draw(config.sampling, volumes, config.temperature, count, state.key, state.step)
-        cursors, chosen = dict(state.cursors), []
-        for task in drawn:
-            examples, cursors[task] = _next(planned, state.key, task, cursors[task])
-            chosen.append((corpora[task], examples))
-        made = exact(chosen, config.budget_tokens - state.input_tokens)
-        return Batch(tuple(map(_unpadded, made)) if config.unpad else made, cursors)
+        after, chosen = dict(cursors), []
+        for task in draw(config.sampling, volumes, config.temperature, count, key, step):
+            examples, after[task] = _next(planned, key, task, after[task])
+            chosen.append((task, examples))
+        return chosen, after
 
-    return stream
+    return choose
 
 
 def _unpadded(m: MicroBatch) -> MicroBatch:

@@ -16,7 +16,8 @@ from attrs import field, frozen
 
 from mtlfn.data.example import DataError
 from mtlfn.run import terminal
-from mtlfn.run.config import Config, UsageError, from_toml
+from mtlfn.run.config import Config, UsageError
+from mtlfn.run.preset import from_toml
 
 T = TypeVar("T")
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import attrs
 import tyro
@@ -16,10 +15,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, instance_of, le, lt, optional
 
 from mtlfn.data.example import DataError
-from mtlfn.data.tables.mapping import LATER as MAPPED_LATER
-from mtlfn.data.tables.mapping import Mapping
-
-T = TypeVar("T")
+from mtlfn.data.tables.mapping import LATER, Mapping
 
 
 def finite(_: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -43,10 +39,8 @@ ASIDE = {"identity": "aside"}
 # Names what has a digest in the identity: a backbone is the same however it is named. Runs of older versions have the
 # name in theirs, too.
 LABEL = {"identity": "label"}
-# Came after the first runs, which were as its default: left out of the identity there, so that they go on.
-LATER_OPTION = {"identity": "later"}
 
-Role = Literal["total", "per-task", "kept", "exclusion", "pair"]
+Role = Literal["total", "per-task", "updates", "kept", "exclusion", "pair", "shuffled"]
 
 
 @frozen(kw_only=True)
@@ -55,8 +49,9 @@ class Parent:
 
     Attributes:
         role: "total": trains on as many tokens as all of the parent; "per-task": on as many as the parent gave this
-            task; "kept": the first half of the exclusion control; "exclusion": the second, whose frozen slots are those
-            of the first; "pair": two of the tasks, with the tokens that these had.
+            task; "updates": takes as many optimiser updates; "kept": the first half of the exclusion control;
+            "exclusion": the second, whose frozen slots are those of the first; "pair": two of the tasks, with the
+            tokens that these had; "shuffled": all of them, the labels of all but one shuffled.
         path: where it lies. experiment, seed, identity, digest: what it is, and the digest of its last state.
     """
 
@@ -124,7 +119,7 @@ class Config:
     """Padded token slots of a micro-batch (one longer example makes one of its own). Default: 128, 256 or 512, so that
     the run has about 200 steps or more."""
 
-    unpad: bool = field(default=False, metadata=LATER_OPTION)
+    unpad: bool = field(default=False, metadata=LATER)
     """Compute no padding at all: attention then runs over groups of rows of equal length."""
 
     max_length: int | None = field(default=None, validator=optional(ge(8)))
@@ -141,10 +136,10 @@ class Config:
     engine: Literal["loop", "merged"] = "merged"
     """Per-task gradients one task at a time (least memory), or all in one forward and one reverse pass."""
 
-    gradient_checkpointing: bool = field(default=False, metadata=LATER_OPTION)
+    gradient_checkpointing: bool = field(default=False, metadata=LATER)
     """Activations inside a layer are computed again in the reverse pass instead of kept: less memory, more time."""
 
-    precision: Literal["fp32", "fp16", "bf16"] = field(default="fp32", metadata=LATER_OPTION)
+    precision: Literal["fp32", "fp16", "bf16"] = field(default="fp32", metadata=LATER)
     """Of the backbone's matrix products. fp16 (with loss scaling) or bf16 where the GPU has fast units for them; the
     rest, and every trainable tensor, stays fp32."""
 
@@ -215,71 +210,22 @@ class Config:
     held_out_tasks: Annotated[str, tyro.conf.Suppress] = field(default="", metadata=ASIDE)
     """Further tasks whose dev and test texts are not trained on: a control gets its parent's data."""
 
+    updates: Annotated[int | None, tyro.conf.Suppress] = field(default=None, metadata=LATER)
+    """Steps to take, none of them cut; the budget is then the tokens that they hold, and the schedule as long for it as
+    it is for ``budget_tokens``."""
+
+    trial: Annotated[bool, tyro.conf.Suppress] = field(default=False, metadata=LATER)
+    """Whether the run is there to choose a learning rate by, and takes no part in a verdict."""
+
+    shuffled_tasks: Annotated[str, tyro.conf.Suppress] = field(default="", metadata=LATER)
+    """Tasks whose training labels are shuffled among their examples, by the seed."""
+
     task: Annotated[dict[str, Mapping], tyro.conf.Suppress] = field(factory=dict)
     """Only in a TOML file: [task.<name>] tables that map the columns of any `datasets` folder or Hub id."""
 
 
 LABELS = frozenset(a.name for a in attrs.fields(Config) if a.metadata == LABEL)
-LATER = {a.name: a.default for a in attrs.fields(Config) if a.metadata == LATER_OPTION}
 NOT_IDENTITY = LABELS | {a.name for a in attrs.fields(Config) if a.metadata == ASIDE}
-
-
-def from_toml(path: Path) -> Config:
-    """The configuration in a TOML file; UsageError names a wrong key or value."""
-    return from_table(read_toml(path, "--config"), path, f"--config {path}")
-
-
-def read_toml(path: Path, flag: str) -> dict[str, Any]:
-    """The table in a TOML file; UsageError names the flag and what is wrong."""
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{flag} {path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{flag} {path}: not valid TOML ({error})") from None
-
-
-def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
-    """The configuration in a table of the file ``path``; UsageError names ``place`` and a wrong key or value."""
-    from mtlfn.data.tables.mapping import structure
-
-    table = dict(table)
-    if given := {"parent", "frozen_slots", "held_out_tasks"} & table.keys():
-        raise UsageError(f"{place}: {', '.join(sorted(given))} cannot be set; mtlfn's experiments do")
-    tasks = table.pop("task", {})
-    if not isinstance(tasks, dict):
-        raise UsageError(f"{place}: task is {tasks!r}, expected tables [task.<name>]")
-    if tasks:
-        _check_names(tuple(tasks), place)
-    mappings = {name: structure(value, name) for name, value in tasks.items()}
-    # What is named is looked for beside the file that names it; what is not there is a Hub id, or an error later on.
-    mappings = {
-        name: attrs.evolve(m, source=str(path.parent / m.source)) if (path.parent / m.source).exists() else m
-        for name, m in mappings.items()
-    }
-    backbone = table.get("backbone")
-    if isinstance(backbone, str) and backbone not in ("", "minilm") and (path.parent / backbone).exists():
-        table["backbone"] = str(path.parent / backbone)
-    if isinstance(table.get("tasks"), list):
-        table["tasks"] = ",".join(map(str, table["tasks"]))
-    return attrs.evolve(typed(table, Config, path, place), task=mappings)
-
-
-def typed(table: dict[str, Any], kind: type[T], path: Path, place: str) -> T:
-    """A table as a value of a class; paths start from the folder of the file; UsageError as in ``from_table``."""
-    import cattrs
-
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_structure_hook(Path, lambda value, _: path.parent / str(value))
-    for simple in (int, float, str, bool):
-        converter.register_structure_hook(simple, _strict)
-    try:
-        return converter.structure(table, kind)
-    except cattrs.errors.ClassValidationError as error:
-        problems = cattrs.transform_error(error, format_exception=_explain)
-        raise UsageError(f"{place}: {'; '.join(problems)}") from None
 
 
 def settings(config: Config) -> dict[str, Any]:
@@ -302,29 +248,9 @@ def from_settings(document: dict[str, Any], **changes: Any) -> Config:
     return attrs.evolve(converter.structure(document, Config), **changes)
 
 
-def _explain(error: BaseException, kind: type | None) -> str:
-    """What the check of a value says (it names the field); cattrs' own words otherwise."""
-    import cattrs
-    from cattrs.v import format_exception
-
-    if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        allowed = [a.name for a in attrs.fields(error.cl)]
-        close = [name for key in sorted(error.extra_fields) for name in difflib.get_close_matches(key, allowed, 1)]
-        hint = f"did you mean {', '.join(close)}" if close else f"expected some of {', '.join(allowed)}"
-        return f"unknown key {', '.join(sorted(error.extra_fields))}: {hint}"
-    if allowed := get_args(kind) if get_origin(kind) is Literal else ():
-        return f"expected one of {', '.join(map(str, allowed))}"
-    return str(error.args[0]) if isinstance(error, ValueError) and error.args else format_exception(error, kind)
-
-
-def _strict(value: Any, kind: type) -> Any:
-    if type(value) is kind or (kind is float and type(value) is int):
-        return kind(value)
-    raise ValueError(f"expected {kind.__name__}, found {value!r}")
-
-
 def _identifies(a: attrs.Attribute, value: Any) -> bool:
-    return a.name not in NOT_IDENTITY and not (a.metadata == MAPPED_LATER and value == a.default)
+    """Whether a field is part of the identity; one that came later is not at its default, so that older runs go on."""
+    return a.name not in NOT_IDENTITY and not (a.metadata == LATER and value == a.default)
 
 
 def identity(config: Config, **facts: Any) -> dict[str, Any]:
@@ -333,7 +259,6 @@ def identity(config: Config, **facts: Any) -> dict[str, Any]:
     Where data came from is not part of it: the hash of what was read is.
     """
     settings = attrs.asdict(config, filter=_identifies)
-    settings = {name: value for name, value in settings.items() if name not in LATER or value != LATER[name]}
     for mapping in settings["task"].values():
         del mapping["source"]  # and data_dir and revision: the filter reaches into the mappings
     if settings["parent"] is None:
@@ -372,11 +297,12 @@ def task_names(config: Config) -> tuple[str, ...]:
     """The tasks asked for, in the order given. UsageError where --data-dir comes without --tasks, or where files cannot
     be named after a task."""
     names = _task_names(config)
-    _check_names(names, "--tasks")
+    check_names(names, "--tasks")
     return names
 
 
-def _check_names(names: tuple[str, ...], place: str) -> None:
+def check_names(names: tuple[str, ...], place: str) -> None:
+    """UsageError that names ``place`` where files cannot be named after the tasks."""
     from mtlfn.data.sources import check_names
 
     try:

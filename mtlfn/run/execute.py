@@ -46,7 +46,7 @@ def execute(
         say(f"{where}: {node.experiment}, {node.tokens:,} tokens")
         try:
             config = attrs.evolve(node.config(root), output_dir=root / node.name)
-            code = loop.run(node.experiment, config, command, None if node.needs else beside)
+            code = loop.run(node.experiment, config, command, beside if config.parent is None else None)
         except (UsageError, DataError) as error:
             if not done:
                 raise

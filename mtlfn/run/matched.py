@@ -2,10 +2,13 @@
 
 Token-controlled S1 sees as many tokens of its one task as the parent saw of all tasks, in as many steps of as many
 micro-batches; plain S1 sees as many as the parent gave this task, a micro-batch a step. Both follow the parent's
-schedule: the horizon of plain S1 is shortened as its budget is. Controls of a hierarchical strategy have its layers
-too: level-1 heads read the same layer and level-2 heads look back at it, so that a task meets as many adapter
-parameters on both sides. In the exclusion control some tasks are kept in the shared slot and the others are tuned
-beside it, each group with the tokens that it had in the full run.
+schedule: the horizon of plain S1 is shortened as its budget is. Plain S1 by updates takes as many steps as the parent,
+each with as many micro-batches of its task as the parent's steps had, on average, where they drew it: with uniform
+sampling that is plain S1 but for the cut at the end, and with random sampling it mostly sees more text than that.
+Controls of a hierarchical strategy have its layers too: level-1 heads read the same layer and level-2 heads look back
+at it, so that a task meets as many adapter parameters on both sides. In the exclusion control some tasks are kept in
+the shared slot and the others are tuned beside it, each group with the tokens that it had in the full run. With
+shuffled labels the whole run is trained again, and of all tasks but one only the texts are what they were.
 """
 
 from __future__ import annotations
@@ -18,16 +21,18 @@ import attrs
 from attrs import frozen
 from torch import Tensor
 
+from mtlfn.core import keys
 from mtlfn.core.state import Tree
 from mtlfn.data import sampler
 from mtlfn.run import checkpoint, documents, seal
 from mtlfn.run.config import Config, Parent, Role, UsageError, listed
 from mtlfn.run.documents import Altered, typed
 from mtlfn.run.documents.configuration import Configuration
+from mtlfn.run.documents.data import Data
 from mtlfn.run.documents.environment import Environment
 from mtlfn.run.documents.result import Result
 
-Control = Literal["total", "per-task"]
+Control = Literal["total", "per-task", "updates"]
 FACTS = {
     "backbone_digest": "another backbone",
     "tokenizer_digest": "another tokenizer",
@@ -95,16 +100,32 @@ def control(run: Finished, task: str, kind: Control, **changes: Any) -> Config:
         raise UsageError(f"--match {run.path}: it gave no token to {task}; leave the task out")
     like = _like(run, [task], tokens, **changes)
     count = sampler.per_step(like.sampling, like.micro_batches, len(run.tokens))
+    if kind != "total":
+        count = _drawn(run, task, like, count) if kind == "updates" else 1
     return attrs.evolve(
         like,
         # Random sampling of one task is the way to have several micro-batches of it a step.
-        sampling="proportional" if kind == "total" else "uniform",
-        micro_batches=count if kind == "total" else 0,
+        sampling="proportional" if kind == "total" or count > 1 else "uniform",
+        micro_batches=count if kind == "total" or count > 1 else 0,
+        updates=run.result.steps if kind == "updates" else None,
         gradients=None,
         fusion="sum",
         detach_level1=False,
         parent=run.parent(kind),
     )
+
+
+def _drawn(run: Finished, task: str, settings: Config, count: int) -> int:
+    """How many micro-batches of a task a step of the run had where it had one: the mean, rounded."""
+    if settings.sampling == "uniform":
+        return 1
+    tasks = typed.read(run.path, Data).tasks
+    volumes = {t: tasks[t].splits["train"].tokens or 0 for t in run.tokens}
+    key, of = keys.root(run.result.seed), settings.temperature
+    drawn = [
+        sampler.draw(settings.sampling, volumes, of, count, key, step).count(task) for step in range(run.result.steps)
+    ]
+    return max(1, round(sum(drawn) / max(1, sum(n > 0 for n in drawn))))
 
 
 def kept(run: Finished, keep: Collection[str], **changes: Any) -> Config:
@@ -122,6 +143,13 @@ def excluded(run: Finished, half: Finished, keep: Collection[str], slots: Sequen
 def pair(run: Finished, tasks: Sequence[str], **changes: Any) -> Config:
     """The strategy on two of the tasks, with the tokens that they had."""
     return attrs.evolve(_group(run, tasks, **changes), parent=run.parent("pair"))
+
+
+def shuffled(run: Finished, task: str, **changes: Any) -> Config:
+    """The run again, the training labels of all tasks but one shuffled: what is left of the others is their text."""
+    again = _group(run, tuple(run.tokens), **changes)
+    others = ",".join(t for t in run.tokens if t != task)
+    return attrs.evolve(again, shuffled_tasks=others, parent=run.parent("shuffled"))
 
 
 def _group(run: Finished, tasks: Sequence[str], **changes: Any) -> Config:

@@ -125,6 +125,18 @@ def pairs(strategy: str, full: Node, tasks: Sequence[str], name: str, **changes:
     )
 
 
+def shuffled(strategy: str, full: Node, tasks: Sequence[str], name: str, **changes: object) -> tuple[Node, ...]:
+    """For each task the full run again, with the training labels of all other tasks shuffled."""
+
+    def config(task: str) -> Callable[[Path], Config]:
+        return lambda root: matched.shuffled(matched.finished(root / full.name), task, **changes)
+
+    return tuple(
+        Node(name=f"{name}/{task}", experiment=strategy, tokens=full.tokens, config=config(task), needs=(full.name,))
+        for task in tasks
+    )
+
+
 def check_kept(tasks: Sequence[str], keep: Collection[str]) -> None:
     """UsageError unless some of the tasks are kept, and not all."""
     if unknown := [t for t in keep if t not in tasks]:

@@ -61,8 +61,9 @@ class TokenControlled:
     tasks: str = ""
     """Tasks of that run, separated by commas. Default: all of them."""
 
-    control: Literal["total", "per-task"] = "total"
-    """Train on as many tokens as the whole run saw, or on as many as it gave the task (plain S1)."""
+    control: Literal["total", "per-task", "updates"] = "total"
+    """Train on as many tokens as the whole run saw, on as many as it gave the task (plain S1), or for as many optimiser
+    updates (plain S1, too)."""
 
     output_dir: Path | None = None
     """Folder of the runs, one a task. Default: results/token-controlled-<run>/<control>."""

@@ -15,7 +15,7 @@ from mtlfn.core import keys, methods, scaling, state, step
 from mtlfn.core.gradients import ENGINES
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State
-from mtlfn.data import sampler, sources, store, stream, survey
+from mtlfn.data import sampler, shuffled, sources, store, stream, survey
 from mtlfn.data.collate import collate
 from mtlfn.data.example import CacheError
 from mtlfn.data.task import SPLITS, Dataset, Task, label_counts
@@ -23,7 +23,7 @@ from mtlfn.models import backbone, lora, model
 from mtlfn.models.families import KNOWN, first_line
 from mtlfn.models.proof import Proof
 from mtlfn.models.strategy import STRATEGIES, Strategy
-from mtlfn.run import batch_size, evaluate, matched
+from mtlfn.run import batch_size, evaluate, extent, matched
 from mtlfn.run.config import (
     Config,
     UsageError,
@@ -123,6 +123,17 @@ def _start(config: Config, built: model.Model) -> State:
     return state.init(key, params, names, patience=config.patience, parent=parent and parent.digest, scale=scale)
 
 
+def _stream(config: Config, budget: int, slots: int) -> stream.StreamConfig:
+    return stream.StreamConfig(
+        budget_tokens=budget,
+        micro_batch_tokens=slots,
+        sampling=config.sampling,
+        temperature=config.temperature,
+        micro_batches=config.micro_batches,
+        unpad=config.unpad,
+    )
+
+
 def _step(config: step.StepConfig, built: model.Model) -> step.Step:
     return step.build(config, partial(model.losses, built), built.reach)
 
@@ -136,7 +147,8 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     precision = _precision(config.precision, device)
     _check_sampling(config)
     cache = config.cache_dir or default_cache()
-    datasets = _datasets(config, strategy, cache)
+    unshuffled = _datasets(config, strategy, cache)
+    datasets = shuffled.shuffled(unshuffled, listed(config.shuffled_tasks), keys.root(config.seed))
     base = backbone.load(config.backbone, config.revision)
     length = _max_length(config, base, datasets)
     config = attrs.evolve(config, max_length=length)
@@ -144,17 +156,25 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     per_step = sampler.per_step(config.sampling, config.micro_batches, len(datasets))
     try:
         corpora = _corpora(base, datasets, length, cache, tokenizer)
+        whole = {t: unshuffled[t] for t in listed(config.shuffled_tasks)}
+        digests = {t: store.load(d, "train", base.tokenizer, length, cache, tokenizer).digest for t, d in whole.items()}
         budget = _budget(config, corpora["train"])
         wanted = config.micro_batch_tokens or micro_batch_slots(budget, per_step)
-        proof = proven(base, length, _largest_pass(corpora, wanted, per_step), cache)
+        horizon = config.schedule_tokens
+        if config.updates is not None:
+            stream_config = _stream_config(config, budget, wanted)
+            budget = stream.tokens_of(stream_config, corpora["train"], keys.root(config.seed), config.updates)
+            horizon = horizon and max(1, round(horizon * budget / config.budget_tokens))
+        proof = proven(base, length, extent.largest_pass(corpora, wanted, per_step), cache)
     except OSError as error:
         raise _unusable(cache, error) from None
     built = _model(config, base, strategy, datasets, device, precision)
     data = {t: {split: of[t].digest for split, of in corpora.items() if t in of} for t in corpora["train"]}
     facts = {"strategy": strategy_name, "backbone_digest": base.digest, "tokenizer_digest": tokenizer, "data": data}
     if config.parent is not None:
-        matched.check(Path(config.parent.path), {**facts, "max_length": length}, base.settings)
-    step_config = _step_config(config, budget, method)
+        of_parent = {t: {**of, **({"train": digests[t]} if t in digests else {})} for t, of in data.items()}
+        matched.check(Path(config.parent.path), {**facts, "data": of_parent, "max_length": length}, base.settings)
+    step_config = _step_config(config, horizon or budget, method)
     take = _step(step_config, built)
     if precision != torch.float32 or base.model.config.model_type not in KNOWN:
         _try(config, built, take, corpora)
@@ -211,7 +231,7 @@ def _corpora(
     for task, corpus in corpora["train"].items():
         if not len(corpus):
             raise UsageError(f"task {task}: no training example is left after tokenisation ({corpus.notes})")
-    _check_vocabulary(base, corpora)
+    extent.check_vocabulary(base, corpora)
     return corpora
 
 
@@ -248,10 +268,10 @@ def _model(
     )
 
 
-def _step_config(config: Config, budget: int, method: methods.Method) -> step.StepConfig:
+def _step_config(config: Config, schedule_tokens: int, method: methods.Method) -> step.StepConfig:
     schedule = Schedule(
         peak=config.learning_rate,
-        schedule_tokens=config.schedule_tokens or budget,
+        schedule_tokens=schedule_tokens,
         warmup_ratio=config.warmup_ratio,
         decay=config.decay,
     )
@@ -276,35 +296,6 @@ def _stream_config(config: Config, budget: int, slots: int) -> stream.StreamConf
         micro_batches=config.micro_batches,
         unpad=config.unpad,
     )
-
-
-def _check_vocabulary(base: backbone.Backbone, corpora: Mapping[str, Mapping[str, store.Corpus]]) -> None:
-    """UsageError where the tokenizer gives what the model has no embedding of."""
-    config = base.model.config
-    limits = [("ids", "token", base.model.get_input_embeddings().weight.shape[0], "the embeddings have")]
-    if "token_type_ids" in base.model.reading.takes:
-        limits.append(("types", "token type", config.type_vocab_size, "the configuration has"))
-    for column, what, count, who in limits:
-        for splits in corpora.values():
-            for task, corpus in splits.items():
-                most = int(getattr(corpus, column).max(initial=0))
-                if most >= count:
-                    raise UsageError(
-                        f"--backbone {base.name}: task {task} has the {what} {most}, and {who} {count}: the tokenizer "
-                        "is another model's, or was given tokens that the model was not"
-                    )
-
-
-def _largest_pass(corpora: Mapping[str, Mapping[str, store.Corpus]], micro_batch: int, per_step: int) -> int:
-    """Slots of the largest pass through the backbone: a step's micro-batches, or one of an evaluation."""
-
-    def longest(corpus: store.Corpus) -> int:
-        rows, width = stream.example_sizes(corpus)
-        return int((rows * width).max(initial=0))
-
-    of_a_step = max(max(micro_batch, longest(corpus)) for corpus in corpora["train"].values()) * per_step
-    evaluated = [longest(corpus) for split in ("dev", "test") for corpus in corpora[split].values()]
-    return max(of_a_step, evaluate.SLOTS, *evaluated)
 
 
 def _try(

@@ -14,7 +14,7 @@ from mtlfn.data.semeval import evaluation
 from mtlfn.data.task import Task
 from mtlfn.models.model import active_adapter_parameters
 from mtlfn.run import describe, documents, memory, observers, record
-from mtlfn.run.config import Parent
+from mtlfn.run.config import Parent, listed
 from mtlfn.run.documents import smoke
 from mtlfn.run.documents.result import Alert, Match, MatchedRun, Parameters, Result, Score, Tokens
 from mtlfn.run.prepare import Prepared, trainable_parameters
@@ -148,6 +148,8 @@ def _match(prepared: Prepared, state: State) -> Match | None:
         tasks=tuple(task.name for task in prepared.tasks),
         tokens=state.input_tokens,
         frozen_slots=tuple(prepared.config.frozen_slots),
+        updates=state.step if parent.role == "updates" else None,
+        shuffled_tasks=listed(prepared.config.shuffled_tasks) or None,
     )
 
 

@@ -18,12 +18,11 @@ from mtlfn.run.config import (
     Parent,
     UsageError,
     digest,
-    from_table,
-    from_toml,
     identity,
     micro_batch_slots,
     task_names,
 )
+from mtlfn.run.preset import from_table, from_toml
 
 
 def write(folder: Path, text: str) -> Path:
@@ -149,6 +148,9 @@ OTHER = {
     "threads": 3,
     "parent": Parent(role="total", path="there", experiment="s3b", seed=0, identity="a", digest="b"),
     "held_out_tasks": "hoc",
+    "shuffled_tasks": "ddi",
+    "updates": 3,
+    "trial": True,
     "task": {"answers": MAPPING},
 }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from mtlfn.data.example import DataError, Example, Span
+from mtlfn.data.kinds import shuffle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,6 +132,7 @@ class Kind:
         fitted: (task, training examples) -> the task with what it takes from them.
 
         training: examples -> what training draws from.
+        shuffled: (examples, generator) -> the same texts with labels that say nothing of them (``shuffle``).
         lay: (examples, tokenizer, longest sequence) -> how the model reads them.
         marks: (example, offsets of tokens, places) -> a number a token; see ``Inputs``.
         labels: (task, example, marks of the first sequence) -> labels as numbers, mentions that cannot be expressed.
@@ -175,6 +177,7 @@ class Kind:
     fitted: Callable[[Task, Sequence[Example]], Task] = lambda task, train: task
 
     training: Callable[[Sequence[Example]], tuple[Example, ...]] = as_they_are
+    shuffled: Callable[[Sequence[Example], np.random.Generator], tuple[Example, ...]] = shuffle.among_texts
     lay: Callable[[Sequence[Example], Any, int], list[Laid]] = lay_as_is
     marks: Callable[[Example, Offsets, Any], list[int]] = no_marks
     labels: Callable[[Task, Example, Sequence[int]], tuple[list[Any], int]]

@@ -14,7 +14,7 @@ import numpy as np
 from attrs import evolve
 
 from mtlfn.data.example import Example
-from mtlfn.data.kinds import whole
+from mtlfn.data.kinds import shuffle, whole
 from mtlfn.data.kinds.kind import Kind, Roles, items_of, named, of_type, text_of
 from mtlfn.data.statistic import MEAN, Row
 
@@ -152,6 +152,7 @@ KIND = Kind(
     example=example,
     unanswered=lambda task, roles: [0] * len(items_of(roles, "candidates")),
     training=training,
+    shuffled=shuffle.within_lists,
     labels=labels,
     targets=targets,
     prediction_problem=prediction_problem,

@@ -15,7 +15,7 @@ from attrs import evolve
 
 from mtlfn.data import windows
 from mtlfn.data.example import DataError, Example, Span, short
-from mtlfn.data.kinds import whole
+from mtlfn.data.kinds import shuffle, whole
 from mtlfn.data.kinds.kind import Kind, Roles, items_of, named, text_of
 from mtlfn.data.kinds.relation import pieces as pieces_of
 from mtlfn.data.kinds.tagging import word_numbers, words_of
@@ -79,6 +79,31 @@ def fitted(task: Task, train: Sequence[Example]) -> Task:
 def united(predictions: Sequence[Any]) -> list[list]:
     """The mentions of all windows of a text, in text order."""
     return sorted((mention for prediction in predictions for mention in prediction), key=lambda m: (m[1], m[0]))
+
+
+def shuffled(examples: Sequence[Example], rng: np.random.Generator) -> tuple[Example, ...]:
+    """The mentions of each text are those of another one, each moved as a whole to a place drawn anew.
+
+    A mention that is not made of whole words is left out: no head can express it.
+    """
+    held = [[(label, at) for label, pieces in e.mentions if (at := in_words(e, sorted(pieces)))] for e in examples]
+    needs = [max((_width(at) for _, at in each), default=0) for each in held]
+    chosen = shuffle.givers(needs, [len(e.words) for e in examples], rng)
+    return tuple(
+        evolve(e, mentions=tuple((label, _moved(e, at, rng)) for label, at in held[giver]))
+        for e, giver in zip(examples, chosen, strict=True)
+    )
+
+
+def _moved(example: Example, at: Sequence[Span], rng: np.random.Generator) -> tuple[Span, ...]:
+    """Pieces, given as word numbers, at a place drawn in an example, in characters."""
+    (start,) = shuffle.places([_width(at)], len(example.words), rng)
+    return in_characters(example, [(a + start - at[0][0], b + start - at[0][0]) for a, b in at])
+
+
+def _width(at: Sequence[Span]) -> int:
+    """Words from the first of a mention to its last; ``at``: word numbers of its pieces, in order."""
+    return max(b for _, b in at) - at[0][0]
 
 
 def labels(task: Task, example: Example, marks: Sequence[int]) -> tuple[list[int], int]:
@@ -229,6 +254,7 @@ KIND = Kind(
     positive="mention",
     problems=problems,
     occurrences=_labels_of,
+    shuffled=shuffled,
     mentioned=_labels_of,
     roles=("text", "mentions"),
     gold="mentions",

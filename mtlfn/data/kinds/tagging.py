@@ -12,11 +12,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from attrs import evolve
 from numpy.typing import NDArray
 
 from mtlfn.data.example import Example, Span
 from mtlfn.data.iob2 import join_words, same_length, valid_iob2
-from mtlfn.data.kinds import whole
+from mtlfn.data.kinds import shuffle, whole
 from mtlfn.data.kinds.kind import IGNORED, Kind, Offsets, Roles, items_of, named, of_type
 from mtlfn.data.statistic import F1, Row, ratio, sets
 
@@ -76,6 +77,26 @@ def classes(names: tuple[str, ...]) -> tuple[str, ...]:
 @lru_cache(maxsize=64)  # asked for each example
 def _numbers(names: tuple[str, ...]) -> dict[str, int]:
     return {tag: i for i, tag in enumerate(classes(names))}
+
+
+def shuffled(examples: Sequence[Example], rng: np.random.Generator) -> tuple[Example, ...]:
+    """The entities of each text are those of another one, in an order and at places drawn anew."""
+    held = [sorted(entities(e.tags)) for e in examples]
+    needs = [sum(end - start for start, end, _ in each) for each in held]
+    chosen = shuffle.givers(needs, [len(e.words) for e in examples], rng)
+    return tuple(
+        evolve(e, tags=_placed(held[giver], len(e.words), rng)) for e, giver in zip(examples, chosen, strict=True)
+    )
+
+
+def _placed(held: Sequence[tuple[int, int, str]], words: int, rng: np.random.Generator) -> list[str]:
+    """Tags of so many words with these entities in them."""
+    tags = ["O"] * words
+    mixed = [held[i] for i in rng.permutation(len(held))]
+    widths = [end - start for start, end, _ in mixed]
+    for at, width, (_, _, name) in zip(shuffle.places(widths, words, rng), widths, mixed, strict=True):
+        tags[at : at + width] = [f"B-{name}", *[f"I-{name}"] * (width - 1)]
+    return tags
 
 
 def labels(task: Task, example: Example, marks: Sequence[int]) -> tuple[list[int], int]:
@@ -208,6 +229,7 @@ KIND = Kind(
     least_labels=1,
     example=example,
     unanswered=lambda task, roles: ["O"] * len(items_of(roles, "tokens")),
+    shuffled=shuffled,
     marks=lambda example, offsets, places: word_numbers(example.words, offsets),
     labels=labels,
     silent=silent,

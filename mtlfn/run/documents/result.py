@@ -56,13 +56,18 @@ class MatchedRun:
 
 @frozen(kw_only=True)
 class Match:
-    """What a run is matched with, and as what (``config.Role``): its tasks, its tokens, the slots it did not train."""
+    """What a run is matched with, and as what (``config.Role``): its tasks, its tokens, the slots it did not train.
+
+    ``updates``: its steps, where those are held equal; ``shuffled_tasks``: those of its tasks whose labels were.
+    """
 
     parent: MatchedRun
     control: str
     tasks: tuple[str, ...]
     tokens: int
     frozen_slots: tuple[str, ...] = ()
+    updates: int | None = field(default=None, metadata=ABSENT)
+    shuffled_tasks: tuple[str, ...] | None = field(default=None, metadata=ABSENT)
 
 
 @frozen(kw_only=True)

@@ -1,0 +1,92 @@
+"""Configurations in TOML files; a wrong key or value is told by name."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import attrs
+
+from mtlfn.run.config import Config, UsageError, check_names
+
+T = TypeVar("T")
+
+
+def from_toml(path: Path) -> Config:
+    """The configuration in a TOML file; UsageError names a wrong key or value."""
+    return from_table(read_toml(path, "--config"), path, f"--config {path}")
+
+
+def read_toml(path: Path, flag: str) -> dict[str, Any]:
+    """The table in a TOML file; UsageError names the flag and what is wrong."""
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{flag} {path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{flag} {path}: not valid TOML ({error})") from None
+
+
+def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
+    """The configuration in a table of the file ``path``; UsageError names ``place`` and a wrong key or value."""
+    from mtlfn.data.tables.mapping import structure
+
+    table = dict(table)
+    if given := {"parent", "frozen_slots", "held_out_tasks", "shuffled_tasks", "updates", "trial"} & table.keys():
+        raise UsageError(f"{place}: {', '.join(sorted(given))} cannot be set; mtlfn's experiments do")
+    tasks = table.pop("task", {})
+    if not isinstance(tasks, dict):
+        raise UsageError(f"{place}: task is {tasks!r}, expected tables [task.<name>]")
+    if tasks:
+        check_names(tuple(tasks), place)
+    mappings = {name: structure(value, name) for name, value in tasks.items()}
+    # What is named is looked for beside the file that names it; what is not there is a Hub id, or an error later on.
+    mappings = {
+        name: attrs.evolve(m, source=str(path.parent / m.source)) if (path.parent / m.source).exists() else m
+        for name, m in mappings.items()
+    }
+    backbone = table.get("backbone")
+    if isinstance(backbone, str) and backbone not in ("", "minilm") and (path.parent / backbone).exists():
+        table["backbone"] = str(path.parent / backbone)
+    if isinstance(table.get("tasks"), list):
+        table["tasks"] = ",".join(map(str, table["tasks"]))
+    return attrs.evolve(typed(table, Config, path, place), task=mappings)
+
+
+def typed(table: dict[str, Any], kind: type[T], path: Path, place: str) -> T:
+    """A table as a value of a class; paths start from the folder of the file; UsageError as in ``from_table``."""
+    import cattrs
+
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    converter.register_structure_hook(Path, lambda value, _: path.parent / str(value))
+    for simple in (int, float, str, bool):
+        converter.register_structure_hook(simple, _strict)
+    try:
+        return converter.structure(table, kind)
+    except cattrs.errors.ClassValidationError as error:
+        problems = cattrs.transform_error(error, format_exception=_explain)
+        raise UsageError(f"{place}: {'; '.join(problems)}") from None
+
+
+def _explain(error: BaseException, kind: type | None) -> str:
+    """What the check of a value says (it names the field); cattrs' own words otherwise."""
+    import cattrs
+    from cattrs.v import format_exception
+
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        allowed = [a.name for a in attrs.fields(error.cl)]
+        close = [name for key in sorted(error.extra_fields) for name in difflib.get_close_matches(key, allowed, 1)]
+        hint = f"did you mean {', '.join(close)}" if close else f"expected some of {', '.join(allowed)}"
+        return f"unknown key {', '.join(sorted(error.extra_fields))}: {hint}"
+    if allowed := get_args(kind) if get_origin(kind) is Literal else ():
+        return f"expected one of {', '.join(map(str, allowed))}"
+    return str(error.args[0]) if isinstance(error, ValueError) and error.args else format_exception(error, kind)
+
+
+def _strict(value: Any, kind: type) -> Any:
+    if type(value) is kind or (kind is float and type(value) is int):
+        return kind(value)
+    raise ValueError(f"expected {kind.__name__}, found {value!r}")
