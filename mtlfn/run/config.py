@@ -225,6 +225,7 @@ class Config:
 
 
 LABELS = frozenset(a.name for a in attrs.fields(Config) if a.metadata == LABEL)
+DEFAULTS = {a.name: a.default for a in attrs.fields(Config) if a.metadata == LATER}
 NOT_IDENTITY = LABELS | {a.name for a in attrs.fields(Config) if a.metadata == ASIDE}
 
 

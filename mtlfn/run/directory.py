@@ -13,7 +13,7 @@ import attrs
 from mtlfn.data.task import SPLITS
 from mtlfn.run import archive, checkpoint, describe, documents, kaggle, ledger
 from mtlfn.run.command import MISMATCH, RESUMABLE
-from mtlfn.run.config import LABELS, LATER, Config, UsageError, folder_name, identity, listed, settings, task_names
+from mtlfn.run.config import DEFAULTS, LABELS, Config, UsageError, folder_name, identity, listed, settings, task_names
 from mtlfn.run.disk import TEMPORARY, make_folder
 from mtlfn.run.documents import Altered, typed
 from mtlfn.run.documents.configuration import SCHEMA, Configuration
@@ -171,7 +171,7 @@ def _compare(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any], su
     # Hashes of the data last: another setting explains more.
     names = (here.keys() if subset else there.keys() | here.keys()) - LABELS
     for name in sorted(names, key=lambda name: (name == "data", name)):
-        before, now = there.get(name, LATER.get(name)), here.get(name, LATER.get(name))
+        before, now = there.get(name, DEFAULTS.get(name)), here.get(name, DEFAULTS.get(name))
         if name == "tasks" and subset and sorted(listed(str(before))) == sorted(listed(str(now))):
             continue  # their order is the model's
         if before == now:

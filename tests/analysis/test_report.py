@@ -297,7 +297,7 @@ def test_a_bare_study_says_what_it_lacks(tmp_path):
     }
     for title, said in lacking.items():
         assert said in part(text, title), title
-    assert "- **resumes**: none" in text
+    assert "- **resumes**: not recorded" in text
     assert "**Missing: overlap of words** – the training texts cannot be read" in text
     assert "Nothing: every run of the comparison is there." in part(text, "What is missing")
 
@@ -351,7 +351,8 @@ def test_reproducibility_names_resumes_breaks_and_other_environments(study, copy
     said = part((study / "report" / "report.md").read_text(), "Reproducibility")
     assert "All 24 runs had the same environment." in said
     for line in ("- **backbone**: tiny", "- **backbone SHA-256**: sha of tiny", "- **versions**: torch 2.13.0",
-                 "- **resumes**: none", "| mentions | train | 9 | 100 | sha of mentions | made up |"):  # fmt: skip
+                 "- **resumes**: not recorded",
+                 "| mentions | train | 9 | 100 | sha of mentions | made up |"):  # fmt: skip
         assert line in said
     multi = copy / "seed-1" / "multi"
     study_folder.save(multi / "resumes.json", {"steps": [3, 9]})
@@ -359,7 +360,7 @@ def test_reproducibility_names_resumes_breaks_and_other_environments(study, copy
     must = json.loads((multi / "env.json").read_text())["must_match"]
     edit(multi / "env.json", must_match={**must, "threads": 2})
     said = part(again(copy), "Reproducibility")
-    assert "- **resumes**: 2, in 1 run" in said
+    assert "- **resumes**: 2, in 1 run; not recorded of 23 runs" in said
     assert "seed-1/multi: threads: 1 before, 2 now" in said
     assert "**The runs had different environments: threads: 1 in 23 runs, 2 in 1 run.**" in said
 

@@ -134,7 +134,7 @@ def test_a_configuration_is_the_one_that_was_written(tmp_path):
 def test_a_record_reads_what_it_is_asked_for_and_knows_what_is_not_there(tmp_path):
     run = RunRecord(tmp_path, "here")
     assert (run.configuration, run.environment, run.data, run.smoke, run.replay) == (None,) * 5
-    assert (run.steps, run.evaluations, run.resumes, smoke.ending(tmp_path)) == ((), (), (), "unknown")
+    assert (run.steps, run.evaluations, run.resumes, smoke.ending(tmp_path)) == ((), (), None, "unknown")
     with pytest.raises(FileNotFoundError):
         _ = run.result
     typed.write(tmp_path, RESULT)

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from mtlfn.run import config as configs
 from mtlfn.run import matched
+from mtlfn.run.documents.configuration import Configuration
+from mtlfn.run.documents.result import Result, Tokens
 
 LOGS = st.dictionaries(
     st.sampled_from(["bc5cdr_disease", "ddi", "hoc", "pubmedqa", "semeval2017_t3"]),
@@ -18,16 +20,11 @@ LOGS = st.dictionaries(
 
 
 def finished(log: dict[str, int], horizon: int, **changes: object) -> matched.Finished:
-    recorded = configs.settings(configs.Config(tasks=",".join(log), budget_tokens=sum(log.values()), **changes))
-    result = {
-        "experiment": "s3b",
-        "seed": 3,
-        "identity": "a",
-        "digest": "b",
-        "schedule": horizon,
-        "tokens": {"per_task": log},
-    }
-    return matched.Finished(Path("there"), {"settings": recorded}, result)
+    config = configs.Config(tasks=",".join(log), budget_tokens=sum(log.values()), **changes)
+    recorded = Configuration(experiment="s3b", identity={}, settings=configs.settings(config))
+    tokens = Tokens(total=sum(log.values()), per_task=log)
+    result = Result(experiment="s3b", seed=3, identity="a", digest="b", tokens=tokens)
+    return matched.Finished(Path("there"), recorded, result, horizon)
 
 
 @settings(max_examples=30, deadline=None)

@@ -295,5 +295,5 @@ def test_nothing_of_evaluations_or_temporary_files_is_left(finished):
     assert not list(finished.rglob("*.tmp-*"))
     assert {p.name for p in finished.iterdir()} <= {
         *OF_THE_PROCESS, "result.json", "ledger.jsonl", "config.json", "data.json", "env.json", "smoke.json",
-        "tokens.json", "metrics.jsonl", "export", "predictions", "checkpoints",
+        "resumes.json", "tokens.json", "metrics.jsonl", "export", "predictions", "checkpoints",
     }  # fmt: skip
