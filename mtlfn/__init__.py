@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mtlfn.core.state import State, digest
     from mtlfn.core.step import StepConfig
     from mtlfn.core.step import build as build_step
-    from mtlfn.run.predictor import Predictor, load
+    from mtlfn.run.one.predictor import Predictor, load
 
 __version__ = "0.1.0"
 __all__ = ["Batch", "MicroBatch", "Predictor", "State", "StepConfig"]
@@ -24,13 +24,13 @@ __all__ += ["build_step", "digest", "judge", "load", "project"]
 _PLACES = {
     "Batch": ("mtlfn.core.batch", "Batch"),
     "MicroBatch": ("mtlfn.core.batch", "MicroBatch"),
-    "Predictor": ("mtlfn.run.predictor", "Predictor"),
+    "Predictor": ("mtlfn.run.one.predictor", "Predictor"),
     "State": ("mtlfn.core.state", "State"),
     "StepConfig": ("mtlfn.core.step", "StepConfig"),
     "build_step": ("mtlfn.core.step", "build"),
     "digest": ("mtlfn.core.state", "digest"),
     "judge": ("mtlfn.analysis.study", "judge"),
-    "load": ("mtlfn.run.predictor", "load"),
+    "load": ("mtlfn.run.one.predictor", "load"),
     "project": ("mtlfn.core.pcgrad", "project"),
 }
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from mtlfn.run.command import predict
+from mtlfn.run.commands.command import predict
 
 if __name__ == "__main__":
     sys.exit(predict())

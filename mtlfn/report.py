@@ -1,4 +1,6 @@
-"""``python -m mtlfn.report STUDY``: the verdict and all that it rests on, as a page. See ``mtlfn.analysis.report``."""
+"""``python -m mtlfn.report STUDY``: the verdict and all that it rests on, as a page. See
+``mtlfn.analysis.reporting.report``.
+"""
 
 import sys
 

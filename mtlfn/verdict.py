@@ -1,4 +1,4 @@
-"""``python -m mtlfn.verdict RUN…``: transfer, or more text? See ``mtlfn.analysis.verdict``."""
+"""``python -m mtlfn.verdict RUN…``: transfer, or more text? See ``mtlfn.analysis.statistics.verdict``."""
 
 import sys
 

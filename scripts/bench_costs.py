@@ -26,9 +26,11 @@ import attrs
 import torch
 
 from mtlfn.core import keys, state
-from mtlfn.run import checkpoint, loop
-from mtlfn.run.command import main as train
+from mtlfn.run.commands.command import main as train
 from mtlfn.run.disk import write_file
+from mtlfn.run.one import start
+from mtlfn.run.one.surroundings import Surroundings
+from mtlfn.run.storage import checkpoint
 
 
 def timed(function: Callable[[], object]) -> float:
@@ -77,7 +79,7 @@ def save_and_load(folder: Path, megabytes: int, rounds: int) -> None:
 def around_a_run(folder: Path, options: Sequence[str]) -> None:
     """Prints the share of the training time that everything around the steps takes."""
     spent = {"observers and monitors": 0.0, "checks": 0.0, "checkpoints and ledger": 0.0, "steps": 0.0}
-    surround = loop._surround
+    surround = start.surround
 
     def clocked(name: str, function: Callable) -> Callable:
         def wrapped(*args: object) -> object:
@@ -89,8 +91,9 @@ def around_a_run(folder: Path, options: Sequence[str]) -> None:
 
         return wrapped
 
-    def instrumented(*args: object) -> tuple:
-        walk, hooks = surround(*args)
+    def instrumented(*args: object) -> Surroundings:
+        around = surround(*args)
+        hooks = around.hooks
         hooks = attrs.evolve(
             hooks,
             observe=clocked("observers and monitors", hooks.observe),
@@ -99,13 +102,14 @@ def around_a_run(folder: Path, options: Sequence[str]) -> None:
             due=clocked("checks", hooks.due),
             save=clocked("checkpoints and ledger", hooks.save),
         )
-        return attrs.evolve(walk, step=clocked("steps", walk.step)), hooks
+        walk = attrs.evolve(around.walk, step=clocked("steps", around.walk.step))
+        return attrs.evolve(around, walk=walk, hooks=hooks)
 
-    loop._surround = instrumented
+    start.surround = instrumented
     try:
         code = train("s3b", "A run with clocks.", [*options, "--output-dir", str(folder / "run")])
     finally:
-        loop._surround = surround
+        start.surround = surround
     if code != 0:
         raise SystemExit(code)
     total = spent.pop("steps")

@@ -33,13 +33,13 @@ from bench_parts import corpus, tasks_of
 from mtlfn.core import keys, schedule, state, step
 from mtlfn.core.batch import Batch
 from mtlfn.core.gradients import ENGINES
-from mtlfn.data.collate import collate
+from mtlfn.data.tokens.collate import collate
 from mtlfn.models import lora, model
 from mtlfn.models.backbone import Backbone, assemble
 from mtlfn.models.strategy import S3B
-from mtlfn.run import memory
 from mtlfn.run.config import Config
-from mtlfn.run.loop import fix_numerics
+from mtlfn.run.machine import memory
+from mtlfn.run.one.loop import fix_numerics
 
 SHAPES = {  # widths of Llama 3.2 1B and of SmolLM2 135M, and how many layers they have
     "llama-1b": ({"hidden_size": 2048, "intermediate_size": 8192, "heads": 32, "keys": 8}, 16),

@@ -29,13 +29,13 @@ from torch import Tensor
 from mtlfn.core import gradients, keys, methods, schedule, state, step
 from mtlfn.core.batch import Batch
 from mtlfn.core.state import Tree
-from mtlfn.data.collate import collate
-from mtlfn.data.store import Corpus
 from mtlfn.data.task import Task
+from mtlfn.data.tokens.collate import collate
+from mtlfn.data.tokens.store import Corpus
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.strategy import S3B, Strategy
 from mtlfn.run.config import Config
-from mtlfn.run.loop import fix_numerics
+from mtlfn.run.one.loop import fix_numerics
 
 KINDS = (
     {"kind": "tagging", "level": 1, "labels": ("Disorder",)},

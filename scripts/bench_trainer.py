@@ -43,15 +43,15 @@ from transformers import (
 from mtlfn.core import gradients
 from mtlfn.core.batch import Batch
 from mtlfn.core.state import State
-from mtlfn.data import stream
-from mtlfn.data.collate import Inputs, collate
 from mtlfn.data.kinds.kind import IGNORED
-from mtlfn.data.store import Corpus
 from mtlfn.data.task import Task
+from mtlfn.data.tokens import stream
+from mtlfn.data.tokens.collate import Inputs, collate
+from mtlfn.data.tokens.store import Corpus
 from mtlfn.models import backbone, heads, lora, model
-from mtlfn.run import memory
 from mtlfn.run.config import Config
-from mtlfn.run.prepare import Prepared, prepare
+from mtlfn.run.machine import memory
+from mtlfn.run.one.prepare import Prepared, prepare
 
 ENDLESS = 10**9  # a budget that no benchmark meets
 REAL = "bc5cdr_disease,ddi,hoc,pubmedqa"

@@ -36,8 +36,9 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from mtlfn.analysis import looks, planning, verdict
-from mtlfn.analysis.bootstrap import Difference, combine, interval, replicate, unit_weights
+from mtlfn.analysis import looks
+from mtlfn.analysis.statistics import planning, verdict
+from mtlfn.analysis.statistics.bootstrap import Difference, combine, interval, replicate, unit_weights
 from mtlfn.core.keys import Key, fold, numpy_generator, root
 from mtlfn.data import units
 from mtlfn.data.task import Task

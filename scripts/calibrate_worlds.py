@@ -28,13 +28,16 @@ from pathlib import Path
 
 from attrs import frozen
 
-from mtlfn.analysis import cells, verdict
-from mtlfn.analysis.bootstrap import Difference, difference
+from mtlfn.analysis.runs import cells
+from mtlfn.analysis.statistics import verdict
+from mtlfn.analysis.statistics.bootstrap import Difference, difference
 from mtlfn.core.keys import fold, root
-from mtlfn.data import embedded_cache, worlds
-from mtlfn.run import execute, plan
-from mtlfn.run.command import guarded
-from mtlfn.run.config import Config, UsageError
+from mtlfn.data import cache as embedded_cache
+from mtlfn.data.embedded import worlds
+from mtlfn.run.commands.command import guarded
+from mtlfn.run.config import Config
+from mtlfn.run.errors import UsageError
+from mtlfn.run.many import execute, plan
 
 PLANTED = {
     "genuine": verdict.GENUINE,

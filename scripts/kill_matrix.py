@@ -39,10 +39,11 @@ SIGN = "PHASE "
 def victim(argv: Sequence[str]) -> int:
     """The real command in this process; says on stderr where it is. Steps and saves are slow: kills land in them."""
     sys.path.insert(0, str(ROOT))
-    from mtlfn.run import conclude, disk, loop
-    from mtlfn.run.archive import Archive
-    from mtlfn.run.command import main
-    from mtlfn.run.prepare import Prepared
+    from mtlfn.run import disk
+    from mtlfn.run.commands.command import main
+    from mtlfn.run.one import conclude, training
+    from mtlfn.run.one.prepare import Prepared
+    from mtlfn.run.storage.archive import Archive
 
     @contextmanager
     def phase(name: str) -> Iterator[None]:
@@ -68,7 +69,7 @@ def victim(argv: Sequence[str]) -> int:
 
     for name in ("create", "write", "fsync", "rename", "unlink", "rmdir"):
         setattr(disk.Disk, name, slow(getattr(disk.Disk, name), 0.001))
-    loop.advance = within("step", slow(loop.advance, 0.02))
+    training.advance = within("step", slow(training.advance, 0.02))
     Archive.save = within("save", Archive.save)
     Prepared.evaluate = within("evaluation", Prepared.evaluate)
     conclude.conclude = within("export", conclude.conclude)

@@ -24,14 +24,16 @@ import torch
 from mtlfn.core import keys, state, step
 from mtlfn.core.batch import Batch
 from mtlfn.core.schedule import Schedule
-from mtlfn.data import embedded, metrics, sources, store
-from mtlfn.data.collate import collate
+from mtlfn.data import metrics, sources
+from mtlfn.data.embedded import corpus as embedded
 from mtlfn.data.example import Example
 from mtlfn.data.task import Dataset, Task, kind_of, label_counts
+from mtlfn.data.tokens import store
+from mtlfn.data.tokens.collate import collate
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.strategy import S3B
-from mtlfn.run import evaluate
 from mtlfn.run.config import default_cache
+from mtlfn.run.one import evaluate
 
 KEY = keys.root(0)
 

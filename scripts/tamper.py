@@ -29,7 +29,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from mtlfn.analysis import command as analysis  # noqa: E402
-from mtlfn.run import command, documents, ledger  # noqa: E402
+from mtlfn.run import documents  # noqa: E402
+from mtlfn.run.commands import command  # noqa: E402
+from mtlfn.run.storage import ledger  # noqa: E402
 from tests.harm import delete, empty, flip, reseal, truncate  # noqa: E402
 
 STUDY = """
@@ -72,7 +74,7 @@ def forge(path: Path, root: Path) -> None:
         first, _, rest = path.read_text().partition("\n")
         changed = _other({k: v for k, v in json.loads(first).items() if k != "check"})
         if path.name == documents.METRICS:
-            from mtlfn.run import record
+            from mtlfn.run.storage import record
 
             path.write_text("")
             record.append(path, changed)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import attrs
 
-from mtlfn.run import documents, ledger, seal
+from mtlfn.run import documents
+from mtlfn.run.storage import ledger, seal
 
 
 def flip(path: Path, _: Path) -> None:

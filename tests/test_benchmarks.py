@@ -319,7 +319,8 @@ def test_the_memory_of_made_up_data_in_one_round(tmp_path, bert, monkeypatch, ca
 
 @pytest.mark.parametrize("task", ["bc5cdr_disease", "ddi", "hoc", "pubmedqa"])
 def test_made_up_data_are_read_and_short(tmp_path, task):
-    from mtlfn.data import jsonl, windows
+    from mtlfn.data import windows
+    from mtlfn.data.tables import jsonl
     from mtlfn.data.task import check
 
     script("bench_memory_data").write(tmp_path, task, 20)

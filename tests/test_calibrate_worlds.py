@@ -12,8 +12,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from mtlfn.analysis import verdict
-from mtlfn.analysis.bootstrap import Difference
+from mtlfn.analysis.statistics import verdict
+from mtlfn.analysis.statistics.bootstrap import Difference
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "calibrate_worlds.py"
@@ -103,7 +103,7 @@ def test_a_world_out_of_bounds_is_marked(script, world, said, missed):
 
 
 def test_every_world_has_a_planted_verdict(script):
-    from mtlfn.data import worlds
+    from mtlfn.data.embedded import worlds
 
     assert tuple(script.PLANTED) == worlds.WORLDS
     planted = {verdict.GENUINE, verdict.EXPOSURE, verdict.NEGATIVE, verdict.NO_EFFECT}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mtlfn.analysis import study
-from mtlfn.data.embedded_draw import VERSION
-from mtlfn.run.command import main, parse
+from mtlfn.data.embedded.draw import VERSION
+from mtlfn.run.commands.command import main, parse
 from mtlfn.run.preset import from_toml
 from tests.models.families import FAMILIES
 from tests.tiny import bert, cache, data, tiny_folder  # noqa: F401

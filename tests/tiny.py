@@ -19,15 +19,15 @@ import torch
 
 from mtlfn.core import keys
 from mtlfn.core.batch import Batch, Cursor
-from mtlfn.data import store
-from mtlfn.data.collate import collate
 from mtlfn.data.example import Example
 from mtlfn.data.task import Dataset, Task, fitted, label_counts
+from mtlfn.data.tokens import store
+from mtlfn.data.tokens.collate import collate
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.layout import Rectangle
 from mtlfn.models.strategy import S3B, Strategy
-from mtlfn.run import export as exports
-from mtlfn.run.evaluate import usual_class
+from mtlfn.run.one import export as exports
+from mtlfn.run.one.evaluate import usual_class
 
 LAYERS, WIDTH, POSITIONS = 4, 32, 256
 KEY = keys.root(11)
@@ -163,7 +163,7 @@ def _relation_row(rng: random.Random, name: str) -> dict:
 
 
 def _hallmark_row(rng: random.Random, name: str) -> dict:
-    from mtlfn.data.jsonl import SCHEMAS
+    from mtlfn.data.tables.jsonl import SCHEMAS
 
     chosen = rng.sample(list(HALLMARKS), rng.randint(0, 2))
     labels = [SCHEMAS["hoc"].labels[HALLMARKS[word]] for word in chosen]
@@ -243,7 +243,7 @@ def _similarity(train: int, dev: int) -> Dataset:
 
 def datasets(train: int = 24, dev: int = 8) -> dict[str, Dataset]:
     """One data set of every kind: the four schemas read from rows, a ranking, a span and a regression task."""
-    from mtlfn.data.jsonl import SCHEMAS
+    from mtlfn.data.tables.jsonl import SCHEMAS
 
     made = {}
     for name in JSONL_TASKS:

@@ -1,4 +1,6 @@
-"""The command lines of the analyses: flags to settings; errors and exit codes as ``mtlfn.run.command`` has them."""
+"""The command lines of the analyses: flags to settings; errors and exit codes are those of
+``mtlfn.run.commands.command``.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ from attrs import field, frozen
 from attrs.validators import optional
 
 from mtlfn.run import documents
-from mtlfn.run.command import BUG, OK, again, cli, guarded
-from mtlfn.run.config import Config, UsageError
+from mtlfn.run.commands.command import again, cli, guarded
+from mtlfn.run.config import Config
+from mtlfn.run.errors import BUG, OK, UsageError
 from mtlfn.run.terminal import say
 
 
@@ -129,7 +132,7 @@ def study(description: str, argv: Sequence[str] | None = None) -> int:
             for line in studies.power_lines(made, root, nodes):
                 say(line)
             return OK
-        from mtlfn.run import execute
+        from mtlfn.run.many import execute
 
         studies.claim(made, root)
         code = OK
@@ -184,7 +187,9 @@ def _rule(asked: Any) -> dict[str, Any]:
 
 def _power(asked: Verdict) -> list[str]:
     """What a study can show, from given variances or from a pilot."""
-    from mtlfn.analysis import cells, outcome, planning, study
+    from mtlfn.analysis import outcome, study
+    from mtlfn.analysis.runs import cells
+    from mtlfn.analysis.statistics import planning
 
     given = {"--unit-sd": asked.unit_sd, "--seed-sd": asked.seed_sd}
     rule = study.rule(_rule(asked), asked.runs)
@@ -223,7 +228,9 @@ def report(argv: Sequence[str] | None = None) -> int:
         )
         if isinstance(asked, int):
             return asked
-        from mtlfn.analysis import cells, outcome, report, study
+        from mtlfn.analysis import outcome, study
+        from mtlfn.analysis.reporting import report
+        from mtlfn.analysis.runs import cells
 
         folder = asked.output or asked.study / study.REPORT
         found = cells.find([asked.study])

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mtlfn.run import documents
-from mtlfn.run.config import UsageError
+from mtlfn.run.errors import UsageError
 
 DOCUMENT = documents.STUDY
 TAKEN, LATE = "looks_taken", "finished_before"  # looks; runs that were finished when the study was declared

@@ -13,14 +13,16 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from mtlfn.analysis import bootstrap, cells, learnt, looks, planning, rates, verdict
-from mtlfn.analysis.equivalence import p_above, p_below, p_within
+from mtlfn.analysis import looks
+from mtlfn.analysis.runs import cells, rates
+from mtlfn.analysis.statistics import bootstrap, learnt, planning, verdict
+from mtlfn.analysis.statistics.equivalence import p_above, p_below, p_within
 from mtlfn.core.keys import fold, root
 from mtlfn.data import units
 from mtlfn.run import documents
-from mtlfn.run.config import UsageError
 from mtlfn.run.disk import make_folder, write_file
 from mtlfn.run.documents import typed
+from mtlfn.run.errors import UsageError
 from mtlfn.run.terminal import shown
 
 SCHEMA = 2

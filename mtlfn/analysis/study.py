@@ -22,12 +22,18 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import ge, gt, lt
 
-from mtlfn.analysis import cells, looks, matches, outcome, planning, report, verdict
-from mtlfn.analysis.records import get
-from mtlfn.run import documents, matched, plan, trials
-from mtlfn.run.config import Config, UsageError, finite, identity, task_names
-from mtlfn.run.directory import Mismatch
+from mtlfn.analysis import looks, outcome
+from mtlfn.analysis.reporting import report
+from mtlfn.analysis.runs import cells, matches
+from mtlfn.analysis.runs.records import get
+from mtlfn.analysis.statistics import planning, verdict
+from mtlfn.run import documents
+from mtlfn.run.config import Config, finite, identity, task_names
 from mtlfn.run.disk import make_folder
+from mtlfn.run.errors import UsageError
+from mtlfn.run.many import plan, trials
+from mtlfn.run.one import matched
+from mtlfn.run.one.directory import Mismatch
 from mtlfn.run.preset import from_table, read_toml, typed
 
 REPORT = "report"

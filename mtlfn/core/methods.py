@@ -6,41 +6,14 @@ more than a Gram matrix and has no memory of its own. A new method is a function
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-import numpy as np
-from attrs import frozen
+from collections.abc import Mapping
 
 from mtlfn.core import pcgrad
 from mtlfn.core.keys import Key
+from mtlfn.core.method import Measured, Method, Orders
 from mtlfn.core.pcgrad import Surgery
 
 TORCHJD = "torchjd"
-Orders = Mapping[str, tuple[str, ...]]
-
-
-@frozen(eq=False)
-class Measured:
-    """The task gradients of a group of tensors, as a method sees them.
-
-    Attributes:
-        tasks: whose rows they are.
-        exponents: int [t]; row i of the Gram matrix is the gradient of task i divided by 2 ** exponents[i].
-        gram: float64 [t, t] of the scaled rows.
-    """
-
-    tasks: tuple[str, ...]
-    exponents: np.ndarray
-    gram: np.ndarray
-
-    @property
-    def unscaled(self) -> np.ndarray:
-        """Gram matrix of the gradients themselves, float64 [t, t]."""
-        return self.gram * np.ldexp(1.0, self.exponents[:, None] + self.exponents[None, :])
-
-
-# (gradients of a group, for each task the order in which it meets the others, a key for what is drawn) -> coefficients
-Method = Callable[[Measured, Orders, Key], Surgery]
 
 
 def add(measured: Measured, orders: Orders, key: Key) -> Surgery:

@@ -21,7 +21,7 @@ from torch._C import default_generator  # ``torch.random`` imports it from here,
 
 from mtlfn.core import pcgrad
 from mtlfn.core.keys import Key, fold
-from mtlfn.core.methods import Measured, Method, Orders
+from mtlfn.core.method import Measured, Method, Orders
 
 SUFFIX = "Weighting"
 OURS = {"PCGrad": "pcgrad", "Sum": "sum"}

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import attrs
 
-from mtlfn.data import jsonl, public, splits
-from mtlfn.data.apart import kept_apart
+from mtlfn.data import splits
 from mtlfn.data.example import DataError
-from mtlfn.data.semeval import OFFICIAL
-from mtlfn.data.tables import reading
+from mtlfn.data.official import OFFICIAL
+from mtlfn.data.screening.apart import kept_apart
+from mtlfn.data.tables import jsonl, public, reading
 from mtlfn.data.tables.mapping import Mapping
 from mtlfn.data.task import Dataset, check
 
@@ -84,7 +84,8 @@ def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], bas
         raise _unknown(name, known, f"in the data folder {data_dir} or as a mapping")
     if name in public.PUBLIC:
         return public_set(name, None, base)
-    from mtlfn.data import embedded, worlds
+    from mtlfn.data.embedded import corpus as embedded
+    from mtlfn.data.embedded import worlds
 
     if worlds.serves(name):
         return worlds.load(name)

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from mtlfn.data.example import DataError, Example, half_character
 from mtlfn.data.kinds import KINDS
 from mtlfn.data.kinds.kind import Kind
-from mtlfn.data.semeval import OFFICIAL
+from mtlfn.data.official import OFFICIAL
 
 SPLITS = ("train", "dev", "test")
 

@@ -17,7 +17,7 @@ from attrs import field, frozen
 from mtlfn.data import metrics
 from mtlfn.data.example import DataError, Example
 from mtlfn.data.kinds import KINDS
-from mtlfn.data.semeval import OFFICIAL
+from mtlfn.data.official import OFFICIAL
 from mtlfn.data.statistic import Array, Statistic
 from mtlfn.data.task import Dataset, Task, kind_of
 

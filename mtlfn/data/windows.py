@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 
 from attrs import evolve
 
+from mtlfn.data.document import Document
 from mtlfn.data.example import Example, Span
-from mtlfn.data.semeval.formats.document import Document
 
 WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+|\n\s*\n\s*")

@@ -2,7 +2,7 @@
 
 import sys
 
-from mtlfn.run.plan_command import mimic_exclusion
+from mtlfn.run.commands.plan_command import mimic_exclusion
 
 if __name__ == "__main__":
     sys.exit(mimic_exclusion(__doc__ or ""))

@@ -2,7 +2,7 @@
 
 import sys
 
-from mtlfn.run.command import main
+from mtlfn.run.commands.command import main
 
 if __name__ == "__main__":
     sys.exit(main("s1", __doc__ or ""))

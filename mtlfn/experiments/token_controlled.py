@@ -2,7 +2,7 @@
 
 import sys
 
-from mtlfn.run.plan_command import token_controlled
+from mtlfn.run.commands.plan_command import token_controlled
 
 if __name__ == "__main__":
     sys.exit(token_controlled(__doc__ or ""))

@@ -20,8 +20,8 @@ from mtlfn.core.batch import Batch, MicroBatch
 from mtlfn.core.gradients import Reach
 from mtlfn.core.keys import Key, fold
 from mtlfn.core.state import Tree
-from mtlfn.data.collate import Inputs
 from mtlfn.data.task import Task
+from mtlfn.data.tokens.collate import Inputs
 from mtlfn.models import cross_attention, heads, lora
 from mtlfn.models.backbone import Backbone
 from mtlfn.models.families import BackboneError

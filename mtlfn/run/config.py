@@ -16,16 +16,13 @@ from attrs.validators import ge, gt, instance_of, le, lt, optional
 
 from mtlfn.data.example import DataError
 from mtlfn.data.tables.mapping import LATER, Mapping
+from mtlfn.run.errors import UsageError
 
 
 def finite(_: object, attribute: attrs.Attribute[float], value: float) -> None:
     """A validator: neither infinite nor not a number."""
     if not math.isfinite(value):
         raise ValueError(f"'{attribute.name}' must be a finite number: {value}")
-
-
-class UsageError(ValueError):
-    """Something the user asked for that cannot be; the message names the flag, what was found and what to do."""
 
 
 def default_cache() -> Path:
@@ -319,6 +316,6 @@ def _task_names(config: Config) -> tuple[str, ...]:
         return tuple(config.task)
     if config.data_dir is not None:
         raise UsageError(f"--data-dir {config.data_dir}: name the tasks to read there with --tasks NAME,NAME,…")
-    from mtlfn.data import embedded
+    from mtlfn.data.embedded import corpus as embedded
 
     return embedded.NAMES

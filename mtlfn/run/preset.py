@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import attrs
 
-from mtlfn.run.config import Config, UsageError, check_names
+from mtlfn.run.config import Config, check_names
+from mtlfn.run.errors import UsageError
 
 T = TypeVar("T")
 

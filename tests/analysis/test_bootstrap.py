@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mtlfn.analysis.bootstrap import combine, difference, interval, replicate, unit_weights
-from mtlfn.analysis.equivalence import p_above, p_below
+from mtlfn.analysis.statistics.bootstrap import combine, difference, interval, replicate, unit_weights
+from mtlfn.analysis.statistics.equivalence import p_above, p_below
 from mtlfn.core.keys import fold, root
 from mtlfn.data import units
 from mtlfn.data.task import Task
@@ -80,7 +80,7 @@ def test_weights_are_multinomial_and_come_in_parts(monkeypatch: pytest.MonkeyPat
     made = np.concatenate(list(unit_weights(root(1), 10, 20_000)))
     assert made.mean(0) == pytest.approx(np.ones(10), abs=0.04)
     assert np.cov(made.T) == pytest.approx(np.eye(10) - 0.1, abs=0.06)
-    monkeypatch.setattr("mtlfn.analysis.bootstrap.CHUNK", 1000)
+    monkeypatch.setattr("mtlfn.analysis.statistics.bootstrap.CHUNK", 1000)
     parts = list(unit_weights(root(1), 10, 250))
     assert [len(part) for part in parts] == [100, 100, 50]
     assert not np.array_equal(parts[0], parts[1])  # every part draws from a key of its own

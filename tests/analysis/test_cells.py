@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtlfn.analysis import cells
-from mtlfn.run.config import UsageError
+from mtlfn.analysis.runs import cells
+from mtlfn.run.errors import UsageError
 from tests.analysis.made import UNITS, edit, scored, write_control, write_multi, write_run, write_study
 
 

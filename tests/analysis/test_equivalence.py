@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mtlfn.analysis.equivalence import holm, p_above, p_below, p_within
+from mtlfn.analysis.statistics.equivalence import holm, p_above, p_below, p_within
 
 probabilities = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 

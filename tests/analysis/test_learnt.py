@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mtlfn.analysis import cells, learnt, outcome
+from mtlfn.analysis import outcome
+from mtlfn.analysis.runs import cells
+from mtlfn.analysis.statistics import learnt
 from tests.analysis.made import edit, write_study
 
 RULE = outcome.Rule(draws=1000)

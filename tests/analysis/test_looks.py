@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtlfn.analysis import cells, looks, outcome
+from mtlfn.analysis import looks, outcome
 from mtlfn.analysis import study as studies
 from mtlfn.analysis.command import report, verdict
-from mtlfn.run.config import UsageError
+from mtlfn.analysis.runs import cells
+from mtlfn.run.errors import UsageError
 from tests.analysis import study_folder
 from tests.analysis.made import write_study
 

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from mtlfn.analysis import planning
-from mtlfn.analysis.bootstrap import Difference, combine
-from mtlfn.analysis.equivalence import p_above
-from mtlfn.analysis.verdict import Pair
+from mtlfn.analysis.statistics import planning
+from mtlfn.analysis.statistics.bootstrap import Difference, combine
+from mtlfn.analysis.statistics.equivalence import p_above
+from mtlfn.analysis.statistics.verdict import Pair
 from mtlfn.core.keys import fold, root
 from tests.analysis.test_verdict import MARGIN, found
 

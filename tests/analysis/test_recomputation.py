@@ -11,7 +11,8 @@ import pytest
 from scipy.stats import norm
 
 from mtlfn.analysis.command import verdict
-from mtlfn.data import units, worlds
+from mtlfn.data import units
+from mtlfn.data.embedded import worlds
 from tests.analysis import recomputation
 from tests.analysis.made import SHARE, TOTAL, digest, write_run
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from mtlfn.analysis import cells, markdown, records, report, sections_runs
 from mtlfn.analysis import study as studies
 from mtlfn.analysis.command import report as command
-from mtlfn.analysis.verdict import CLAIMS, INCONCLUSIVE, NOT_LEARNT
+from mtlfn.analysis.reporting import markdown, report, sections_runs
+from mtlfn.analysis.runs import cells, records
+from mtlfn.analysis.statistics.verdict import CLAIMS, INCONCLUSIVE, NOT_LEARNT
 from tests.analysis import study_folder
 from tests.analysis.study_folder import HOSTILE, TASKS, edit
 

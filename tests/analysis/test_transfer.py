@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mtlfn.analysis import cells, records, transfer
+from mtlfn.analysis.reporting import transfer
+from mtlfn.analysis.runs import cells, records
 from mtlfn.run.config import Config, settings
 from tests import tiny
 from tests.analysis import study_folder

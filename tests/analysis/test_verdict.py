@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mtlfn.analysis.bootstrap import Difference
-from mtlfn.analysis.verdict import (
+from mtlfn.analysis.statistics.bootstrap import Difference
+from mtlfn.analysis.statistics.verdict import (
     CLAIMS,
     DILUTION,
     EXPOSURE,

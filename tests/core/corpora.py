@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from mtlfn.data.store import Corpus
 from mtlfn.data.task import Task
+from mtlfn.data.tokens.store import Corpus
 
 KINDS = ("tagging", "relation", "ranking", "classification", "multilabel", "regression")
 

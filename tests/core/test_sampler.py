@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from mtlfn.core.keys import root
-from mtlfn.data.sampler import draw, probabilities
+from mtlfn.data.tokens.sampler import draw, probabilities
 
 sizes = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 10**9), min_size=1)
 SIZES = {"a": 100, "b": 900, "c": 2500, "d": 400}

@@ -17,11 +17,11 @@ from mtlfn.core.batch import Batch, Cursor, MicroBatch
 from mtlfn.core.keys import root
 from mtlfn.core.state import State
 from mtlfn.core.tokens import TokenCount
-from mtlfn.data import stream as streams
-from mtlfn.data.collate import Inputs, collate
 from mtlfn.data.kinds.kind import IGNORED
-from mtlfn.data.store import Corpus
-from mtlfn.data.stream import StreamConfig
+from mtlfn.data.tokens import stream as streams
+from mtlfn.data.tokens.collate import Inputs, collate
+from mtlfn.data.tokens.store import Corpus
+from mtlfn.data.tokens.stream import StreamConfig
 from tests.core.corpora import KINDS, corpora, corpus
 from tests.core.families import raw_bytes
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtlfn.data import sources
-from mtlfn.data.apart import NOTE, kept_apart
+from mtlfn.data.document import Document, Mention
 from mtlfn.data.example import DataError, Example
+from mtlfn.data.screening.apart import NOTE, kept_apart
 from mtlfn.data.semeval.formats import semeval2014_t7, semeval2015_t14
-from mtlfn.data.semeval.formats.document import Document, Mention
 from mtlfn.data.task import Dataset, Task, fitted
 
 TEXTS = st.lists(st.sampled_from("abcdefgh"), max_size=6)

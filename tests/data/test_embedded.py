@@ -17,13 +17,15 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from mtlfn.data import embedded, embedded_clinic, embedded_memes
-from mtlfn.data.embedded_draw import HELD_OUT_EVERY, VERSION, expand, grammar, stream
-from mtlfn.data.embedded_text import CLIPPED, MISSED, Marked, characters, layout, marked, mistype, noisy
+from mtlfn.data.document import Log, mention_text
+from mtlfn.data.embedded import clinic as embedded_clinic
+from mtlfn.data.embedded import corpus as embedded
+from mtlfn.data.embedded import memes as embedded_memes
+from mtlfn.data.embedded.draw import HELD_OUT_EVERY, VERSION, expand, grammar, stream
+from mtlfn.data.embedded.text import CLIPPED, MISSED, Marked, characters, layout, marked, mistype, noisy
 from mtlfn.data.example import Example
 from mtlfn.data.semeval import evaluation
 from mtlfn.data.semeval.formats import semeval2014_t7, semeval2015_t14, semeval2016_t12, semeval2017_t3, semeval2021_t6
-from mtlfn.data.semeval.formats.document import Log, mention_text
 from mtlfn.data.task import SPLITS, Dataset, check, label_counts
 
 TASKS = {

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mtlfn.data.embedded_cache import MANIFEST, kept
+from mtlfn.data.cache import MANIFEST, kept
 from mtlfn.data.example import CacheError
 
 FILES = {"a.txt": b"first", "deep/b.txt": b"second"}
@@ -22,7 +22,7 @@ FILES = {"a.txt": b"first", "deep/b.txt": b"second"}
 SLOW = """
 import sys, time
 from pathlib import Path
-from mtlfn.data.embedded_cache import kept
+from mtlfn.data.cache import kept
 
 def write(folder):
     (folder / "a.txt").write_bytes(b"first")

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtlfn.data import files, jsonl, windows
+from mtlfn.data import files, windows
+from mtlfn.data.document import Document, Link, Mention
 from mtlfn.data.example import DataError
 from mtlfn.data.semeval import loading, pairs
 from mtlfn.data.semeval.formats import semeval2016_t12
-from mtlfn.data.semeval.formats.document import Document, Link, Mention
 from mtlfn.data.semeval.semeval2016_t12 import CONTAINS
+from mtlfn.data.tables import jsonl
 from tests.data.semeval.test_official import write_all
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtlfn.data import jsonl
 from mtlfn.data.example import DataError
+from mtlfn.data.tables import jsonl
 from mtlfn.data.task import check, label_counts
 
 NER = {"id": "s1", "tokens": ["No", "flu", "today"], "tags": ["O", "B-Disease", "O"]}
@@ -283,7 +283,7 @@ def test_what_examples_have_in_common_is_held_once(tmp_path: Path) -> None:
 
 
 def test_sentences_of_one_abstract_are_one_unit_where_the_file_names_it():
-    from mtlfn.data import jsonl
+    from mtlfn.data.tables import jsonl
 
     row = {"id": "s1", "tokens": ["a", "b"], "tags": ["O", "B-Disease"]}
     assert jsonl._bc5cdr_disease(row).unit == "s1"

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from mtlfn.data import apart, jsonl, sources, store, survey
+from mtlfn.data import sources
 from mtlfn.data.example import DataError, Example
-from mtlfn.data.notices import notices
-from mtlfn.data.tables import reading
+from mtlfn.data.screening import apart, survey
+from mtlfn.data.screening.notices import notices
+from mtlfn.data.tables import jsonl, reading
 from mtlfn.data.tables.mapping import structure
 from mtlfn.data.task import HIDDEN_TEST, Dataset, Task
+from mtlfn.data.tokens import store
 from mtlfn.models import backbone
 from tests.data.test_hub import CLASS, CLOSE, MANY, NER, PAIR, RANK, TEXTS, WORDS, save
 from tests.data.test_silent import SENTENCES

@@ -11,10 +11,10 @@ import pytest
 from attrs import evolve
 from datasets import ClassLabel, Features, List, Value
 
-from mtlfn.data import jsonl, sources
+from mtlfn.data import sources
 from mtlfn.data.example import DataError
-from mtlfn.data.public import NOTES, PUBLIC
-from mtlfn.data.tables import reading
+from mtlfn.data.tables import jsonl, reading
+from mtlfn.data.tables.public import NOTES, PUBLIC
 from mtlfn.data.tables.sources import HUB_ID
 from mtlfn.data.task import Dataset, Task, check
 

@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mtlfn.data import metrics, store, survey
+from mtlfn.data import metrics
 from mtlfn.data.example import DataError, Example
+from mtlfn.data.screening import survey
 from mtlfn.data.task import Dataset, Task, check, fitted, label_counts, problems
+from mtlfn.data.tokens import store
 from mtlfn.models import backbone
-from mtlfn.run import evaluate
+from mtlfn.run.one import evaluate
 from tests.tiny import bert, tiny_folder
 
 __all__ = ["bert", "tiny_folder"]

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from mtlfn.data import metrics, store
-from mtlfn.data.collate import collate
+from mtlfn.data import metrics
 from mtlfn.data.example import Example
-from mtlfn.data.jsonl import join_words
+from mtlfn.data.tables.jsonl import join_words
 from mtlfn.data.task import Dataset, Task
+from mtlfn.data.tokens import store
+from mtlfn.data.tokens.collate import collate
 from mtlfn.models import backbone, model
-from mtlfn.run import evaluate
+from mtlfn.run.one import evaluate
 from tests import tiny
 from tests.tiny import bert, cache, llama, tiny_folder
 

@@ -40,13 +40,13 @@ def data_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def embedded(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Stands in for the embedded corpus: one sound task and one without examples."""
-    module = ModuleType("mtlfn.data.embedded")
+    module = ModuleType("mtlfn.data.embedded.corpus")
     module.SERVED = ("notes", "empty")
     splits = {"notes": (EXAMPLE,), "empty": ()}
     module.load = lambda name, cache: Dataset(
         task=TASK, train=splits[name], dev=splits[name], source=f"{name} of {cache}"
     )
-    monkeypatch.setitem(sys.modules, "mtlfn.data.embedded", module)
+    monkeypatch.setitem(sys.modules, "mtlfn.data.embedded.corpus", module)
     monkeypatch.setattr(mtlfn.data, "embedded", module, raising=False)
     return module
 

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow
 import pytest
 
-from mtlfn.data import store, tokenise
 from mtlfn.data.task import Dataset, kind_of
+from mtlfn.data.tokens import store, tokenise
 from mtlfn.models import backbone
 from tests import tiny
 from tests.tiny import bert, tiny_folder

@@ -7,8 +7,8 @@ import tracemalloc
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mtlfn.data import survey
 from mtlfn.data.example import Example
+from mtlfn.data.screening import survey
 from mtlfn.data.task import Dataset, Task
 
 TASK = Task(name="t", kind="classification", level=2, labels=("x",))

@@ -9,11 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtlfn.data import tokenise, windows
-from mtlfn.data.collate import collate
-from mtlfn.data.semeval.formats.document import Document, Mention
-from mtlfn.data.store import Corpus, _flatten
+from mtlfn.data import windows
+from mtlfn.data.document import Document, Mention
 from mtlfn.data.task import Task
+from mtlfn.data.tokens import tokenise
+from mtlfn.data.tokens.collate import collate
+from mtlfn.data.tokens.store import Corpus, _flatten
 from mtlfn.models import backbone
 from mtlfn.models.heads import spans as span_head
 from tests.tiny import bert, tiny_folder

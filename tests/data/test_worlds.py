@@ -15,7 +15,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 
-from mtlfn.data import sources, worlds
+from mtlfn.data import sources
+from mtlfn.data.embedded import worlds
 from mtlfn.data.example import DataError, Example
 from mtlfn.data.task import SPLITS, Dataset, check
 from tests import tiny

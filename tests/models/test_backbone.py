@@ -366,8 +366,8 @@ def test_a_tokenizer_without_padding_and_end_token_pads_with_any(llama, tmp_path
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     base = backbone.load(str(folder))
     assert base.tokenizer.eos_token is base.tokenizer.pad_token is None
-    from mtlfn.data import store
-    from mtlfn.data.collate import collate
+    from mtlfn.data.tokens import store
+    from mtlfn.data.tokens.collate import collate
 
     corpora = [
         store.load(tiny.datasets()["hoc"], "train", b.tokenizer, 64, tmp_path)

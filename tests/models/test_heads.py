@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtlfn.data.collate import Inputs
 from mtlfn.data.iob2 import valid_iob2
 from mtlfn.data.kinds.kind import IGNORED
 from mtlfn.data.kinds.relation import HEAD, HEAD_SIGN, TAIL, TAIL_SIGN
 from mtlfn.data.task import Task, label_counts
+from mtlfn.data.tokens.collate import Inputs
 from mtlfn.models import heads
 from mtlfn.models.heads import head
 from tests import tiny

@@ -9,11 +9,12 @@ from mtlfn.core import step as stepping
 from mtlfn.core.batch import Batch
 from mtlfn.core.gradients import ENGINES
 from mtlfn.core.schedule import Schedule
-from mtlfn.data import metrics, store
-from mtlfn.data.collate import collate
+from mtlfn.data import metrics
 from mtlfn.data.task import Dataset
+from mtlfn.data.tokens import store
+from mtlfn.data.tokens.collate import collate
 from mtlfn.models import model
-from mtlfn.run import evaluate
+from mtlfn.run.one import evaluate
 from tests import tiny
 
 EXAMPLES = 10

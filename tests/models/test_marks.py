@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from mtlfn.data import survey
 from mtlfn.data.example import Example
 from mtlfn.data.kinds.relation import HEAD, HEAD_SIGN, TAIL, TAIL_SIGN
+from mtlfn.data.screening import survey
 from mtlfn.data.task import Task
-from mtlfn.data.tokenise import tokenise
+from mtlfn.data.tokens.tokenise import tokenise
 from mtlfn.models import backbone
 
 RELATION = Task(name="relation", kind="relation", level=2, labels=("none", "x"), negative="none")

@@ -16,7 +16,8 @@ from torch import Tensor
 from mtlfn.models import attention, backbone, layout, placement, proof
 from mtlfn.models.attention import CAUSAL, EVERYTHING, Rule
 from mtlfn.models.families import BackboneError
-from mtlfn.run import documents, proven
+from mtlfn.run import documents
+from mtlfn.run.machine import proven
 from tests.models import families
 from tests.models.families import make
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtlfn.core.keys import root
-from mtlfn.data.collate import Inputs
 from mtlfn.data.task import Task
+from mtlfn.data.tokens.collate import Inputs
 from mtlfn.models.heads import spans as span_head
 
 FLAT = Task(name="flat", kind="spans", level=1, labels=("X", "Y", "Z"), max_width=3)

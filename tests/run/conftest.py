@@ -8,9 +8,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from mtlfn.data import sources, store
+from mtlfn.data import sources
+from mtlfn.data.tokens import store
 from mtlfn.models import backbone
-from mtlfn.run.command import main
+from mtlfn.run.commands.command import main
 from tests import tiny
 from tests.tiny import bert, cache, data, llama, tiny_folder
 

@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from mtlfn.run.archive import Place, restore
+from mtlfn.run.storage.archive import Place, restore
 from tests.run.disks import Killing
 from tests.run.test_checkpoint import IDENTITY, at
 

@@ -315,7 +315,7 @@ def test_a_cache_that_cannot_be_written(go, folder, tmp_path):
 
 def test_a_bug_is_not_hidden(go, folder, monkeypatch):
     """An error that is nobody's input keeps its stack trace."""
-    from mtlfn.run import prepare
+    from mtlfn.run.one import prepare
 
     monkeypatch.setattr(prepare, "_max_length", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -12,8 +12,8 @@ import torch
 
 from mtlfn.core import state as states
 from mtlfn.core.state import NonFinite, Progress, digest
-from mtlfn.run import checkpoint
 from mtlfn.run.disk import Disk, sweep, write_file
+from mtlfn.run.storage import checkpoint
 from tests.core.families import assert_bitwise
 from tests.run.conftest import contents
 from tests.tiny import KEY, clones

@@ -9,19 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtlfn.data import embedded
+from mtlfn.data.embedded import corpus as embedded
 from mtlfn.data.tables.mapping import Columns, Mapping
-from mtlfn.run.command import main, parse
-from mtlfn.run.config import (
-    NOT_IDENTITY,
-    Config,
-    Parent,
-    UsageError,
-    digest,
-    identity,
-    micro_batch_slots,
-    task_names,
-)
+from mtlfn.run.commands.command import main, parse
+from mtlfn.run.config import NOT_IDENTITY, Config, Parent, digest, identity, micro_batch_slots, task_names
+from mtlfn.run.errors import UsageError
 from mtlfn.run.preset import from_table, from_toml
 
 

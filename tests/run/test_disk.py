@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from mtlfn.core.state import digest
-from mtlfn.run import ledger
-from mtlfn.run.archive import Place, restore
+from mtlfn.run.storage import ledger
+from mtlfn.run.storage.archive import Place, restore
 from tests.run.disks import Cut, PowerCut
 from tests.run.test_checkpoint import IDENTITY, at
 

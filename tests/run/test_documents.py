@@ -17,8 +17,8 @@ from mtlfn.run.documents.environment import Environment
 from mtlfn.run.documents.replay import Replay
 from mtlfn.run.documents.result import Alert, Conflict, Match, MatchedRun, Parameters, Result, Score, Seal, Tokens
 from mtlfn.run.documents.resumes import Resumes
-from mtlfn.run.documents.run_record import RunRecord
 from mtlfn.run.documents.smoke import Check, Smoke
+from mtlfn.run.storage.run_record import RunRecord
 
 TOKENS = Tokens(total=7, per_task={"ddi": 7}, loss={"ddi": 2}, padded={"ddi": 9}, examples={"ddi": 1},
                 input_share_of_slots=7 / 9)  # fmt: skip

@@ -15,9 +15,12 @@ import pytest
 from safetensors.torch import load, save
 
 from mtlfn.core import state as states
-from mtlfn.run import checkpoint, deadline, documents, fingerprint, ledger, source
+from mtlfn.run import documents
 from mtlfn.run.documents import resumes
 from mtlfn.run.documents.environment import Environment
+from mtlfn.run.machine import deadline, source
+from mtlfn.run.one import fingerprint
+from mtlfn.run.storage import checkpoint, ledger
 from tests.run.conftest import contents
 from tests.run.test_run import lines, result, steps
 
@@ -339,7 +342,7 @@ def test_a_file_named_stop_ends_the_run_and_one_named_save_makes_a_checkpoint(go
 
 
 def test_a_second_writer_is_refused(go, tmp_path):
-    from mtlfn.run import lock
+    from mtlfn.run.storage import lock
 
     folder = tmp_path / "run"
     assert go(output_dir=folder, max_steps=1).code == 75

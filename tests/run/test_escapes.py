@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtlfn.analysis import html, markdown
-from mtlfn.analysis.blocks import Cell, Figure, Figures, Items, Missing, Report, Section, Table, Text
+from mtlfn.analysis.reporting import html, markdown
+from mtlfn.analysis.reporting.blocks import Cell, Figure, Figures, Items, Missing, Report, Section, Table, Text
 from mtlfn.run import documents
-from mtlfn.run.command import data as check
-from mtlfn.run.observers import Reporter
+from mtlfn.run.commands.command import data as check
 from mtlfn.run.terminal import Lasting, shown
+from mtlfn.run.watch.observers import Reporter
 from tests.run.test_bad_input import damage, refused
 
 CLIPBOARD, TITLE, C1, BIDI = "\x1b]52;c;ZXZpbA==\x07", "\x1b]0;title\x07", "\x9b2J", "\u202egnp.exe"
@@ -136,7 +136,7 @@ def test_a_report_shows_them():
 
 def test_an_error_that_nobody_caught():
     code = f"""
-from mtlfn.run.command import guarded
+from mtlfn.run.commands.command import guarded
 
 def bug():
     raise RuntimeError({EVIL!r})

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mtlfn.core.state import leaf_digests
-from mtlfn.run import ledger
-from mtlfn.run.archive import Diverged, Place, restore, with_breaks
+from mtlfn.run.storage import ledger
+from mtlfn.run.storage.archive import Diverged, Place, restore, with_breaks
 from tests.run.test_checkpoint import IDENTITY, at
 
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from mtlfn.run import lock
+from mtlfn.run.storage import lock
 
 
 @pytest.fixture

@@ -27,9 +27,11 @@ from mtlfn.core.gradients import ENGINES
 from mtlfn.core.keys import fold
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State, digest
-from mtlfn.run import archive, checkpoint, ledger, loop, observers, record
 from mtlfn.run.disk import REAL, Disk
-from mtlfn.run.walk import Evaluation, Walk, advance
+from mtlfn.run.one import training
+from mtlfn.run.one.walk import Evaluation, Walk, advance
+from mtlfn.run.storage import archive, checkpoint, ledger, record
+from mtlfn.run.watch import observers
 from tests.core import tiny
 from tests.run.disks import Cut, PowerCut
 
@@ -168,7 +170,7 @@ class Run(RuleBasedStateMachine):
             evaluation()
             return evaluate(state)
 
-        hooks = loop.Hooks(
+        hooks = training.Hooks(
             stop=lambda s, _: "told to" if stop_after is not None and s.step >= began + stop_after else None,
             check=kept.check,
             observe=observe,
@@ -177,7 +179,7 @@ class Run(RuleBasedStateMachine):
             look=look,
             save=save,
         )
-        return loop.train(attrs.evolve(self.walk, evaluate=full), state, hooks).state
+        return training.train(attrs.evolve(self.walk, evaluate=full), state, hooks).state
 
     @rule(steps=st.integers(0, 4))
     def stop_and_save(self, steps: int) -> None:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtlfn.run import config as configs
-from mtlfn.run import matched
 from mtlfn.run.documents.configuration import Configuration
 from mtlfn.run.documents.result import Result, Tokens
+from mtlfn.run.one import matched
 
 LOGS = st.dictionaries(
     st.sampled_from(["bc5cdr_disease", "ddi", "hoc", "pubmedqa", "semeval2017_t3"]),

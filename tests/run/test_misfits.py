@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mtlfn.data import store
+from mtlfn.data.tokens import store
 from mtlfn.models import backbone
 from tests import tiny
 from tests.models.families import make

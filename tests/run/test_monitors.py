@@ -12,8 +12,9 @@ import attrs
 import pytest
 
 from mtlfn.core.state import Last, NonFinite
-from mtlfn.run import memory, monitors
-from mtlfn.run.memory import Reading, probe
+from mtlfn.run.machine import memory
+from mtlfn.run.machine.memory import Reading, probe
+from mtlfn.run.watch import monitors
 from tests.core import tiny
 
 MB = 2**20
@@ -110,7 +111,7 @@ def test_freed_memory_is_kept():
     """200 MB, filled and freed, are still resident, as they are not without having asked."""
     code = """
 import numpy, psutil
-from mtlfn.run import memory
+from mtlfn.run.machine import memory
 def kept():
     before = psutil.Process().memory_info().rss
     block = numpy.ones(25_000_000)

@@ -10,8 +10,8 @@ import pytest
 from mtlfn.data import sources
 from mtlfn.data.semeval import evaluation
 from mtlfn.run import documents
-from mtlfn.run.command import data as command
-from mtlfn.run.evaluate import whole_units
+from mtlfn.run.commands.command import data as command
+from mtlfn.run.one.evaluate import whole_units
 from tests.data.semeval.test_official import write_all
 from tests.data.semeval.test_official_concepts import concept_corpus
 from tests.data.test_public import tables

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mtlfn.run import command
-from mtlfn.run.command import replay
+from mtlfn.run.commands import command
+from mtlfn.run.commands.command import replay
 from tests.models.families import make
 from tests.run.test_run import result
 

@@ -10,11 +10,15 @@ import attrs
 import pytest
 
 from mtlfn.core import state
-from mtlfn.data import apart
-from mtlfn.run import checkpoint, documents, matched, plan
-from mtlfn.run.command import main
-from mtlfn.run.config import Config, UsageError
-from mtlfn.run.plan_command import mimic_exclusion, token_controlled
+from mtlfn.data.screening import apart
+from mtlfn.run import documents
+from mtlfn.run.commands.command import main
+from mtlfn.run.commands.plan_command import mimic_exclusion, token_controlled
+from mtlfn.run.config import Config
+from mtlfn.run.errors import UsageError
+from mtlfn.run.many import plan
+from mtlfn.run.one import matched
+from mtlfn.run.storage import checkpoint
 
 TASKS = ("bc5cdr_disease", "ddi", "hoc", "pubmedqa")
 DATA_TASKS = ",".join(TASKS)
@@ -101,7 +105,7 @@ def test_a_control_can_be_killed_between_and_within_its_runs_and_ends_in_the_sam
 
         return taken
 
-    from mtlfn.run import prepare
+    from mtlfn.run.one import prepare
 
     original = prepare._step
     monkeypatch.setattr(prepare, "_step", lambda *args: limited(original(*args)))
@@ -222,7 +226,7 @@ def test_the_kept_tasks_are_some_of_the_tasks(flags, tmp_path, capsys):
 
 
 def test_an_exclusion_run_resumes_and_replays_from_its_parents_state(flags, tmp_path, capsys):
-    from mtlfn.run.command import replay
+    from mtlfn.run.commands.command import replay
 
     out = tmp_path / "exclusion"
     argv = ["--keep", "ddi,hoc", *flags(output_dir=out)]

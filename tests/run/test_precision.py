@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from mtlfn.core import scaling
-from mtlfn.run import documents, prepare
-from mtlfn.run.config import Config, UsageError, identity
+from mtlfn.run import documents
+from mtlfn.run.config import Config, identity
+from mtlfn.run.errors import UsageError
+from mtlfn.run.one import prepare
 
 HARD = {"weighting": "uncertainty", "lora_dropout": 0.2, "learning_rate": 0.01, "save_every_steps": 2}
 

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 import mtlfn
-from mtlfn.data import store
 from mtlfn.data.example import DataError, Example
 from mtlfn.data.task import Task
+from mtlfn.data.tokens import store
 from mtlfn.models import backbone, model
 from mtlfn.models.strategy import S1, S2, S3A, S3B, Strategy
-from mtlfn.run import evaluate
-from mtlfn.run.command import predict
-from mtlfn.run.config import UsageError
+from mtlfn.run.commands.command import predict
+from mtlfn.run.errors import UsageError
+from mtlfn.run.one import evaluate
 from tests import tiny
 from tests.run.conftest import contents
 

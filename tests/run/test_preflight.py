@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from mtlfn.core import schedule, step
-from mtlfn.run import batch_size, doctor, documents, memory, smoke
-from mtlfn.run.command import doctor as examine
-from mtlfn.run.config import UsageError
-from mtlfn.run.memory import Reading
+from mtlfn.run import documents
+from mtlfn.run.commands.command import doctor as examine
+from mtlfn.run.errors import UsageError
+from mtlfn.run.machine import batch_size, memory
+from mtlfn.run.machine.memory import Reading
+from mtlfn.run.one import doctor, smoke
 from tests.core import tiny
 
 CONFIG = step.StepConfig(schedule=schedule.Schedule(peak=0.02, schedule_tokens=1, warmup_ratio=0.0, decay="constant"))

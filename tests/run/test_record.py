@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtlfn.run import record
+from mtlfn.run.storage import record
 
 EVENTS = [
     {"step": 2, "event": "quick", "scores": {"ddi": {"f1": 0.1 + 0.2}}},

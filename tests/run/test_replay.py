@@ -11,8 +11,9 @@ import pytest
 
 from mtlfn.core import scaling
 from mtlfn.core import state as states
-from mtlfn.run import checkpoint, documents, ledger, record
-from mtlfn.run.command import replay
+from mtlfn.run import documents
+from mtlfn.run.commands.command import replay
+from mtlfn.run.storage import checkpoint, ledger, record
 from tests.run.test_environment import elsewhere
 
 HARD = {"weighting": "uncertainty", "lora_dropout": 0.2, "learning_rate": 0.01, "save_every_steps": 2}

@@ -15,11 +15,12 @@ import attrs
 import pytest
 
 from mtlfn.core.state import digest
-from mtlfn.run import checkpoint, documents, record, seal
+from mtlfn.run import documents
 from mtlfn.run.config import Config
-from mtlfn.run.loop import load
-from mtlfn.run.prepare import Prepared
-from mtlfn.run.walk import advance
+from mtlfn.run.one.loop import load
+from mtlfn.run.one.prepare import Prepared
+from mtlfn.run.one.walk import advance
+from mtlfn.run.storage import checkpoint, record, seal
 from tests.run.test_run import lines, result, steps
 
 # Dropout is on by default; uncertainty and PCGrad carry state of their own from step to step.

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mtlfn.run import documents, ledger, record, seal, smoke
-from mtlfn.run.command import replay
+from mtlfn.run import documents
+from mtlfn.run.commands.command import replay
+from mtlfn.run.one import smoke
+from mtlfn.run.storage import ledger, record, seal
 from tests.harm import delete, empty, flip, reseal, truncate
 from tests.run.conftest import contents
 from tests.run.test_run import result

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from mtlfn.analysis import cells, study
+from mtlfn.analysis import study
 from mtlfn.analysis.command import study as command
-from mtlfn.run.config import UsageError
+from mtlfn.analysis.runs import cells
+from mtlfn.run.errors import UsageError
 from tests.run.test_plan import final_params, result
 
 ROOT = Path(__file__).parents[2]
@@ -122,7 +123,7 @@ def test_a_study_that_is_killed_goes_on_and_every_pair_has_equal_tokens(file, tm
 def test_a_control_that_lacks_is_listed_as_missing(file, tmp_path):
     made = study.read(file)
     nodes = [n for n in study.nodes(made) if "pairs" not in n.name and "exclusion" not in n.name and "seed-0" in n.name]
-    from mtlfn.run import execute
+    from mtlfn.run.many import execute
 
     assert execute.execute(tmp_path / "out", nodes[:-1], ["again"]) == 0
     (found,) = cells.find([tmp_path / "out"]).studies

@@ -10,13 +10,15 @@ from pathlib import Path
 import attrs
 import pytest
 
-from mtlfn.analysis import cells, study
+from mtlfn.analysis import study
 from mtlfn.analysis.command import study as command
 from mtlfn.analysis.command import verdict
-from mtlfn.run import documents, execute, trials
-from mtlfn.run.command import replay
-from mtlfn.run.config import UsageError
-from mtlfn.run.plan_command import token_controlled
+from mtlfn.analysis.runs import cells
+from mtlfn.run import documents
+from mtlfn.run.commands.command import replay
+from mtlfn.run.commands.plan_command import token_controlled
+from mtlfn.run.errors import UsageError
+from mtlfn.run.many import execute, trials
 from tests.run.test_run import result
 
 TASKS = ("bc5cdr_disease", "ddi")

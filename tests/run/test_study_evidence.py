@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from mtlfn.analysis import cells, looks, study
+from mtlfn.analysis import looks, study
 from mtlfn.analysis.command import report, verdict
 from mtlfn.analysis.command import study as command
+from mtlfn.analysis.runs import cells
 from mtlfn.run import documents
-from mtlfn.run.config import UsageError
+from mtlfn.run.errors import UsageError
 from tests.harm import delete, empty, flip, truncate
 from tests.run.conftest import contents
 from tests.run.test_run import result
@@ -272,7 +273,7 @@ def begun(made, tmp_path, monkeypatch) -> Path:
 
 
 def test_what_fails_takes_its_dependants_along_and_nothing_else(begun, tmp_path, capsys, monkeypatch):
-    from mtlfn.run import smoke
+    from mtlfn.run.one import smoke
 
     original = smoke.smoke
 

@@ -88,7 +88,7 @@ def work():
     time.sleep(60)
     return 0
 
-from mtlfn.run.command import guarded
+from mtlfn.run.commands.command import guarded
 sys.exit(guarded(work))
 """
 
@@ -104,6 +104,6 @@ def slow(*_, **__):
     time.sleep(60)
 
 sources.resolve = slow
-from mtlfn.run.command import main
+from mtlfn.run.commands.command import main
 sys.exit(main("s3b", "A test.", sys.argv[1:]))
 """

@@ -17,8 +17,8 @@ from mtlfn.data.kinds.kind import IGNORED, Kind, Roles, pair_of, single
 from mtlfn.data.statistic import MACRO_F1, Row
 
 if TYPE_CHECKING:
-    from mtlfn.data.store import Corpus
     from mtlfn.data.task import Task
+    from mtlfn.data.tokens.store import Corpus
 
 
 def problems(task: Task, example: Example) -> str | None:

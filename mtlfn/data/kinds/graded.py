@@ -20,8 +20,8 @@ from mtlfn.data.kinds.kind import Roles
 from mtlfn.data.statistic import Row
 
 if TYPE_CHECKING:
-    from mtlfn.data.store import Corpus
     from mtlfn.data.task import Task
+    from mtlfn.data.tokens.store import Corpus
 
 FIRST = 10  # ranks that count
 MOST = 32  # the highest grade: 2^32 is exact

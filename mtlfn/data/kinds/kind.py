@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mtlfn.data.statistic import Row, Statistic
-    from mtlfn.data.store import Corpus
     from mtlfn.data.task import Task
+    from mtlfn.data.tokens.store import Corpus
 
 IGNORED = -100  # a label that enters no loss
 Texts = list[tuple[str, str | None]]

@@ -18,8 +18,8 @@ from mtlfn.data.kinds.kind import Kind, Roles, items_of, named, pair_of
 from mtlfn.data.statistic import F1, Row, sets
 
 if TYPE_CHECKING:
-    from mtlfn.data.store import Corpus
     from mtlfn.data.task import Task
+    from mtlfn.data.tokens.store import Corpus
 
 
 def example(roles: Roles, names: tuple[str, ...], name: str, unit: str) -> Example:

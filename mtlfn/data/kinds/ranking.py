@@ -19,8 +19,8 @@ from mtlfn.data.kinds.kind import Kind, Roles, items_of, named, of_type, text_of
 from mtlfn.data.statistic import MEAN, Row
 
 if TYPE_CHECKING:
-    from mtlfn.data.store import Corpus
     from mtlfn.data.task import Task
+    from mtlfn.data.tokens.store import Corpus
 
 RELEVANCE = ("relevant", "irrelevant")
 

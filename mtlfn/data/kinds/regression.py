@@ -22,8 +22,8 @@ from mtlfn.data.standard import centre
 from mtlfn.data.statistic import PEARSON, Row, moments
 
 if TYPE_CHECKING:
-    from mtlfn.data.store import Corpus
     from mtlfn.data.task import Task
+    from mtlfn.data.tokens.store import Corpus
 
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")

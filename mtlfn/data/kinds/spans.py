@@ -23,8 +23,8 @@ from mtlfn.data.statistic import F1, Row, ratio, sets
 from mtlfn.data.windows import in_characters, in_words, words
 
 if TYPE_CHECKING:
-    from mtlfn.data.store import Corpus
     from mtlfn.data.task import Task
+    from mtlfn.data.tokens.store import Corpus
 
 
 WIDEST = 64  # words of a piece of a mention, at most

@@ -22,8 +22,8 @@ from mtlfn.data.kinds.kind import IGNORED, Kind, Offsets, Roles, items_of, named
 from mtlfn.data.statistic import F1, Row, ratio, sets
 
 if TYPE_CHECKING:
-    from mtlfn.data.store import Corpus
     from mtlfn.data.task import Task
+    from mtlfn.data.tokens.store import Corpus
 
 Codes = NDArray[np.int64]  # of tags: O is 0, B- odd, I- even
 

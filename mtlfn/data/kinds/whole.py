@@ -13,8 +13,8 @@ from mtlfn.data.example import Example
 from mtlfn.data.statistic import ratio
 
 if TYPE_CHECKING:
-    from mtlfn.data.store import Corpus
     from mtlfn.data.task import Task
+    from mtlfn.data.tokens.store import Corpus
 
 DRAWS = 20  # of a random baseline
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mtlfn.data.document import Mention
 from mtlfn.data.scoring.spans import Mentions, Pieces, matched, ratio
-from mtlfn.data.semeval.formats.document import Mention
 
 # Attribute -> the value where a mention has none. A disorder without CUI agrees only with another without.
 DEFAULTS = {

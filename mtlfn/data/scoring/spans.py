@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TypeVar
 
+from mtlfn.data.document import Mention
 from mtlfn.data.example import DataError, Span
-from mtlfn.data.semeval.formats.document import Mention
 
 Pieces = tuple[Span, ...]
 Mentions = Mapping[str, Sequence[Mention]]  # document id -> what is marked in it

@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mtlfn.data.document import Document, Mention
 from mtlfn.data.example import DataError
 from mtlfn.data.scoring.spans import Mentions, Pieces, ratio
-from mtlfn.data.semeval.formats.document import Document, Mention
 
 TYPES = ("TIMEX3", "EVENT")
 PROPERTIES = (

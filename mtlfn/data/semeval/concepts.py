@@ -13,8 +13,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from mtlfn.data.document import Log
 from mtlfn.data.example import DataError
-from mtlfn.data.semeval.formats.document import Log
 from mtlfn.data.semeval.formats.share_notes import lines
 
 FILE = "cui.tsv"  # in the folder of a task: a line a name, CUI, tab, name

@@ -13,12 +13,12 @@ from typing import Any, Protocol
 import attrs
 
 from mtlfn.data import files
+from mtlfn.data.document import Document, Log, decode, mention_text
 from mtlfn.data.example import Example
+from mtlfn.data.official import Splits
 from mtlfn.data.scoring import spans
 from mtlfn.data.semeval import concepts, mentions
-from mtlfn.data.semeval.formats.document import Document, Log, decode, mention_text
 from mtlfn.data.semeval.mentions import Mentions
-from mtlfn.data.semeval.official import Splits
 from mtlfn.data.statistic import Row, sets
 from mtlfn.data.task import Dataset
 

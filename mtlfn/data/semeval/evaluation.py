@@ -10,8 +10,7 @@ import numpy as np
 
 from mtlfn.data import metrics
 from mtlfn.data.example import DataError, Example
-from mtlfn.data.semeval import OFFICIAL
-from mtlfn.data.semeval.official import Gold, Official
+from mtlfn.data.official import OFFICIAL, Gold, Official
 from mtlfn.data.statistic import Row
 from mtlfn.data.task import Dataset, kind_of
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import attrs
 
 from mtlfn.data import splits
+from mtlfn.data.document import WITHOUT_NOTE, Log, by_kind
 from mtlfn.data.example import DataError
-from mtlfn.data.semeval import OFFICIAL
-from mtlfn.data.semeval.formats.document import WITHOUT_NOTE, Log, by_kind
+from mtlfn.data.official import OFFICIAL
 from mtlfn.data.task import Dataset
 
 PROBLEMS = "problems by kind"  # name of the note

@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 
 from mtlfn.data import windows
+from mtlfn.data.document import Document, Mention
 from mtlfn.data.example import Example
 from mtlfn.data.kinds import spans
-from mtlfn.data.semeval.formats.document import Document, Mention
 from mtlfn.data.task import SPLITS, Dataset, Task
 
 Mentions = dict[str, tuple[Mention, ...]]  # document id -> mentions

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterator
 
 from attrs import frozen
 
+from mtlfn.data.document import Document, Mention
 from mtlfn.data.example import Example, Span
-from mtlfn.data.semeval.formats.document import Document, Mention
 from mtlfn.data.windows import SENTENCE_END, hull, words
 
 STRETCH = 400  # words of a pair's text, at most: more than 512 tokens, the longest rows by default, can show

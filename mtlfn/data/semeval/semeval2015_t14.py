@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from mtlfn.data.document import mentions_and_links
+from mtlfn.data.official import Official
 from mtlfn.data.semeval import disorders
 from mtlfn.data.semeval.formats import semeval2015_t14 as files
-from mtlfn.data.semeval.formats.document import mentions_and_links
-from mtlfn.data.semeval.official import Official
 from mtlfn.data.statistic import SET_F1
 
 TASKS = (

@@ -8,12 +8,12 @@ from typing import Any
 
 import attrs
 
+from mtlfn.data.document import Document, Link, Log, mentions_and_links
 from mtlfn.data.example import Example
+from mtlfn.data.official import Official, Splits
 from mtlfn.data.scoring import temporal
 from mtlfn.data.semeval import mentions, pairs
 from mtlfn.data.semeval.formats import semeval2016_t12 as files
-from mtlfn.data.semeval.formats.document import Document, Link, Log, mentions_and_links
-from mtlfn.data.semeval.official import Official, Splits
 from mtlfn.data.statistic import F1, Row, empty_is_right, sets
 from mtlfn.data.task import SPLITS, Dataset, Task
 

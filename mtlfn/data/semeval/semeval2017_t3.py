@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mtlfn.data.document import Log, Query, judgements
 from mtlfn.data.example import Example
+from mtlfn.data.official import Official, Splits
 from mtlfn.data.scoring import ranking
 from mtlfn.data.semeval.formats import relevancy
 from mtlfn.data.semeval.formats import semeval2017_t3 as files
-from mtlfn.data.semeval.formats.document import Log, Query, judgements
 from mtlfn.data.semeval.formats.semeval2017_t3 import Subtask, positive
-from mtlfn.data.semeval.official import Official, Splits
 from mtlfn.data.statistic import MEAN, Row
 from mtlfn.data.task import SPLITS, Dataset, Task
 

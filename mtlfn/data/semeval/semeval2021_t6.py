@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mtlfn.data.document import Document, Log, mentions_and_links
 from mtlfn.data.example import Example
+from mtlfn.data.official import Official, Splits
 from mtlfn.data.scoring import classes, spans
 from mtlfn.data.semeval import mentions
 from mtlfn.data.semeval.formats import semeval2021_t6 as files
-from mtlfn.data.semeval.formats.document import Document, Log, mentions_and_links
 from mtlfn.data.semeval.formats.semeval2021_t6 import Labelled
-from mtlfn.data.semeval.official import Official, Splits
 from mtlfn.data.statistic import F1, SET_F1, Row, empty_is_right, sets
 from mtlfn.data.task import SPLITS, Dataset, Task
 

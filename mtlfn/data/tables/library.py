@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import asdict
 
 from mtlfn.data.example import DataError
-from mtlfn.data.rows import class_names
 from mtlfn.data.tables.mapping import Mapping
+from mtlfn.data.tables.rows import class_names
 from mtlfn.data.tables.table import Row, Table
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from attrs import asdict, frozen
 from mtlfn.data import splits as splitting
 from mtlfn.data.example import DataError, Example
 from mtlfn.data.kinds import KINDS
-from mtlfn.data.rows import example
 from mtlfn.data.tables import sources
 from mtlfn.data.tables.mapping import SPLIT, Mapping
+from mtlfn.data.tables.rows import example
 from mtlfn.data.tables.table import Place, Row, Table
 from mtlfn.data.tables.tags import to_iob2, types
 from mtlfn.data.task import HIDDEN_TEST, SPLITS, Dataset, Task, fitted, hidden, kind_of, problems

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from mtlfn.core.keys import Key
-from mtlfn.data.collate import Inputs
 from mtlfn.data.task import Task
+from mtlfn.data.tokens.collate import Inputs
 from mtlfn.models.heads import classification, multilabel, ranking, regression, relation, spans, tagging
 from mtlfn.models.heads.head import Head, Params
 

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtlfn.data.collate import Inputs
 from mtlfn.data.kinds.kind import IGNORED
 from mtlfn.data.task import Task
+from mtlfn.data.tokens.collate import Inputs
 
 
 def by_frequency(power: float) -> Callable[[Task, Mapping[str, int]], Tensor]:

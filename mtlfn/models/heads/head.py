@@ -11,8 +11,8 @@ from attrs import frozen
 from torch import Tensor
 
 from mtlfn.core.keys import Key, fold, uniform
-from mtlfn.data.collate import Inputs
 from mtlfn.data.task import Task
+from mtlfn.data.tokens.collate import Inputs
 
 Params = Mapping[str, Tensor]
 

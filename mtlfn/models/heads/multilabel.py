@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtlfn.data.collate import Inputs
 from mtlfn.data.task import Task
+from mtlfn.data.tokens.collate import Inputs
 from mtlfn.models.heads.head import Head, of_pooled, one_linear
 
 

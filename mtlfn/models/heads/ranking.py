@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtlfn.core.keys import Key
-from mtlfn.data.collate import Inputs
 from mtlfn.data.task import Task
+from mtlfn.data.tokens.collate import Inputs
 from mtlfn.models.heads.head import Head, of_pooled, one_linear
 
 MARGIN = 1.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mtlfn.data.collate import Inputs
 from mtlfn.data.task import Task
+from mtlfn.data.tokens.collate import Inputs
 from mtlfn.models.heads.head import Head, of_pooled, one_linear
 
 

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtlfn.core.keys import Key
-from mtlfn.data.collate import Inputs
 from mtlfn.data.kinds.relation import HEAD as HEAD_MENTION
 from mtlfn.data.kinds.relation import HEAD_SIGN, TAIL, TAIL_SIGN
 from mtlfn.data.task import Task
+from mtlfn.data.tokens.collate import Inputs
 from mtlfn.models.heads.classes import by_frequency, cross_entropy_sum, likeliest
 from mtlfn.models.heads.head import Head, Params, linear, mean, pooled
 

@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtlfn.core.keys import Key, fold, uniform
-from mtlfn.data.collate import Inputs
 from mtlfn.data.example import Span
 from mtlfn.data.task import Task
+from mtlfn.data.tokens.collate import Inputs
 from mtlfn.models.heads.head import Head, Params
 
 HIDDEN = 64

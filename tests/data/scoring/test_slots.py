@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtlfn.data.document import Mention
 from mtlfn.data.scoring.slots import slots
-from mtlfn.data.semeval.formats.document import Mention
 
 TABLE = """
 cui any 100

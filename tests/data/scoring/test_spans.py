@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mtlfn.data.document import Mention
 from mtlfn.data.example import DataError
 from mtlfn.data.scoring.spans import matched, partial_credit, share_strict_relaxed
-from mtlfn.data.semeval.formats.document import Mention
 
 Piece = tuple[int, int]
 Marked = tuple[tuple[Piece, ...], str]  # pieces, and a CUI or a label

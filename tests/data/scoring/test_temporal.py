@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mtlfn.data.document import Document, Link, Mention
 from mtlfn.data.example import DataError
 from mtlfn.data.scoring.temporal import attributes, closure, contains, entities
-from mtlfn.data.semeval.formats.document import Document, Link, Mention
 
 INTERVALS = tuple(((10 * i, 10 * i + 5),) for i in range(5))
 

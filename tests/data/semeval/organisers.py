@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mtlfn.data.document import Log
+from mtlfn.data.official import OFFICIAL
 from mtlfn.data.scoring import classes, ranking, spans, temporal
-from mtlfn.data.semeval import OFFICIAL
 from mtlfn.data.semeval.formats import (
     relevancy,
     semeval2014_t7,
@@ -17,7 +18,6 @@ from mtlfn.data.semeval.formats import (
     semeval2017_t3,
     semeval2021_t6,
 )
-from mtlfn.data.semeval.formats.document import Log
 from mtlfn.data.semeval.semeval2016_t12 import SUBTASKS
 from mtlfn.data.task import Dataset
 

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from attrs import evolve
 
-from mtlfn.data import embedded
-from mtlfn.data.embedded_draw import stream
+from mtlfn.data.document import Candidate, Document, Query
+from mtlfn.data.embedded import corpus as embedded
+from mtlfn.data.embedded.draw import stream
 from mtlfn.data.example import Example
-from mtlfn.data.semeval import OFFICIAL, loading
+from mtlfn.data.official import OFFICIAL
+from mtlfn.data.semeval import loading
 from mtlfn.data.semeval.formats import semeval2017_t3
-from mtlfn.data.semeval.formats.document import Candidate, Document, Query
 from mtlfn.data.task import Dataset, Task
 
 Rng = np.random.Generator

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mtlfn.data.document import Log
 from mtlfn.data.example import DataError
 from mtlfn.data.semeval import concepts
-from mtlfn.data.semeval.formats.document import Log
 
 PATH = Path("folder/cui.tsv")
 

@@ -13,9 +13,10 @@ import pytest
 from attrs import evolve
 
 from mtlfn.data import semeval, units
+from mtlfn.data.document import Document, Query
 from mtlfn.data.example import DataError, Example
-from mtlfn.data.semeval import MODULES, OFFICIAL, evaluation
-from mtlfn.data.semeval.formats.document import Document, Query
+from mtlfn.data.official import MODULES, OFFICIAL
+from mtlfn.data.semeval import evaluation
 from mtlfn.data.task import SPLITS, Dataset, check, kind_of
 from tests.data.semeval import organisers, small
 from tests.data.semeval.small import Rng, odd, prediction

@@ -10,11 +10,12 @@ import attrs
 import pytest
 
 from mtlfn.data import sources, windows
+from mtlfn.data.document import Candidate, Document, Link, Log, Mention, Query
 from mtlfn.data.example import DataError
-from mtlfn.data.semeval import OFFICIAL, evaluation, loading, pairs
+from mtlfn.data.official import OFFICIAL
+from mtlfn.data.semeval import evaluation, loading, pairs
 from mtlfn.data.semeval.disorders import LABEL as DISORDER
 from mtlfn.data.semeval.formats import semeval2014_t7, semeval2015_t14, semeval2016_t12, semeval2017_t3, semeval2021_t6
-from mtlfn.data.semeval.formats.document import Candidate, Document, Link, Log, Mention, Query
 from mtlfn.data.semeval.semeval2016_t12 import CONTAINS
 from mtlfn.data.task import Dataset
 

@@ -10,11 +10,12 @@ import attrs
 import pytest
 
 from mtlfn.data import sources
+from mtlfn.data.document import Document
 from mtlfn.data.example import DataError
-from mtlfn.data.semeval import OFFICIAL, evaluation, loading
+from mtlfn.data.official import OFFICIAL
+from mtlfn.data.semeval import evaluation, loading
 from mtlfn.data.semeval.disorders import LABEL as DISORDER
 from mtlfn.data.semeval.formats import semeval2014_t7, semeval2015_t14
-from mtlfn.data.semeval.formats.document import Document
 from mtlfn.data.task import Dataset
 from tests.data.semeval.test_official import TEXT, gold_predictions, mention, slotted, span, write_all
 

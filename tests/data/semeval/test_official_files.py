@@ -6,7 +6,7 @@ import json
 import math
 from pathlib import Path
 
-from mtlfn.data.semeval import OFFICIAL
+from mtlfn.data.official import OFFICIAL
 from mtlfn.data.semeval.formats import relevancy
 from tests.data.semeval import small
 from tests.data.semeval.test_conformance import agree, corpora

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from mtlfn.data import document
+from mtlfn.data.document import Candidate, Log, Query
 from mtlfn.data.example import DataError
-from mtlfn.data.semeval import OFFICIAL, loading
-from mtlfn.data.semeval.formats import document, semeval2017_t3
-from mtlfn.data.semeval.formats.document import Candidate, Log, Query
+from mtlfn.data.official import OFFICIAL
+from mtlfn.data.semeval import loading
+from mtlfn.data.semeval.formats import semeval2017_t3
 from tests.data.semeval.test_official import thread, write_all
 
 

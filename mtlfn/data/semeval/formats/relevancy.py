@@ -12,8 +12,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from mtlfn.data.document import Log, Query, decode
 from mtlfn.data.example import DataError
-from mtlfn.data.semeval.formats.document import Log, Query, decode
 from mtlfn.data.semeval.formats.semeval2017_t3 import LABELS, Subtask, known, positive
 
 

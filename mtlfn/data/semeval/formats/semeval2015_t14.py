@@ -13,9 +13,9 @@ from pathlib import Path
 
 import attrs
 
+from mtlfn.data.document import Document, Log, Mention, fits
 from mtlfn.data.example import DataError, Span
 from mtlfn.data.semeval.formats import share_notes
-from mtlfn.data.semeval.formats.document import Document, Log, Mention, fits
 
 CORPUS = "semeval-2015-task-14"
 LABEL = "Disease_Disorder"

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+from mtlfn.data.document import WITHOUT_NOTE, Document, Link, Log, Mention, decode, fits
 from mtlfn.data.example import DataError, Span
 from mtlfn.data.files import bytes_of
 from mtlfn.data.semeval.formats import xml_file
-from mtlfn.data.semeval.formats.document import WITHOUT_NOTE, Document, Link, Log, Mention, decode, fits
 
 CORPUS = "coloncancer"
 FOLDERS = {"train": "Train", "dev": "Dev", "test": "Test"}

@@ -15,8 +15,8 @@ from xml.etree.ElementTree import Element
 
 from attrs import field, frozen
 
+from mtlfn.data.document import Candidate, Log, Query
 from mtlfn.data.example import DataError
-from mtlfn.data.semeval.formats.document import Candidate, Log, Query
 from mtlfn.data.semeval.formats.xml_file import escape, parse
 from mtlfn.data.task import SPLITS
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mtlfn.data import files
+from mtlfn.data.document import Document, Log, Mention, decode, fits
 from mtlfn.data.example import DataError
-from mtlfn.data.semeval.formats.document import Document, Log, Mention, decode, fits
 
 TECHNIQUES = (
     "Appeal to authority",

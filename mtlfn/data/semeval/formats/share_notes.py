@@ -13,9 +13,9 @@ from typing import Protocol
 
 from attrs import frozen
 
+from mtlfn.data.document import WITHOUT_NOTE, Document, Log, Mention, decode
 from mtlfn.data.example import DataError
 from mtlfn.data.files import bytes_of
-from mtlfn.data.semeval.formats.document import WITHOUT_NOTE, Document, Log, Mention, decode
 
 FOLDERS = {"train": "train", "dev": "devel", "test": "test"}
 NOTE, ANNOTATIONS = ".text", ".pipe"

@@ -10,8 +10,8 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+from mtlfn.data.document import Log
 from mtlfn.data.example import DataError
-from mtlfn.data.semeval.formats.document import Log
 
 _NO_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, production 2
 

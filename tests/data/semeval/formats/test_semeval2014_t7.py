@@ -10,9 +10,9 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtlfn.data.document import Document, Link, Log, Mention, mention_text
 from mtlfn.data.example import DataError
 from mtlfn.data.semeval.formats import semeval2014_t7
-from mtlfn.data.semeval.formats.document import Document, Link, Log, Mention, mention_text
 
 DATA = "semeval-2014-task-7/data"
 STEM = "1-2-DISCHARGE_SUMMARY"

@@ -12,9 +12,9 @@ from attrs import evolve
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mtlfn.data.document import Document, Link, Log, Mention, mention_text
 from mtlfn.data.example import DataError
 from mtlfn.data.semeval.formats import semeval2016_t12, xml_file
-from mtlfn.data.semeval.formats.document import Document, Link, Log, Mention, mention_text
 
 NOTE = "On Monday the rash was gone.\r\nNo pain,\nlittle fever.\n"
 CLINIC, PATH = "ID001_clinic_001", "ID002_path_003"

@@ -13,10 +13,10 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtlfn.data.document import Candidate, Log, Query
 from mtlfn.data.example import DataError
 from mtlfn.data.semeval.formats import relevancy
 from mtlfn.data.semeval.formats import semeval2017_t3 as t3
-from mtlfn.data.semeval.formats.document import Candidate, Log, Query
 
 STEM = "SemEval2016-Task3-CQA-QL"
 DECLARED = (

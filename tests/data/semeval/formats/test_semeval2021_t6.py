@@ -14,9 +14,9 @@ from attrs import evolve
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mtlfn.data.document import Document, Link, Log, Mention
 from mtlfn.data.example import DataError
 from mtlfn.data.semeval.formats import semeval2021_t6
-from mtlfn.data.semeval.formats.document import Document, Link, Log, Mention
 from mtlfn.data.semeval.formats.semeval2021_t6 import TECHNIQUES
 
 TEXT = "TEA 🍵 IS\n\nBETTER"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mtlfn.data.document import Log
 from mtlfn.data.example import DataError
 from mtlfn.data.semeval.formats import xml_file
-from mtlfn.data.semeval.formats.document import Log
 
 LAUGHS = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 10))
 DECLARED = "found the declaration of the entity "

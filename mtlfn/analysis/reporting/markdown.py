@@ -1,0 +1,116 @@
+"""A report as Markdown with its pictures beside it, and the verdict table for a paper in LaTeX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mtlfn.analysis import outcome
+from mtlfn.analysis.reporting.blocks import Block, Cell, Figures, Items, Missing, Report, Section, Table, Text
+from mtlfn.analysis.reporting.sections_result import mean, signed
+from mtlfn.analysis.runs import cells
+from mtlfn.run.terminal import shown
+
+SPECIAL = re.compile(r"([\\`*\[\]|~#])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "−": "$-$", "–": "--", "\n": " ", "\r": " ",
+}  # fmt: skip
+
+
+def text(report: Report) -> str:
+    """The whole."""
+    contents = [f"- [{escape(s.title)}](#{_anchor(s.title)})" for s in report.sections]
+    parts = [f"# {escape(report.title)}", *map(block, report.summary), "\n".join(contents)]
+    return "\n\n".join([*parts, *map(section, report.sections)]) + "\n"
+
+
+def section(made: Section) -> str:
+    """A heading and its blocks."""
+    return "\n\n".join([f"## {escape(made.title)}", *map(block, made.blocks)])
+
+
+def block(made: Block) -> str:
+    """Any block."""
+    match made:
+        case Text():
+            return f"**{escape(made.text)}**" if made.tone == "alarm" else escape(made.text)
+        case Missing():
+            return f"**Missing: {escape(made.what)}** – {escape(made.why)}"
+        case Items():
+            return "\n".join(f"- **{escape(a)}**: {escape(b)}" for a, b in made.items)
+        case Table():
+            return table(made)
+        case Figures():
+            shown = (f"![{escape(f.title)}: {escape(f.alt)}](figures/{f.name}.png)" for f in made.figures)
+            return "\n\n".join(shown)
+
+
+def table(made: Table) -> str:
+    """A table under its caption."""
+    ends = ["---:" if i in made.numeric else "---" for i in range(len(made.columns))]
+    rows = [made.columns, ends, *(tuple(map(_cell, row)) for row in made.rows)]
+    drawn = [f"| {' | '.join(row if row is ends else (escape(c) for c in row))} |" for row in rows]
+    return f"{escape(made.caption)}\n\n" + "\n".join(drawn)
+
+
+def _cell(cell: Cell | str) -> str:
+    return cell.text if isinstance(cell, Cell) else cell
+
+
+def escape(value: str) -> str:
+    """Plain text as Markdown that shows it as it is, on one line."""
+    flat = shown(" ".join(value.split()))
+    return SPECIAL.sub(r"\\\g<0>", "".join(ENTITIES.get(c, c) for c in flat))
+
+
+def _anchor(title: str) -> str:
+    """As the common renderers make it of a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def latex(document: Mapping[str, Any]) -> str:
+    """``verdict.tex``: a table a study, for a document that loads booktabs."""
+    settings, out = document["settings"], ["% Needs \\usepackage{booktabs}."]
+    for study in document["studies"]:
+        rows = []
+        for task, row in study["tasks"].items():
+            score = mean(row["scores"][cells.MULTI])
+            shown = [_difference(row[side]) for side in ("controlled", "plain")]
+            fields = [task, row["metric"], "missing" if score is None else f"{score:.3f}", *shown]
+            fields += [outcome.called(row, study), row["row"]]
+            rows.append(" & ".join(map(tex, fields)) + r" \\")
+        seeds = len(study["seeds"])
+        out += [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{tex(study['name'])}: multi-task less single-task (S1), with 95\,\% intervals; "
+            rf"{seeds} seed{'' if seeds == 1 else 's'}, margin {settings['margin']:g}, "
+            rf"level {settings['level']:.3g} after Holm's correction."
+            + (rf" Exploratory: {tex('; '.join(study['exploratory']))}." if study["exploratory"] else "")
+            + "}",
+            r"\begin{tabular}{llrrrll}",
+            r"\toprule",
+            r"Task & Metric & Multi-task & $-$ token-controlled S1 & $-$ plain S1 & Verdict & RQ5 \\",
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    return "\n".join(out) + "\n"
+
+
+def _difference(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "missing"
+    low, high = found["interval_95"]
+    return f"{signed(found['estimate'])} [{signed(low)}, {signed(high)}]"
+
+
+def tex(value: str) -> str:
+    """Plain text as LaTeX."""
+    return "".join(LATEX.get(c, c) for c in value if c.isprintable() or c in "\n\r")

@@ -1,0 +1,1 @@
+"""Finished runs, put together: who is matched with whom."""

@@ -1,0 +1,123 @@
+"""A finished run, what it says it is matched with, and whether it has in common with that run what it must."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from mtlfn.run.documents.result import Tokens
+from mtlfn.run.errors import UsageError
+
+CONTROLS = {"total": "token-controlled S1", "per-task": "plain S1"}
+UPDATES = "updates"  # plain S1 with as many optimiser updates, in the place of the one with as many tokens
+PLAIN = "per-task"
+SHUFFLED = "shuffled"  # the multi-task run with the labels of all tasks but one shuffled
+
+
+@frozen(kw_only=True)
+class Match:
+    """What a run was matched with: digest, seed and path of that run, its role to it, its tasks, its tokens.
+
+    ``shuffled``: those of its tasks whose training labels were shuffled.
+    """
+
+    parent: str
+    parent_seed: int
+    parent_path: str
+    control: str
+    tasks: tuple[str, ...]
+    tokens: int
+    shuffled: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> str:
+        """The task of a control: the one whose labels are its own."""
+        return next(task for task in self.tasks if task not in self.shuffled)
+
+
+@frozen(kw_only=True)
+class Run:
+    """A finished run. ``settings``: its identity without the seed, as JSON text; "" where config.json is missing.
+
+    ``scores``: task -> its primary metric on the test split, ``learning``: task -> the one on dev and that of the best
+    simple baseline there, as far as the result says. ``sealed``: whether the run is
+    proven to be as it was when it finished; runs of older versions are not. ``smoke_test``: "passed", "skipped", or
+    "unknown" where no file tells. ``environment_breaks``: changes of the environment that were accepted.
+    """
+
+    path: Path
+    experiment: str
+    seed: int
+    digest: str
+    tokens: Tokens
+    steps: int
+    match: Match | None
+    settings: str
+    scores: Mapping[str, float]
+    learning: Mapping[str, tuple[float, float]]
+    sealed: bool
+    smoke_test: str
+    environment_breaks: tuple[str, ...]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that it trained."""
+        return tuple(self.tokens.per_task)
+
+    @property
+    def trial(self) -> bool:
+        """Whether it was there to choose a learning rate by."""
+        return bool(self.setting("trial"))
+
+    @property
+    def untuned(self) -> str:
+        """Its settings without what trials differ in from each other, and from the run that they are for."""
+        known = json.loads(self.settings or "{}").items()
+        return json.dumps({name: value for name, value in known if name not in ("learning_rate", "trial")})
+
+    def setting(self, name: str) -> Any:
+        """One of its settings; None where config.json is missing or does not name it."""
+        return json.loads(self.settings or "{}").get(name)
+
+
+def check(run: Run) -> None:
+    """UsageError where a run is not what its match says."""
+    match = run.match
+    if match is None:
+        return
+    if match.control == SHUFFLED and len(match.shuffled) != len(match.tasks) - 1:
+        raise UsageError(
+            f"RUN {run.path}: the labels of {', '.join(match.shuffled) or 'no task'} were shuffled, expected all of "
+            f"its tasks but one ({', '.join(match.tasks)})"
+        )
+    if match.control in (*CONTROLS, UPDATES):
+        if len(match.tasks) != 1 or run.tasks != match.tasks:
+            raise UsageError(
+                f"RUN {run.path}: its match says control {match.control!r} of {', '.join(match.tasks)}, and it trained "
+                f"{', '.join(run.tasks)}; expected a control of one task that trained that task alone"
+            )
+        if run.tokens.total != match.tokens:
+            raise UsageError(
+                f"RUN {run.path}: trained on {run.tokens.total:,} tokens, its match says {match.tokens:,}: not a "
+                "control"
+            )
+
+
+def check_parity(run: Run, parent: Run) -> None:
+    """UsageError where a run has not as much as the multi-task run of what is held equal: tokens, or updates."""
+    match = run.match
+    assert match is not None
+    needed, there, of = parent.tokens.total, match.tokens, "tokens"
+    if match.control == PLAIN:
+        needed = parent.tokens.per_task.get(match.task)
+    elif match.control == UPDATES:
+        needed, there, of = parent.steps, run.steps, "updates"
+    if needed != there:
+        raise UsageError(
+            f"RUN {run.path}: trained on {there:,} {of}, the {match.control} control of RUN {parent.path} for task "
+            f"{match.task} needs {needed}"
+        )

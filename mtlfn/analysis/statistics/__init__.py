@@ -1,0 +1,1 @@
+"""Differences, their tests and what they decide."""

@@ -1,0 +1,1 @@
+"""What data hold and lack: held-out texts, repetitions, notices."""

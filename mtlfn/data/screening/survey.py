@@ -1,0 +1,117 @@
+"""What a data set holds, before anybody trains on it: counts, lengths, repeated texts, what test shares with train."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mtlfn.data.example import Example
+from mtlfn.data.kinds.kind import no_silence
+from mtlfn.data.screening import notices
+from mtlfn.data.semeval.loading import PROBLEMS
+from mtlfn.data.task import SPLITS, Dataset, kind_of, label_counts
+from mtlfn.data.tokens.tokenise import CHUNK, encodings, tokenise
+from mtlfn.data.windows import WORD
+
+LENGTHS = (128, 256, 384, 512)  # what the longest sequence is rounded up to
+SHARE = 95  # per cent of the sequences that are not cut
+SAMPLE = 2000  # sequences that are measured for that, evenly spread over a split
+NGRAM = 8  # words
+
+
+def lengths(examples: Sequence[Example], tokenizer: Any, most: int | None = None) -> np.ndarray:
+    """Tokens of the sequences, special tokens included, int64; ``most``: of so many, evenly spread over all."""
+    texts = [text for e in examples for text in e.texts]
+    if most is not None and len(texts) > most:
+        texts = [texts[i * len(texts) // most] for i in range(most)]
+    chunks = (texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK))
+    return np.fromiter((len(made) for chunk in chunks for made in encodings(chunk, tokenizer)), dtype=np.int64)
+
+
+def fitting_length(datasets: Iterable[Dataset], tokenizer: Any, longest: int | None) -> int:
+    """The least of ``LENGTHS`` that leaves 95 % of every task's training sequences whole, at most ``longest``."""
+    percentiles = (np.percentile(lengths(d.train, tokenizer, SAMPLE), SHARE) for d in datasets if d.train)
+    wanted = max(percentiles, default=0.0)
+    fits = next((n for n in LENGTHS if n >= math.ceil(wanted)), LENGTHS[-1])
+    return fits if longest is None else min(fits, longest)
+
+
+def repeated(dataset: Dataset) -> dict[str, int]:
+    """How many texts occur again: within each split, and in each pair of splits ("train / dev")."""
+    held = {split: Counter(text_of(e) for e in dataset[split]) for split in SPLITS}
+    found = {split: sum(n - 1 for n in counts.values()) for split, counts in held.items()}
+    for i, a in enumerate(SPLITS):
+        found |= {f"{a} / {b}": len(held[a].keys() & held[b].keys()) for b in SPLITS[i + 1 :]}
+    return found
+
+
+def text_of(example: Example) -> str:
+    """All texts of an example, white space and letter case aside."""
+    return " ".join(" ".join(part.split()) for pair in example.texts for part in pair if part).lower()
+
+
+def overlap(dataset: Dataset, split: str) -> float:
+    """The share of a split's examples that hold a run of ``NGRAM`` words which training has too."""
+    examples = dataset[split]
+    held = {gram for e in examples for gram in _grams(e)}  # few, where those of the training texts are many
+    shared = {gram for e in dataset.train for gram in _grams(e) if gram in held}
+    return sum(any(gram in shared for gram in _grams(e)) for e in examples) / len(examples) if examples else 0.0
+
+
+def _grams(example: Example) -> Iterator[int]:
+    held = WORD.findall(text_of(example))
+    return (hash(tuple(held[i : i + NGRAM])) for i in range(len(held) - NGRAM + 1))
+
+
+def silent_words(dataset: Dataset, tokenizer: Any, length: int) -> dict[str, dict[str, int]]:
+    """Split -> how many words, and how many entities, come to no token; of tagging alone, as ``store`` counts them."""
+    out = {}
+    for split in SPLITS if kind_of(dataset.task).silent is not no_silence else ():
+        found = [row.silent for row in tokenise(dataset.task, dataset[split], tokenizer, length)]
+        counts = (sum(words for words, _ in found), sum(entities for _, entities in found))
+        out[split] = dict(zip(("words without a token", "entities without a token"), counts, strict=True))
+    return out
+
+
+def describe(dataset: Dataset, tokenizer: Any, longest: int | None, terms: Mapping[str, str]) -> Iterator[str]:
+    """The survey, line by line."""
+    task = dataset.task
+    yield f"{task.name}: {task.kind}, level {task.level}, metric {task.metric}, from {dataset.source}"
+    yield f"terms     {terms.get(task.name, 'not known here: look at the source')}"
+    suggested = fitting_length([dataset], tokenizer, longest)
+    for split in SPLITS:
+        examples = dataset[split]
+        if not examples:
+            yield f"{split:<9} none"
+            continue
+        units = len({e.unit for e in examples})
+        gold = f", {len(dataset.gold[split]):,} documents or queries" if dataset.gold else ""
+        sizes = lengths(examples, tokenizer)
+        yield f"{split:<9} {len(examples):,} examples of {units:,} units{gold}"
+        shown = "  ".join(f"{p} % {np.percentile(sizes, p):.0f}" for p in (50, 95, 99))
+        cut = int((sizes > suggested).sum())
+        yield f"  tokens  {sizes.sum():,}; a sequence: {shown}  longest {sizes.max()}; {cut:,} longer than {suggested}"
+        values = np.array([e.value for e in examples if e.value is not None])
+        if len(values):
+            spread = f"mean {values.mean():.3g}  std {values.std():.3g}  least {values.min():g}  most {values.max():g}"
+            yield f"  values  {spread}"
+        else:
+            counts = "  ".join(f"{label} {n:,}" for label, n in label_counts(task, examples).items())
+            yield f"  labels  {counts}"
+    yield f"length    --max-length {suggested} leaves {SHARE} % of the training sequences whole"
+    notes = dict(dataset.notes)
+    problems = notes.pop(PROBLEMS, [])
+    yield f"reading   {', '.join(f'{name}: {value}' for name, value in notes.items()) or 'nothing to report'}"
+    for problem in problems:
+        yield f"  {problem}"
+    for notice in notices.notices(dataset, silent_words(dataset, tokenizer, suggested)):
+        yield f"notice    {notice}"
+    shared = ", ".join(f"{where} {n:,}" for where, n in repeated(dataset).items())
+    yield f"repeated  texts that occur again: {shared}"
+    for split in ("dev", "test"):
+        if dataset[split]:
+            yield f"overlap   {overlap(dataset, split):.1%} of {split} hold {NGRAM} words in a row that training has"

@@ -1,0 +1,1 @@
+"""From examples to tokens, micro-batches and the stream of a run."""

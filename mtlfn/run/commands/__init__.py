@@ -1,0 +1,1 @@
+"""The commands, from their flags to their exit codes."""

@@ -1,0 +1,1 @@
+"""Many runs: plans of what needs what, and their execution."""

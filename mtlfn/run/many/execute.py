@@ -1,0 +1,84 @@
+"""Runs a plan: what is finished is skipped, what is not is resumed, and what fails takes only its dependants along.
+
+A plan that was killed goes on with the same command.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+
+from mtlfn.data.example import DataError
+from mtlfn.models.families import first_line
+from mtlfn.run import documents, terminal
+from mtlfn.run.errors import BUG, OK, RESUMABLE, UsageError
+from mtlfn.run.many import plan
+from mtlfn.run.one import loop
+from mtlfn.run.one.summary import going_on
+
+
+def execute(
+    root: Path, nodes: Sequence[plan.Node], command: Sequence[str], say: Callable[[str], None] = terminal.say
+) -> int:
+    """Runs what is not finished, in order; 0 where all is, 75 where it was stopped, 1 where runs failed, with a list.
+
+    Raises:
+        UsageError, DataError: what was given cannot be used, and nothing of the plan is finished.
+        Mismatch: a folder of the plan holds something else.
+    """
+    plan.check_needs(nodes)
+    if (root / documents.CONFIG).is_file():
+        raise UsageError(f"--output-dir {root}: is the folder of one run, and this makes several; name another folder")
+    far = plan.progress(root, nodes)
+    done = {name for name, state in far.items() if state == "finished"}
+    beside = next((root / node.name for node in nodes if node.name in done and not node.needs), None)
+    failed: dict[str, str] = {}
+    for number, node in enumerate(nodes, 1):
+        where = f"[{number}/{len(nodes)}] {node.name}"
+        if node.name in done:
+            say(f"{where}: finished")
+            continue
+        if lacking := [name for name in node.needs if name in failed]:
+            failed[node.name] = f"not begun: it needs {lacking[0]}"
+            continue
+        say(f"{where}: {node.experiment}, {node.tokens:,} tokens")
+        try:
+            config = attrs.evolve(node.config(root), output_dir=root / node.name)
+            code = loop.run(node.experiment, config, command, beside if config.parent is None else None)
+        except (UsageError, DataError) as error:
+            if not done:
+                raise
+            failed[node.name] = str(error)
+        except Exception as error:
+            code = getattr(error, "exit_code", None)
+            if code == RESUMABLE:
+                raise
+            if code is None:  # a bug; one run's bug is not the end of the others
+                traceback.print_exc()
+            failed[node.name] = first_line(error) if code is None else str(error)
+        else:
+            if code != OK:
+                left = [n.name for n in nodes if n.name not in done and n.name not in failed]
+                say(f"mtlfn: {len(left)} of {len(nodes)} runs are left: {', '.join(left)}")
+                _tell(failed, nodes, command, say)
+                return code
+            done.add(node.name)
+            if beside is None and not node.needs:
+                beside = root / node.name
+    _tell(failed, nodes, command, say)
+    return BUG if failed else OK
+
+
+def _tell(
+    failed: dict[str, str], nodes: Sequence[plan.Node], command: Sequence[str], say: Callable[[str], None]
+) -> None:
+    """What failed and why, runs of one reason together, and the command that goes on."""
+    if not failed:
+        return
+    say(f"mtlfn: {len(failed)} of {len(nodes)} runs failed:")
+    for why in dict.fromkeys(failed.values()):
+        say(f"  {', '.join(name for name, said in failed.items() if said == why)}: {why}")
+    say(f"to go on: {going_on(command)}")

@@ -1,0 +1,89 @@
+"""The end of a run: predictions, exports and the result, which is written last; and a result that is there already."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import attrs
+
+from mtlfn.core.state import State
+from mtlfn.run import documents
+from mtlfn.run.disk import sweep, write_file
+from mtlfn.run.documents import typed
+from mtlfn.run.documents.result import Result
+from mtlfn.run.errors import OK
+from mtlfn.run.one import evaluate, export
+from mtlfn.run.one import summary as texts
+from mtlfn.run.one.evaluations import Evaluations
+from mtlfn.run.one.prepare import Prepared
+from mtlfn.run.one.walk import Evaluation
+from mtlfn.run.storage import archive, seal
+from mtlfn.run.watch import observers
+
+
+def finished(folder: Path, say: Callable[[str], None]) -> str | None:
+    """The summary of a finished run; None where there is no result, or one that is not as it was sealed.
+
+    That is said, and what is not as it was is made again.
+    """
+    try:
+        verified = seal.verify(folder)
+        if not verified.problems:
+            return texts.summary(typed.read(folder, Result))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:  # the result of an older version, which has no seal
+        say(f"ALERT     {documents.RESULT} cannot be used ({error}): made again")
+        return None
+    for problem in verified.problems:
+        say(f"ALERT     {problem}: made again")
+    return None
+
+
+def conclude(
+    strategy: str,
+    prepared: Prepared,
+    folder: Path,
+    kept: archive.Archive,
+    report: observers.Reporter,
+    state: State,
+    found: Evaluation | None,
+    evaluations: Evaluations,
+) -> int:
+    """Evaluates what is not evaluated, writes everything, and seals it. Leaving where no time is left for a task.
+
+    ``found``: the evaluation of the last state on dev, if it was just made; else the run was finished before, and
+    stopped between its last checkpoint and its result.
+    """
+    found = found or prepared.evaluate(state, through=evaluations.through(state, "dev"))
+    tested, predicted = prepared.evaluate_test(state, evaluations.through(state, "test"))
+    products(prepared, state, found.predictions, predicted, folder)
+    result = texts.result(strategy, prepared, folder, state, found.scores, tested)
+    typed.write(folder, result.tokens)
+    result = attrs.evolve(result, files=seal.hashes(folder))
+    data = typed.encode(result)
+    kept.seal(state, hashlib.sha256(data).hexdigest())
+    write_file(folder / documents.RESULT, data)
+    evaluations.forget()
+    report.say("\n" + texts.summary(result))
+    report.say(f"\neverything is in {folder}: result.json, metrics.jsonl, predictions/, export/<task>/ (PEFT adapters)")
+    report.say("next: another --seed, or the same on your own data: see README.md")
+    return OK
+
+
+def products(prepared: Prepared, state: State, dev: Mapping[str, list], test: Mapping[str, list], folder: Path) -> None:
+    """Writes predictions and exports of a state: functions of the state, byte for byte."""
+    for part in ("predictions", "export"):
+        if (folder / part).is_dir():
+            sweep(folder / part)
+    for task in prepared.tasks:
+        dataset = prepared.datasets[task.name]
+        for split, predictions in (("dev", dev), ("test", test)):
+            if task.name in predictions:
+                evaluate.write_predictions(folder / "predictions", dataset, split, predictions[task.name])
+    usual = {task.name: evaluate.usual_class(task, prepared.datasets[task.name].train) for task in prepared.tasks}
+    length, tokenizer = prepared.config.max_length, prepared.identity["tokenizer_digest"]
+    assert length is not None, "filled in when the run was prepared"
+    export.export(prepared.model, state.params, folder / "export", length, usual, tokenizer)

@@ -1,0 +1,175 @@
+"""Evaluation: predictions of a split, their scores, and the trivial baselines beside them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtlfn.core.keys import fold, numpy_generator, root
+from mtlfn.core.state import Tree
+from mtlfn.data import metrics, units
+from mtlfn.data.example import Example
+from mtlfn.data.official import OFFICIAL
+from mtlfn.data.semeval import evaluation
+from mtlfn.data.task import Dataset, Task, kind_of, label_counts
+from mtlfn.data.tokens.collate import collate
+from mtlfn.data.tokens.store import Corpus
+from mtlfn.data.tokens.stream import evaluation_batches
+from mtlfn.models.model import Model, predict
+from mtlfn.run.disk import write_file
+
+SLOTS = 2048  # padded slots of an evaluation micro-batch
+
+Done = Callable[[int], None]  # told how many examples are done
+Make = Callable[[Done], list]
+Through = Callable[[str, int, Make], list]  # (task, examples, how its predictions are made) -> its predictions
+
+
+def straight(task: str, count: int, make: Make) -> list:
+    """Predictions as they are made, kept nowhere."""
+    return make(lambda _: None)
+
+
+def predictions(
+    model: Model,
+    params: Tree,
+    corpus: Corpus,
+    examples: Sequence[Example],
+    chosen: Sequence[int],
+    usual: str | None = None,
+    done: Done = lambda _: None,
+) -> list:
+    """One prediction for each chosen example, in their order, as ``metrics.score`` reads them.
+
+    ``usual``: the class of a text without a token, of which nothing can be told.
+    """
+    out: dict[int, Any] = {}
+    for batch in evaluation_batches(corpus, chosen, SLOTS):
+        found: dict[int, Any] = {}
+        if (micro_batch := collate(corpus, batch.tolist())) is not None:
+            found = dict(zip(micro_batch.inputs.sequences.tolist(), predict(model, params, micro_batch), strict=True))
+        for e in batch.tolist():
+            out[e] = _joined(corpus.task, examples[e], [found.get(s) for s in corpus.sequences(e)], usual)
+        done(len(out))
+    return [out[int(e)] for e in chosen]
+
+
+def usual_class(task: Task, train: Sequence[Example]) -> str | None:
+    """The most frequent class in training, the first of equals; None for kinds whose examples have no one class."""
+    if not kind_of(task).single:
+        return None
+    counts = label_counts(task, train)
+    return max(counts, key=counts.__getitem__)
+
+
+def _joined(task: Task, example: Example, rows: list[Any], usual: str | None) -> Any:
+    """The rows of one example as its prediction; a row is None where a text has no token."""
+    kind = kind_of(task)
+    if all(row is None for row in rows):
+        return kind.nothing(task, example, usual)
+    return kind.joined(task, example, rows)
+
+
+def seconds_per_token(model: Model, params: Tree, corpora: Mapping[str, Corpus]) -> float:
+    """What an input token takes in an evaluation: one micro-batch of the largest corpus, timed."""
+    corpus = max(corpora.values(), key=lambda corpus: corpus.tokens)
+    batches = evaluation_batches(corpus, range(min(len(corpus), SLOTS)), SLOTS // 4)
+    micro_batch = collate(corpus, max(batches, key=len).tolist())
+    if micro_batch is None:
+        return 0.0
+    began = time.monotonic()
+    predict(model, params, micro_batch)
+    return (time.monotonic() - began) / micro_batch.tokens.input
+
+
+def quick_subset(task: str, size: int, count: int) -> list[int]:
+    """``count`` of ``size`` examples (all if fewer), the same in every run and evaluation."""
+    return np.sort(_shuffled(task, size)[:count]).tolist()
+
+
+def _shuffled(task: str, size: int) -> np.ndarray:
+    return numpy_generator(fold(root(0), "quick", task)).permutation(size)
+
+
+def whole_units(task: str, examples: Sequence[Example], count: int) -> list[int]:
+    """The examples of so many whole units that they have ``count`` texts or a few more; the same in every run."""
+    units = list(dict.fromkeys(e.unit for e in examples))
+    held: dict[str, list[int]] = {unit: [] for unit in units}
+    for i, e in enumerate(examples):
+        held[e.unit].append(i)
+    out: list[int] = []
+    texts = 0
+    for i in _shuffled(task, len(units)):
+        if texts >= count:
+            break
+        out += held[units[i]]
+        texts += sum(len(examples[j].texts) for j in held[units[i]])
+    return sorted(out)
+
+
+def score(
+    model: Model,
+    params: Tree,
+    split: str,
+    corpora: Mapping[str, Corpus],
+    datasets: Mapping[str, Dataset],
+    count: int | None = None,
+    through: Through = straight,
+) -> tuple[dict[str, dict[str, float]], dict[str, list]]:
+    """Scores and predictions of a split per task; on ``count`` examples of each, or all.
+
+    Official scores are those of whole units. A task without this split is left out. ``through``: what asks for the
+    predictions of each task.
+    """
+    scores, predicted = {}, {}
+    for task in model.tasks:
+        if task.name not in corpora:
+            continue
+        corpus, dataset = corpora[task.name], datasets[task.name]
+        gold = dataset[split]
+        if count is None:
+            chosen = list(range(len(gold)))
+        else:
+            chosen = whole_units(task.name, gold, count) if task.official else quick_subset(task.name, len(gold), count)
+        usual = usual_class(task, dataset.train)
+        make = partial(predictions, model, params, corpus, gold, chosen, usual)
+        predicted[task.name] = through(task.name, len(chosen), make)
+        held = [gold[i] for i in chosen]
+        scores[task.name] = (
+            evaluation.score(dataset, split, held, predicted[task.name], whole=count is None)
+            if task.official
+            else metrics.score(task, held, predicted[task.name])
+        )
+    return scores, predicted
+
+
+def primary(tasks: Sequence[Task], scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The primary metric of each task."""
+    return {task.name: scores[task.name][task.metric] for task in tasks}
+
+
+def write_predictions(folder: Path, dataset: Dataset, split: str, predicted: list) -> Path:
+    """One JSON line an example: id, unit, gold and prediction.
+
+    Beside it what the score is a sum of, unit by unit (``<task>.<split>.units.json``), for paired tests; for official
+    tasks the organisers' files below ``official/<task>``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    task, answer = dataset.task, kind_of(dataset.task).answer
+    path = folder / f"{task.name}.{split}.jsonl"
+    lines = (
+        json.dumps({"id": e.id, "unit": e.unit, "gold": answer(e), "prediction": p})
+        for e, p in zip(dataset[split], predicted, strict=True)
+    )
+    write_file(path, "".join(line + "\n" for line in lines).encode())
+    statistics = units.to_json(task, units.statistics(dataset, split, predicted))
+    write_file(folder / f"{task.name}.{split}.units.json", statistics.encode())
+    if task.official:
+        OFFICIAL[task.official].write(dataset, split, folder / "official" / task.name, predicted)
+    return path

@@ -1,0 +1,225 @@
+"""A trained model to use: what an export holds, on the backbone that it was made on.
+
+The tensors are those of the run, and micro-batches are made as its evaluation makes them: so on the same machine, with
+as many threads, predictions on the same examples are the run's own, to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import cattrs
+import torch
+from attrs import frozen
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from mtlfn.core.state import Tree
+from mtlfn.data import windows
+from mtlfn.data.example import DataError, Example
+from mtlfn.data.task import Task, kind_of, problems
+from mtlfn.data.tokens import store
+from mtlfn.models import backbone as backbones
+from mtlfn.models import cross_attention, lora, model
+from mtlfn.models.families import BackboneError
+from mtlfn.models.strategy import STRATEGIES
+from mtlfn.run import documents
+from mtlfn.run.config import default_cache
+from mtlfn.run.errors import UsageError
+from mtlfn.run.machine.proven import proven
+from mtlfn.run.one import directory, evaluate
+from mtlfn.run.one.prepare import resolve_device
+
+HEAD, USE, TENSORS = "head.json", "predict.json", "head.safetensors"
+ADAPTERS = ("adapter_model.safetensors", "adapter.safetensors")
+BACKBONE = ("backbone_digest", "backbone_hub_id", "backbone_revision")
+NEEDED = {
+    HEAD: ("task", "strategy", "fusion", "peft", "read_out_layer", *BACKBONE),
+    USE: ("hierarchical", "linears", "lora_alpha_ratio", "precision", "max_length", "usual_class", "tokenizer_digest"),
+}
+
+
+@frozen(eq=False)
+class Predictor:
+    """A model of one task; call it with rows.
+
+    Attributes:
+        task: what it predicts.
+        model, params: the backbone with the task's adapter and head, and their tensors.
+        max_length: tokens of a sequence; what is longer is cut, or shown in part (relations), as in training.
+        usual: the class of a text without a token.
+    """
+
+    task: Task
+    model: model.Model
+    params: Tree
+    max_length: int
+    usual: str | None
+
+    def __call__(self, rows: Iterable[str | Mapping[str, Any]]) -> list[Any]:
+        """A prediction a row, in order.
+
+        Args:
+            rows: each a text, or a mapping with the columns of the task's kind: ``text`` (and ``text_pair``) for
+                classes, labels and numbers, ``text`` or ``tokens`` for tagging, ``text`` for spans, ``text``,
+                ``head`` and ``tail`` for relations, ``query`` and ``candidates`` for rankings.
+
+        Returns:
+            classification, relation: a class; multilabel: a list of labels; regression: a number; ranking: a score a
+            candidate; tagging: an IOB2 tag a word; spans: ``[label, [[start, end], ...]]`` of each mention, characters
+            of the text, end exclusive.
+
+        Raises:
+            DataError: a row that lacks something, with its number from 0.
+        """
+        wholes = []
+        for number, row in enumerate(rows):
+            try:
+                wholes.append(self.example(row, str(number)))
+            except DataError as error:
+                raise DataError(f"row {number}: {error}") from None
+        return self.predict(wholes)
+
+    def example(self, row: str | Mapping[str, Any], name: str) -> Example:
+        """A row as an example that holds no answer; DataError says what it lacks."""
+        kind = kind_of(self.task)
+        roles: dict[str, Any] = (
+            {"text": row} if isinstance(row, str) else {k: v for k, v in row.items() if k not in ("id", "unit")}
+        )
+        if self.task.kind == "tagging" and "tokens" not in roles and isinstance(text := roles.get("text"), str):
+            roles["tokens"] = [text[a:b] for a, b in windows.words(text)]
+        needed = [role for role in kind.roles if role != kind.gold]
+        if missing := [role for role in needed if role not in roles]:
+            raise DataError(f"lacks {', '.join(missing)}; the kind {self.task.kind} needs {', '.join(needed)}")
+        example = kind.example({**roles, kind.gold: kind.unanswered(self.task, roles)}, (), name, name)
+        if problem := problems(self.task, example):
+            raise DataError(problem)
+        return example
+
+    def predict(self, wholes: Sequence[Example]) -> list[Any]:
+        """A prediction an example, in order."""
+        kind, model = kind_of(self.task), self.model
+        parts = [kind.parts(whole, False) for whole in wholes]
+        examples = [part for each in parts for part in each]
+        corpus = store.in_memory(self.task, examples, model.backbone.tokenizer, self.max_length)
+        predictions = iter(evaluate.predictions(model, self.params, corpus, examples, range(len(examples)), self.usual))
+        return [kind.united([next(predictions) for _ in each]) for each in parts]
+
+
+def load(path: str | Path, task: str | None = None, *, backbone: str | None = None, device: str = "auto") -> Predictor:
+    """A trained model to predict with.
+
+    Args:
+        path: directory of a finished run, or an export: the folder of one task.
+        task: which task of the run; may be left out where it has one.
+        backbone: where the backbone is, if not where it was: "minilm", a folder, a GGUF file or a Hub id.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        UsageError: no such folder or task, an export that is damaged, or a backbone of other weights than its own.
+    """
+    folder, recorded = _export(Path(path).expanduser(), task)
+    about = _about(folder)
+    name, revision = (backbone, None) if backbone is not None else recorded or _place(about)
+    try:
+        base = backbones.load(name, revision)
+        if base.digest != about["backbone_digest"]:
+            raise UsageError(
+                f"--backbone {name}: its weights have the digest {base.digest[:16]}…, and {folder} "
+                f"belongs to {about['backbone_digest'][:16]}…; name the backbone that it was trained on"
+            )
+        if store.tokenizer_digest(base.tokenizer) != about["tokenizer_digest"]:
+            raise UsageError(
+                f"--backbone {name}: its weights are those of {folder}, its tokenizer is another; "
+                "take it from where the run had it"
+            )
+        return _assemble(folder, about, base, resolve_device(device))
+    except BackboneError as error:
+        raise UsageError(str(error)) from None
+
+
+def _export(path: Path, task: str | None) -> tuple[Path, tuple[str, str | None] | None]:
+    """The folder of the task's export, and name and revision of the backbone, where a run says them."""
+    if (path / HEAD).is_file():
+        return path, None
+    if not (path / documents.CONFIG).is_file():
+        raise UsageError(f"{path}: is neither a run (with config.json) nor an export (with {HEAD})")
+    if not (path / documents.RESULT).is_file():
+        raise UsageError(f"{path}: the run is not finished; give its command again")
+    names = sorted(each.parent.name for each in path.glob(f"export/*/{HEAD}"))
+    if task is None and len(names) == 1:
+        task = names[0]
+    if task not in names:
+        known = f"one of {', '.join(names)}" if names else "a run with exports: its command makes them again"
+        raise UsageError(f"--task {task}: {path}/export holds no such model, expected {known}")
+    settings = directory.recorded(path).settings
+    return path / "export" / task, (settings["backbone"], settings["revision"])
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """What the export says of itself; UsageError where it does not say enough."""
+    about: dict[str, Any] = {}
+    for file, names in NEEDED.items():
+        try:
+            document = json.loads((folder / file).read_text())
+            about |= {name: document[name] for name in names}
+        except FileNotFoundError:
+            raise UsageError(
+                f"{folder / file}: is missing; exports of older versions lack it: take the run's result.json away and "
+                "give its command again, which makes both"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{folder / file}: cannot be used ({type(error).__name__}: {error}); give the run's command again"
+            ) from None
+    return about
+
+
+def _place(about: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Name and revision of the backbone of an export that stands alone."""
+    if about["backbone_digest"] == backbones.MINILM_SHA256:
+        return "minilm", None
+    if about["backbone_hub_id"]:
+        return about["backbone_hub_id"], about["backbone_revision"]
+    raise UsageError("--backbone: expected the folder or file of the backbone, which the export does not know")
+
+
+def _assemble(folder: Path, about: Mapping[str, Any], base: backbones.Backbone, device: torch.device) -> Predictor:
+    task = cattrs.structure(about["task"], Task)
+    strategy = attrs.evolve(STRATEGIES[about["strategy"]], fusion=about["fusion"], hierarchical=about["hierarchical"])
+    precision = getattr(torch, about["precision"])
+    longest = max(about["max_length"], evaluate.SLOTS)
+    proven(base, about["max_length"], longest, default_cache())
+    built = model.build(
+        base,
+        strategy,
+        [task],
+        lora.LoraSettings(alpha_ratio=about["lora_alpha_ratio"], targets=",".join(about["linears"])),
+        label_counts={task.name: {**dict.fromkeys(kind_of(task).counted(task), 1), "": 1}},
+        read_out=about["read_out_layer"],
+        device=device,
+        precision=precision,
+    )
+    try:
+        weights = load_file(next(path for name in ADAPTERS if (path := folder / name).is_file()))
+        if about["peft"]:
+            ending, whole = ".weight", f".{lora.ADAPTER}.weight"
+            weights = {name.removesuffix(ending) + whole: value for name, value in weights.items()}
+        params = lora.from_export(built.linears, strategy, task, built.read_out, weights)
+        for name, value in load_file(folder / TENSORS).items():
+            slot, _, inner = name.partition(".")
+            if slot == cross_attention.SLOT:
+                params.setdefault(slot, {})[inner] = value
+            else:
+                params.setdefault(f"head/{task.name}", {})[name] = value
+        params = {slot: {name: v.to(device) for name, v in tensors.items()} for slot, tensors in params.items()}
+        model.check_params(built, params)
+    except (OSError, StopIteration, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"{folder}: the export is damaged ({type(error).__name__}: {error}); export it again"
+        ) from None
+    return Predictor(task, built, params, about["max_length"], about["usual_class"])

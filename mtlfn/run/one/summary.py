@@ -1,0 +1,188 @@
+"""What a run says of itself: the banner before it, the result and its summary after it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtlfn.core import keys
+from mtlfn.core.state import State, digest
+from mtlfn.core.tokens import total
+from mtlfn.data.screening import apart
+from mtlfn.data.semeval import evaluation
+from mtlfn.data.task import Task
+from mtlfn.models.model import active_adapter_parameters
+from mtlfn.run import documents
+from mtlfn.run.config import Parent, listed
+from mtlfn.run.documents import smoke
+from mtlfn.run.documents.result import Alert, Match, MatchedRun, Parameters, Result, Score, Tokens
+from mtlfn.run.machine import memory
+from mtlfn.run.one import describe
+from mtlfn.run.one.prepare import Prepared, trainable_parameters
+from mtlfn.run.one.walk import Scores
+from mtlfn.run.storage import record
+from mtlfn.run.watch import observers
+
+
+def banner(strategy: str, prepared: Prepared, folder: Path) -> list[str]:
+    """What is about to happen, line by line."""
+    import torch
+
+    config, model = prepared.config, prepared.model
+    sizes = trainable_parameters(prepared)
+    frozen = sum(p.numel() for name, p in model.backbone.model.named_parameters() if "lora_" not in name)
+    adapters = sum(n for slot, n in sizes.items() if not slot.startswith("head/"))
+    heads = sum(n for slot, n in sizes.items() if slot.startswith("head/"))
+    said = [
+        f"mtlfn {strategy} · {config.gradients} · {config.weighting} weights · seed {config.seed}",
+        f"run       {folder}",
+        f"device    {model.device} · {config.precision} · deterministic · {torch.get_num_threads()} threads",
+        f"backbone  {config.backbone} ({frozen:,} frozen parameters) · "
+        f"{adapters:,} adapter + {heads:,} head parameters",
+        f"proven    {backbone(prepared)}",
+    ]
+    for task in prepared.tasks:
+        train, dev = prepared.train[task.name], prepared.dev[task.name]
+        said.append(
+            f"task      {task.name}: level {task.level} {task.kind}, {len(train):,} training examples "
+            f"({train.tokens:,} tokens), {len(dev):,} dev examples, metric {task.metric}"
+        )
+        said += [f"notice    {task.name}: {line}" for line in describe.lacking(prepared, task.name)]
+        if left_out := apart.told(prepared.datasets[task.name]):
+            said.append(f"apart     {task.name}: {left_out}")
+    schedule = prepared.schedule
+    return [
+        *said,
+        f"batch     {config.sampling} sampling · micro-batches of up to {config.micro_batch_tokens} slots · "
+        f"sequences of up to {config.max_length} tokens",
+        f"schedule  {prepared.budget:,} input tokens exactly · learning rate {config.learning_rate:g}, "
+        f"warm-up {config.warmup_ratio:.0%}, {config.decay} decay over {schedule.schedule_tokens:,} tokens",
+    ]
+
+
+def backbone(prepared: Prepared) -> str:
+    """What was proven of the backbone, and how it reads micro-batches."""
+    proof, kind = prepared.proof, prepared.model.backbone.model.config.model_type
+    how = "micro-batches end to end" if proof.way == "ragged" else f"micro-batches one by one, since {proof.why}"
+    return f"{kind} as in stock transformers, to {proof.difference:.0e} in rows of up to {proof.length} tokens · {how}"
+
+
+def going_on(command: Sequence[str]) -> str:
+    """The command that goes on with a stopped run: the same, without --max-steps."""
+    return shlex.join([word for i, word in enumerate(command) if not _is_max_steps(command, i)])
+
+
+def _is_max_steps(argv: Sequence[str], i: int) -> bool:
+    named = ("--max-steps", "--max_steps")
+    return argv[i].partition("=")[0] in named or (i > 0 and argv[i - 1] in named)
+
+
+def result(strategy: str, prepared: Prepared, folder: Path, state: State, scores: Scores, tested: Scores) -> Result:
+    """What a run came to; ``scores`` are those on dev, ``tested`` those on test."""
+    lines = list(record.lines(folder / documents.METRICS))
+    return Result(
+        experiment=strategy,
+        digest=digest(state),
+        identity=prepared.identity_hash,
+        seed=prepared.config.seed,
+        key=keys.root(prepared.config.seed),
+        steps=state.step,
+        schedule=prepared.schedule.schedule_tokens,
+        match=_match(prepared, state),
+        slots={slot: digest(tensors) for slot, tensors in state.params.items()},
+        tokens=_tokens(state),
+        scores={task.name: _score(prepared, task, scores, tested) for task in prepared.tasks},
+        parameters=Parameters(
+            active_adapter=active_adapter_parameters(prepared.model), trainable=trainable_parameters(prepared)
+        ),
+        conflicts=observers.conflict_table(state),
+        nonfinite_steps=state.nonfinite.total,
+        alerts=tuple(
+            Alert(step=line["step"], kind=line["kind"], message=line["message"])
+            for line in lines
+            if line.get("event") == "alert"
+        ),
+        environment_breaks=tuple(state.lineage.breaks),
+        smoke_test=smoke.ending(folder),
+        peak_memory_bytes=memory.peak(prepared.model.device),
+        training_seconds=sum(line["seconds_per_step"] for line in lines if "event" not in line),
+    )
+
+
+def _tokens(state: State) -> Tokens:
+    counts = total(state.tokens.values())
+    return Tokens(
+        total=state.input_tokens,
+        per_task={t: c.input for t, c in state.tokens.items()},
+        loss={t: c.loss for t, c in state.tokens.items()},
+        padded={t: c.padded for t, c in state.tokens.items()},
+        examples={t: c.examples for t, c in state.tokens.items()},
+        input_share_of_slots=counts.input / counts.padded,
+    )
+
+
+def _score(prepared: Prepared, task: Task, scores: Scores, tested: Scores) -> Score:
+    dev, test = scores[task.name], tested.get(task.name)
+    return Score(
+        metric=task.metric,
+        dev=dev[task.metric],
+        test=None if test is None else test[task.metric],
+        all=dev,
+        all_test=test,
+        baselines=evaluation.baselines(prepared.datasets[task.name]),
+    )
+
+
+def _peak(found: Result) -> str:
+    """The most memory that was held, on the device that trained; runs of older versions do not say."""
+    peak = found.peak_memory_bytes
+    held = peak.get("allocated", peak.get("resident"))
+    return "" if held is None else f", {held / 2**20:,.0f} MB of memory at its peak"
+
+
+def _match(prepared: Prepared, state: State) -> Match | None:
+    """What the run is matched with."""
+    parent = prepared.config.parent
+    if parent is None:
+        return None
+    return Match(
+        parent=_matched_run(parent),
+        control=parent.role,
+        tasks=tuple(task.name for task in prepared.tasks),
+        tokens=state.input_tokens,
+        frozen_slots=tuple(prepared.config.frozen_slots),
+        updates=state.step if parent.role == "updates" else None,
+        shuffled_tasks=listed(prepared.config.shuffled_tasks) or None,
+    )
+
+
+def _matched_run(parent: Parent) -> MatchedRun:
+    return MatchedRun(
+        path=parent.path,
+        experiment=parent.experiment,
+        seed=parent.seed,
+        identity=parent.identity,
+        digest=parent.digest,
+    )
+
+
+def summary(found: Result) -> str:
+    """The scores beside the trivial baselines, and the tokens, as a table."""
+    width = max(map(len, found.scores))
+    lines = [f"{'task':<{width}}  {'metric':<12} {'dev':>6} {'test':>6}  {'baselines':<40} {'tokens':>9}"]
+    for task, score in found.scores.items():
+        trivial = "  ".join(f"{name} {value:.3f}" for name, value in score.baselines.items())
+        tokens = found.tokens.per_task[task]
+        both = " ".join(f"{'–':>6}" if value is None else f"{value:>6.3f}" for value in (score.dev, score.test))
+        lines.append(f"{task:<{width}}  {score.metric:<12} {both}  {trivial:<40} {tokens:>9,}")
+    lines += [f"ALERT {each.kind} at step {each.step}: {each.message}" for each in found.alerts]
+    lines += [f"environment changed, {change}" for change in found.environment_breaks]
+    share = found.tokens.input_share_of_slots
+    lines.append(
+        f"{found.tokens.total:,} input tokens in {found.steps} steps, "
+        + ("" if share is None else f"{share:.1%} of the slots computed; ")
+        + f"{found.training_seconds / 60:.1f} min of training{_peak(found)}"
+    )
+    lines.append(f"digest {found.digest}")
+    return "\n".join(lines)

@@ -1,0 +1,115 @@
+"""The seal of a finished run: its result names the hash of every file that a claim rests on, its ledger the result's.
+
+So the chain that begins with the first state ends with the claim: who changes a score, a prediction or a statistic
+has to change the result, and who changes the result has to change the ledger. That nobody did all of it is what
+``replay --all`` shows, by making everything again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import frozen
+
+from mtlfn.run import documents
+from mtlfn.run.disk import TEMPORARY
+from mtlfn.run.documents import Altered, typed
+from mtlfn.run.documents.configuration import Chain
+from mtlfn.run.documents.result import Seal
+from mtlfn.run.storage import ledger
+
+# What a verdict, a report or a user takes from a run, beside its result.
+DOCUMENTS = (
+    documents.CONFIG,
+    documents.DATA,
+    documents.ENVIRONMENT,
+    documents.SMOKE,
+    documents.TOKENS,
+    documents.METRICS,
+)
+EXPORT = "export"
+FOLDERS = ("predictions", EXPORT)
+
+
+@frozen
+class Verified:
+    """What was found of a finished run's seal.
+
+    Attributes:
+        sealed: whether it has one; runs of older versions have none.
+        problems: what is not as it was sealed, each with its file.
+    """
+
+    sealed: bool
+    problems: tuple[str, ...]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file that a claim rests on, by its path in the run directory."""
+    return {name: _sha(folder / name) for name in _files(folder)}
+
+
+def _files(folder: Path) -> Iterator[str]:
+    yield from (name for name in DOCUMENTS if (folder / name).is_file())
+    for part in FOLDERS:
+        for path in sorted((folder / part).rglob("*")):
+            if path.is_file() and TEMPORARY not in str(path.relative_to(folder)):
+                yield path.relative_to(folder).as_posix()
+
+
+def verify(folder: Path, *, exports: bool = True) -> Verified:
+    """Compares a finished run with its seal. OSError where it has no result.
+
+    ``exports``: whether the exported models must be there: who takes nothing of them does not miss them.
+    """
+    data = (folder / documents.RESULT).read_bytes()
+    try:
+        files = typed.decode(data, Seal).files
+    except Altered as error:
+        return Verified(True, (f"{documents.RESULT}: {error}",))
+    entries, broken = _ledger(folder)
+    sealed = next((entry.result for entry in reversed(entries) if entry.result), "")
+    if files is None and not sealed:
+        return Verified(False, ())
+    found = []
+    if not broken and sealed != hashlib.sha256(data).hexdigest():
+        found.append(
+            f"{documents.RESULT}: is not the one that the last line of {documents.LEDGER} names"
+            if sealed
+            else f"{documents.LEDGER}: has no line for {documents.RESULT}"
+        )
+    if files is None:
+        return Verified(True, (*broken, *found, f"{documents.RESULT}: names no files"))
+    for name, sha in files.items():
+        path = folder / name
+        if not path.is_file():
+            if not exports and name.startswith(f"{EXPORT}/"):
+                continue
+            found.append(f"{name}: is missing")
+        elif _sha(path) != sha:
+            found.append(f"{name}: is not what was written")
+    # What is there and not named was put there later; whoever takes it would take it for the run's.
+    found += [f"{name}: is not of this run" for name in _files(folder) if name not in files]
+    if any(name.startswith(f"{documents.CONFIG}:") for name in found):
+        return Verified(True, (*found, *broken))  # no ledger follows from another config.json
+    return Verified(True, (*broken, *found))
+
+
+def _ledger(folder: Path) -> tuple[tuple[ledger.Entry, ...], list[str]]:
+    """The lines of the ledger, and what is wrong with them."""
+    try:
+        chain = typed.read(folder, Chain)
+        return ledger.read(folder / documents.LEDGER, str(chain.hash)), []
+    except OSError:
+        return (), [f"{documents.CONFIG}: is missing"]
+    except Altered as error:
+        return (), [f"{documents.CONFIG}: {error}"]
+    except ledger.Broken as error:
+        return (), [f"{documents.LEDGER}: {error}"]
+
+
+def _sha(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Who watches a run: its log, its metrics, its monitors."""
