@@ -1,4 +1,4 @@
-"""``env.json``: the environment of a run (run/fingerprint.py makes and compares it)."""
+"""``env.json``: the environment of a run (run/one/fingerprint.py makes and compares it)."""
 
 from __future__ import annotations
 

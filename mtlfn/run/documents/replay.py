@@ -1,4 +1,4 @@
-"""``replay.json``: what the last replay of a run found (run/replay.py)."""
+"""``replay.json``: what the last replay of a run found (run/one/replay.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``smoke.json``: how the smoke test ended (run/smoke.py takes it)."""
+"""``smoke.json``: how the smoke test ended (run/one/smoke.py takes it)."""
 
 from __future__ import annotations
 

@@ -22,6 +22,8 @@ ASIDE = ("data/screening/survey.py", "data/access.py", "data/__main__.py", "mode
 SAME_BITS = {
     "83e57838b72fd66bfc1a10134eeceeed1b68e0ae543340d3d8930507a98447d2": "kinds, heads and gradient methods became "
     "values: the default run, and S2, S3a and S3b with dropout and uncertainty weighting, end in the same digests",
+    "294d9343013295cd7b2753c7898ab966ff39753e990180f9f1e2a3f77a4ce7b8": "official tasks became a module each, tables "
+    "are read by one path, rooms moved: the default run, and S2, S3a and S3b as above",
 }
 
 

@@ -1,6 +1,6 @@
 """Several runs as a plan: what there is to run, what each needs, and how far it is. The runs themselves are ordinary.
 
-A plan is data: it can be printed before anything runs (run/execute.py runs it).
+A plan is data: it can be printed before anything runs (run/many/execute.py runs it).
 """
 
 from __future__ import annotations

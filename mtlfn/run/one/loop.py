@@ -27,7 +27,7 @@ def run(strategy: str, config: Config, command: Sequence[str], beside: Path | No
 
     Raises:
         UsageError, DataError: something that was given cannot be used.
-        Mismatch, Stopped, Failed (run/directory.py), Busy (run/lock.py): each with its exit code.
+        Mismatch, Stopped, Failed (run/one/directory.py), Busy (run/storage/lock.py): each with its exit code.
     """
     task_names(config)  # before anything is read or written
     limit = deadline.Deadline(deadline.began(), config.max_hours)

@@ -1,4 +1,4 @@
-"""Observers see every step and change nothing: ``metrics.jsonl`` (run/record.py) is the truth, the console a view."""
+"""Observers see every step and change nothing: ``metrics.jsonl`` is the truth, the console a view."""
 
 from __future__ import annotations
 
