@@ -329,3 +329,15 @@ def test_everything_stays_what_it_was(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": table, "validation": table}).save_to_disk(str(tmp_path / "data"))
     (tmp_path / "data/notes.csv").write_text("what")
     assert len(read(tmp_path, PAIRS).train) == 1
+
+
+def test_the_formats_of_a_mapping_are_those_that_have_a_reader() -> None:
+    from importlib import import_module
+
+    from mtlfn.data.tables.mapping import FORMATS
+    from mtlfn.data.tables.sources import READERS
+
+    assert set(FORMATS) == set(READERS)
+    for form, (module, _) in READERS.items():
+        if form != "bigbio":  # a schema of tables that the library reads
+            assert callable(getattr(import_module(f"mtlfn.data.tables.{module}"), f"read_{form}"))
