@@ -3,9 +3,11 @@ cannot hold is counted."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 import pytest
 from attrs import evolve, field, frozen
@@ -87,16 +89,77 @@ def brat(folder: Path, notes: Sequence[Note]) -> None:
         (folder / f"{note.id}.ann").write_text("".join(lines), encoding="utf-8", newline="")
 
 
+def passages(note: Note) -> list[tuple[int, str]]:
+    """The parts between empty lines, at their offsets."""
+    out, at = [], 0
+    for part in note.text.split("\n\n"):
+        out.append((at, part))
+        at += len(part) + 2
+    return out
+
+
+def tree(note: Note) -> dict[str, Any]:
+    """As BioC JSON: annotations in the passage that they begin in, relations in the document."""
+    parts = [{"offset": at, "text": text, "annotations": [], "infons": {}} for at, text in passages(note)]
+    for key, kind, pieces, shown in note.located():
+        holder = [part for part in parts if part["offset"] <= pieces[0][0]][-1]
+        locations = [{"offset": a, "length": b - a} for a, b in pieces]
+        holder["annotations"].append({"id": key, "infons": {"type": kind}, "text": shown, "locations": locations})
+    relations = [
+        {
+            "id": f"R{i}",
+            "infons": {"type": kind},
+            "nodes": [{"refid": a, "role": "Arg1"}, {"refid": b, "role": "Arg2"}][:: -1 if i % 2 else 1],
+        }
+        for i, (kind, a, b) in enumerate(note.relations)
+    ]
+    return {"id": note.id, "infons": {}, "passages": parts, "relations": relations}
+
+
+def bioc_json(folder: Path, notes: Sequence[Note]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    collection = {"source": "x", "date": "", "key": "", "infons": {}, "documents": [tree(note) for note in notes]}
+    (folder / "all.json").write_text(json.dumps(collection), encoding="utf-8")
+
+
+def element(name: str, value: Any, parent: Element) -> None:
+    """JSON's tree as XML's: lists are elements of the singular, ids and numbers of locations and nodes attributes."""
+    if isinstance(value, list):
+        for each in value:
+            element(name.removesuffix("s"), each, parent)
+    elif name == "infons":
+        for key, text in value.items():
+            SubElement(parent, "infon", key=key).text = text
+    elif isinstance(value, dict):
+        child = SubElement(parent, name)
+        for key, each in value.items():
+            element(key, each, child)
+    elif parent.tag in ("annotation", "relation", "location", "node") and name != "text":
+        parent.set(name, str(value))
+    else:
+        SubElement(parent, name).text = str(value)
+
+
+def bioc_xml(folder: Path, notes: Sequence[Note]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    root = Element("collection")
+    for name in ("source", "date", "key"):
+        SubElement(root, name).text = "x"
+    element("documents", [tree(note) for note in notes], root)
+    kind = '<?xml version="1.0" encoding="UTF-8"?><!DOCTYPE collection SYSTEM "BioC.dtd">'
+    (folder / "all.xml").write_text(kind + tostring(root, encoding="unicode"), encoding="utf-8", newline="")
+
+
 def write(base: Path, form: str) -> None:
     for split, notes in SPLITS.items():
         WRITERS[form](base / "data" / split, notes)
 
 
-WRITERS: dict[str, Any] = {"brat": brat}
+WRITERS: dict[str, Any] = {"brat": brat, "bioc": bioc_xml, "bioc in JSON": bioc_json}
 
 
 def read(base: Path, mapping: Mapping, form: str | None = "brat") -> Dataset:
-    return check(reading.read("mine", evolve(mapping, format=form), base))
+    return check(reading.read("mine", evolve(mapping, format=form and form.split()[0]), base))
 
 
 def failure(base: Path, mapping: Mapping, form: str | None = "brat") -> str:
@@ -328,3 +391,111 @@ def test_files_of_brat_are_pairs(tmp_path: Path) -> None:
     assert "z.ann has no text, expected z.txt beside it" in failure(tmp_path, SPANS)
     (tmp_path / "data/dev/z.txt").write_bytes(b"a\xff")
     assert "z.txt: found the byte 0xff at 2, expected UTF-8" in failure(tmp_path, SPANS)
+
+
+# BioC
+
+
+PASSAGE = """<collection><source/><date/><key/><document><id>d</id><passage><offset>{at}</offset>
+<text>Tea eased flu.</text>
+<annotation id="1"><infon key="type">Drug</infon><location offset="{a}" length="{n}"/><text>{text}</text></annotation>
+</passage>{more}</document></collection>"""
+
+
+def xml(base: Path, content: str) -> None:
+    for split in ("train", "dev"):
+        bioc_xml(base / "data" / split, [RASH])
+    (base / "data/train/x.xml").write_text(content, encoding="utf-8", newline="")
+
+
+def test_offsets_of_bioc_may_count_from_the_passage(tmp_path: Path) -> None:
+    for at, a, count in ((5, 5, 0), (5, 0, 1)):
+        xml(tmp_path, PASSAGE.format(at=at, a=a, n=3, text="Tea", more=""))
+        dataset = read(tmp_path, SPANS, None)
+        assert dataset.train[1].mentions == (("Drug", ((5, 8),)),)
+        assert dataset.notes.get("documents whose offsets count from the passage", 0) == count
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"text": "Tee"},
+            "train/x.xml, document 'd', annotation '1': found 'Tee', expected what its offsets give, 'Tea'",
+        ),
+        ({"a": "-1"}, "annotation '1': found '-1' for offset, expected a whole number from 0"),
+        ({"n": "9" * 5000}, "for length, expected a whole number from 0"),
+        ({"a": 99}, "found the offsets [(99, 102)] in a text of 14 characters"),
+        ({"at": 10**9}, "document 'd': the passage at 1,000,000,000 is far from the one before"),
+        ({"at": ""}, "document 'd': found '' for offset, expected a whole number from 0"),
+        (
+            {"more": "<passage><offset>3</offset><text>a</text></passage>"},
+            "the passage at 3 begins inside the one before",
+        ),
+        (
+            {"more": '<relation><infon key="type">a</infon><node refid="7" role=""/><node refid="1"/></relation>'},
+            "id '7'",
+        ),
+    ],
+)
+def test_what_is_wrong_in_bioc_is_told_by_place(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    xml(tmp_path, PASSAGE.format(**{"at": 0, "a": 0, "n": 3, "text": "Tea", "more": ""} | changes))
+    assert said in failure(tmp_path, SPANS, None)
+    left = read(tmp_path, evolve(SPANS, skip_unusable=True), None)
+    assert left.notes[documents.UNUSABLE] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("<a/>", "x.xml: found the element 'a', expected collection"),
+        ("<collection>", "x.xml, line 1, column 13: no element found; expected well-formed XML"),
+        ('<!DOCTYPE a [<!ENTITY x "y">]><collection/>', "found the declaration of the entity 'x'"),
+        ('<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]><collection/>', "declaration of the entity 'x'"),
+        ("[1]", "x.xml: found 1, expected a collection of BioC"),
+        ('{"documents": [1]}', "x.xml: found [1] for documents, expected a list of objects"),
+        ('{"documents": [{}], "documents": 2}', "x.xml, line 1: an object has the key 'documents' more than once"),
+        ("{", "x.xml, line 1: expected BioC as JSON"),
+        ('{"passages": [], "id": []}', "x.xml, document 0 (from 0): found [] for id, expected a string"),
+        ('{"passages": [{"offset": true}], "id": 1}', "x.xml, document '1': found True for offset"),
+    ],
+)
+def test_files_that_are_no_bioc(tmp_path: Path, content: str, said: str) -> None:
+    xml(tmp_path, content)
+    assert said in failure(tmp_path, SPANS, None)
+
+
+def test_nested_elements_end_at_the_depth_of_bioc(tmp_path: Path) -> None:
+    xml(tmp_path, "<collection>" + "<document>" * 50_000 + "</document>" * 50_000 + "</collection>")
+    assert "document 0 (from 0): found None for id, expected a string" in failure(tmp_path, SPANS, None)
+
+
+def test_sentences_of_bioc_hold_text_and_annotations(tmp_path: Path) -> None:
+    """In a passage without text; where it has one, sentences repeat it."""
+    sentence = (
+        '<sentence><offset>4</offset><text>flu.</text><annotation id="2"><infon key="type">Disease</infon>'
+        '<location offset="4" length="3"/><text>flu</text></annotation></sentence>'
+    )
+    start = "<collection><document><id>d</id><passage><offset>0</offset>"
+    for text in ("", "<text>Tea flu.</text>"):
+        xml(tmp_path, f"{start}{text}{sentence}</passage></document></collection>")
+        whole = read(tmp_path, SPANS, None).train[1]
+        assert whole.texts == ((("Tea flu." if text else "\n\n\n\nflu."), None),)
+        assert whole.mentions == (("Disease", ((4, 7),)),)
+
+
+def test_what_has_no_type_is_counted_and_lists_of_documents_are_read(tmp_path: Path) -> None:
+    bare = {"id": 1, "locations": [{"offset": 0, "length": 3}]}
+    relations = [
+        {"nodes": [{"refid": "1"}, {"refid": "2"}]},
+        {"infons": {"type": "harms"}, "nodes": [{"refid": 1}] * 2},
+    ]
+    whole = {"id": 7, "passages": [{"offset": 0, "text": "Tea", "annotations": [bare], "relations": relations}]}
+    for content in ([whole], [{"documents": [whole]}], {"PubTator3": [whole]}, whole):
+        xml(tmp_path, json.dumps(content))
+        dataset = read(tmp_path, RELATIONS, None)
+        assert dataset.notes == {
+            "annotations without a type left out": 1,
+            "relations without a type left out": 1,
+            "relations of what is no mention, or of mentions left out, left out": 1,
+        }
