@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+import datasets
 import pytest
 from attrs import evolve, field, frozen
 
@@ -150,12 +151,42 @@ def bioc_xml(folder: Path, notes: Sequence[Note]) -> None:
     (folder / "all.xml").write_text(kind + tostring(root, encoding="unicode"), encoding="utf-8", newline="")
 
 
+def row(note: Note) -> dict[str, Any]:
+    """As BigBIO's schema kb."""
+    return {
+        "id": f"{note.id} of its split",
+        "document_id": note.id,
+        "passages": [
+            {"id": f"p{at}", "type": "x", "text": [text], "offsets": [[at, at + len(text)]]}
+            for at, text in passages(note)
+        ],
+        "entities": [
+            {"id": key, "type": kind, "text": shown.split("|"), "offsets": [list(p) for p in pieces], "normalized": []}
+            for key, kind, pieces, shown in note.located()
+        ],
+        "events": [],
+        "coreferences": [],
+        "relations": [
+            {"id": f"R{i}", "type": kind, "arg1_id": a, "arg2_id": b, "normalized": []}
+            for i, (kind, a, b) in enumerate(note.relations)
+        ],
+    }
+
+
+def saved(base: Path, train: list[dict[str, Any]], dev: list[dict[str, Any]]) -> None:
+    tables = {split: datasets.Dataset.from_list(rows) for split, rows in (("train", train), ("validation", dev))}
+    datasets.DatasetDict(tables).save_to_disk(str(base / "data"))
+
+
 def write(base: Path, form: str) -> None:
+    if form == "bigbio":
+        saved(base, *([row(note) for note in notes] for notes in SPLITS.values()))
+        return
     for split, notes in SPLITS.items():
         WRITERS[form](base / "data" / split, notes)
 
 
-WRITERS: dict[str, Any] = {"brat": brat, "bioc": bioc_xml, "bioc in JSON": bioc_json}
+WRITERS: dict[str, Any] = {"brat": brat, "bioc": bioc_xml, "bioc in JSON": bioc_json, "bigbio": None}
 
 
 def read(base: Path, mapping: Mapping, form: str | None = "brat") -> Dataset:
@@ -266,7 +297,7 @@ def test_labels_that_nothing_has_are_told(tmp_path: Path, form: str) -> None:
 
 
 def test_a_table_read_for_two_splits_is_counted_once(tmp_path: Path, form: str) -> None:
-    parts = Splits(train="train", dev="dev[0:]", test="dev[:0]")
+    parts = Splits(test="train[1:]")
     assert read(tmp_path, evolve(RELATIONS, splits=parts), form).notes["documents without a word left out"] == 1
 
 
@@ -499,3 +530,112 @@ def test_what_has_no_type_is_counted_and_lists_of_documents_are_read(tmp_path: P
             "relations without a type left out": 1,
             "relations of what is no mention, or of mentions left out, left out": 1,
         }
+
+
+# BigBIO
+
+
+def test_records_of_lists_are_lists_of_records(tmp_path: Path) -> None:
+    """As tables of before datasets 4 hold them."""
+    lists = [
+        whole
+        | {
+            key: {name: [each[name] for each in whole[key]] for name in whole[key][0]}
+            for key in ("passages", "entities")
+        }
+        for whole in [row(RASH)]
+    ]
+    saved(tmp_path, lists, [row(RASH)])
+    dataset = read(tmp_path, SPANS, "bigbio")
+    assert dataset.train[0].mentions == dataset.dev[0].mentions == (("Drug", ((0, 3),)), ("Disease", ((9, 13),)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"entities": [{"id": "T1", "type": "Drug", "text": ["Tee"], "offsets": [[0, 3]]}], "relations": []},
+            "task mine, split train, row 0, entity 'T1': found 'Tee', expected what its offsets give, 'Tea'",
+        ),
+        (
+            {"entities": [{"id": "T1", "type": "Drug", "text": ["Tea"], "offsets": [[0]]}], "relations": []},
+            "task mine, split train, row 0: found [[0]] for offsets, expected a list of [start, end]",
+        ),
+        ({"passages": [{"text": ["a", "b"], "offsets": [[0, 1]]}]}, "row 0: found 2 texts for 1 offsets of a passage"),
+        ({"passages": "a"}, "row 0: found 'a' for passages, expected a list of records"),
+        ({"document_id": 3}, "row 0: found 3 for id, expected a string"),
+        ({"relations": [{"type": "a", "arg1_id": "T7", "arg2_id": "T1"}]}, "relation None: found the id 'T7'"),
+    ],
+)
+def test_what_is_wrong_in_bigbio_is_told_by_row(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    saved(tmp_path, [row(RASH) | changes], [row(RASH)])
+    assert said in failure(tmp_path, SPANS, "bigbio")
+
+
+TEXTS = Mapping(source="data", kind="classification", level=2, labels=("no", "yes"))
+
+
+def test_texts_of_bigbio(tmp_path: Path) -> None:
+    rows = [
+        {"id": f"{i}", "document_id": "NULL" if i else "d", "text": f"t{i}", "labels": labels}
+        for i, labels in enumerate((["yes"], ["no", "other"], ["other"]))
+    ]
+    saved(tmp_path, rows, rows[:1])
+    dataset = read(tmp_path, TEXTS, "bigbio")
+    assert [(e.id, e.unit, e.texts, e.labels) for e in dataset.train] == [
+        ("0", "d", (("t0", None),), ("yes",)),
+        ("1", "1", (("t1", None),), ("no",)),
+    ]
+    assert dataset.notes == {"labels that are not asked for left out": 2}
+    many = evolve(TEXTS, kind="multilabel", labels=("yes",), negative="no")
+    assert [e.labels for e in read(tmp_path, many, "bigbio").train] == [("yes",), (), ()]
+    assert "nothing in split train has one of the labels" in failure(
+        tmp_path, evolve(TEXTS, labels=("a", "b")), "bigbio"
+    )
+    assert "the kind is 'spans', and BigBIO's schema text holds classification, multilabel" in failure(
+        tmp_path, SPANS, "bigbio"
+    )
+
+
+@pytest.mark.parametrize("names", [("text_1", "text_2"), ("premise", "hypothesis")])
+def test_pairs_of_bigbio(tmp_path: Path, names: tuple[str, str]) -> None:
+    rows = [{"id": "0", "document_id": "NULL", names[0]: "a", names[1]: "b", "label": "1.5"}]
+    saved(tmp_path, rows, rows)
+    scores = Mapping(source="data", kind="regression", level=2)
+    (e,) = read(tmp_path, scores, "bigbio").train
+    assert (e.texts, e.value) == ((("a", "b"),), 1.5)
+    (e,) = read(tmp_path, evolve(TEXTS, labels=("1.5", "2")), "bigbio").train
+    assert e.labels == ("1.5",)
+
+
+def test_questions_of_bigbio(tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": f"{i}",
+            "document_id": f"d{i}",
+            "question": "is it?",
+            "type": "x",
+            "context": context,
+            "choices": ["no", "yes"],
+        }
+        | {"answer": answer}
+        for i, (context, answer) in enumerate((("it is", ["yes"]), ("", ["no"]), ("", ["maybe"])))
+    ]
+    saved(tmp_path, rows, rows[:1])
+    dataset = read(tmp_path, TEXTS, "bigbio")
+    assert [(e.texts, e.labels) for e in dataset.train] == [
+        ((("is it?", "it is"),), ("yes",)),
+        ((("is it?", None),), ("no",)),
+    ]
+    dataset = read(tmp_path, Mapping(source="data", kind="ranking", level=2), "bigbio")
+    assert [(e.texts, e.labels) for e in dataset.train[:2]] == [
+        ((("is it? it is", "no"), ("is it? it is", "yes")), ("irrelevant", "relevant")),
+        ((("is it?", "no"), ("is it?", "yes")), ("relevant", "irrelevant")),
+    ]
+    assert dataset.notes == {"questions whose answers are no choice": 1}
+
+
+def test_tables_of_no_schema(tmp_path: Path) -> None:
+    saved(tmp_path, [{"a": 1}], [{"a": 1}])
+    said = failure(tmp_path, TEXTS, "bigbio")
+    assert "data has the columns a, expected a schema of BigBIO (kb, qa, pairs, te, text); leave format out" in said
