@@ -128,9 +128,9 @@ def element(name: str, value: Any, parent: Element) -> None:
     if isinstance(value, list):
         for each in value:
             element(name.removesuffix("s"), each, parent)
-    elif name == "infons":
+    elif name == "infons" and isinstance(value, dict):
         for key, text in value.items():
-            SubElement(parent, "infon", key=key).text = text
+            SubElement(parent, "infon", key=key).text = str(text)
     elif isinstance(value, dict):
         child = SubElement(parent, name)
         for key, each in value.items():
@@ -141,14 +141,18 @@ def element(name: str, value: Any, parent: Element) -> None:
         SubElement(parent, name).text = str(value)
 
 
-def bioc_xml(folder: Path, notes: Sequence[Note]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def as_xml(trees: list[dict[str, Any]]) -> str:
     root = Element("collection")
     for name in ("source", "date", "key"):
         SubElement(root, name).text = "x"
-    element("documents", [tree(note) for note in notes], root)
+    element("documents", trees, root)
     kind = '<?xml version="1.0" encoding="UTF-8"?><!DOCTYPE collection SYSTEM "BioC.dtd">'
-    (folder / "all.xml").write_text(kind + tostring(root, encoding="unicode"), encoding="utf-8", newline="")
+    return kind + tostring(root, encoding="unicode")
+
+
+def bioc_xml(folder: Path, notes: Sequence[Note]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "all.xml").write_text(as_xml([tree(note) for note in notes]), encoding="utf-8", newline="")
 
 
 def row(note: Note) -> dict[str, Any]:
