@@ -249,10 +249,10 @@ def test_tags_hold_what_they_can(tmp_path: Path, form: str) -> None:
     assert {e.unit for e in dataset.train} == {"n1"}
     assert dataset.notes == {
         "mentions of other labels left out": 1,
-        "mentions of several pieces, which tags cannot hold, left out": 1,
-        "mentions that overlap another, which tags cannot hold, left out": 1,
-        "mentions that are not made of whole words left out": 1,
-        "mentions across sentences left out": 1,
+        "mentions of several pieces left out of tags": 1,
+        "mentions that overlap another left out of tags": 1,
+        "mentions of parts of words left out of tags": 1,
+        "mentions across sentences left out of tags": 1,
         "documents without a word left out": 1,
     }
 
@@ -398,7 +398,7 @@ def test_events_of_brat_are_counted_with_their_relations(tmp_path: Path) -> None
     dataset = read(tmp_path, RELATIONS)
     assert dataset.notes == {
         "events left out": 1,
-        "relations of what is no mention, or of mentions left out, left out": 1,
+        "relations of what is no mention in the rows left out": 1,
         "relations that do not join two mentions left out": 1,
     }
 
@@ -532,7 +532,7 @@ def test_what_has_no_type_is_counted_and_lists_of_documents_are_read(tmp_path: P
         assert dataset.notes == {
             "annotations without a type left out": 1,
             "relations without a type left out": 1,
-            "relations of what is no mention, or of mentions left out, left out": 1,
+            "relations of what is no mention in the rows left out": 1,
         }
 
 

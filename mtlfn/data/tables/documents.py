@@ -108,7 +108,7 @@ def document(
         elif unknown := [end for end in each.ends if end not in known and end not in others]:
             tally.unusable(f"{each.place}: found the id {unknown[0]!r}, expected that of a mention of the document")
         elif not set(each.ends) <= mentions.keys():
-            tally.count("relations of what is no mention, or of mentions left out, left out")
+            tally.count("relations of what is no mention in the rows left out")
         else:
             head, tail = each.ends
             links.append(Link(id=str(len(links)), label=each.label, source=head, target=tail))
@@ -273,20 +273,20 @@ def tagging_rows(document: Document, labels: Collection[str], tally: Tally) -> I
     entities = set()
     for mention in _of_labels(document, labels, tally):
         if len(mention.pieces) > 1:
-            tally.count("mentions of several pieces, which tags cannot hold, left out")
+            tally.count("mentions of several pieces left out of tags")
             continue
-        ((start, end),) = mention.pieces
+        start, end = mention.pieces[0]
         first, last = bisect_left(starts, start), bisect_right(ends, end)
         if first >= last or (starts[first], ends[last - 1]) != (start, end):
-            tally.count("mentions that are not made of whole words left out")
+            tally.count("mentions of parts of words left out of tags")
         elif bisect_right(borders, first) != bisect_right(borders, last - 1):
-            tally.count("mentions across sentences left out")
+            tally.count("mentions across sentences left out of tags")
         else:
             entities.add((first, -last, mention.label))
     free = 0  # the word from which on no tag is set
     for first, behind, label in sorted(entities):
         if first < free:
-            tally.count("mentions that overlap another, which tags cannot hold, left out")
+            tally.count("mentions that overlap another left out of tags")
             continue
         tags[first:-behind] = [f"B-{label}", *[f"I-{label}"] * (-behind - first - 1)]
         free = -behind
