@@ -21,12 +21,12 @@ from mtlfn.data.semeval.pairs import STRETCH, Near, moved, near, sentences
 from mtlfn.data.tables.mapping import SPLIT, Mapping
 from mtlfn.data.tables.table import Place, Row, Table
 from mtlfn.data.tables.tags import types
-from mtlfn.data.windows import cut, words
+from mtlfn.data.windows import cut, hull, words
 
 KINDS = ("spans", "tagging", "relation")
 UNUSABLE = "unusable annotations left out"
 SHOWN = 12  # labels that an error lists
-GAP = 2**17  # characters of a document that lie in no passage, at most
+GAP = 2**16  # characters of a document that lie in no passage, at most
 
 
 @frozen
@@ -275,7 +275,7 @@ def tagging_rows(document: Document, labels: Collection[str], tally: Tally) -> I
         if len(mention.pieces) > 1:
             tally.count("mentions of several pieces left out of tags")
             continue
-        start, end = mention.pieces[0]
+        start, end = hull(mention.pieces)
         first, last = bisect_left(starts, start), bisect_right(ends, end)
         if first >= last or (starts[first], ends[last - 1]) != (start, end):
             tally.count("mentions of parts of words left out of tags")
