@@ -83,6 +83,23 @@ def parse(text: str) -> Any:
     return json.loads(text, object_pairs_hook=_unique)
 
 
+def value(content: bytes, path: Path, expected: str) -> Any:
+    """The value of a whole file of JSON; DataError says the place, and what was expected in words."""
+    text = ""
+    try:
+        text = content.decode("utf-8-sig")
+        return parse(text)
+    except UnicodeDecodeError as error:
+        byte = f"{content[error.start]:#04x} at {error.start + 1}"
+        raise DataError(f"{path}: found the byte {byte}, expected UTF-8") from None
+    except RepeatedKey as error:
+        raise DataError(f"{path}, line {line_of_repetition(text)}: {error}") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, line {error.lineno}: expected {expected} ({error.msg})") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise DataError(f"{path}: expected {expected} that can be read ({error})") from None
+
+
 def line_of_repetition(text: str) -> int:
     """The line, from 1, in which the first object with a repeated key begins."""
     starts: list[int] = []

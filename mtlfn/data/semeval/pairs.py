@@ -22,23 +22,32 @@ STRETCH = 400  # words of a pair's text, at most: more than 512 tokens, the long
 
 
 @frozen(kw_only=True)
-class Candidates:
-    """Which pairs are candidates.
+class Near:
+    """Which mentions are a pair.
 
     Attributes:
-        link: the label of the links to be found; ``positive``, ``negative``: the classes of pairs with and without it.
         sources, targets: labels of mentions.
         reaching: labels of sources that may lie in a neighbouring sentence.
         words: words between the two, at most.
     """
 
+    sources: Collection[str]
+    targets: Collection[str]
+    reaching: Collection[str] = ()
+    words: int = 40
+
+
+@frozen(kw_only=True)
+class Candidates(Near):
+    """Which pairs are candidates.
+
+    Attributes:
+        link: the label of the links to be found; ``positive``, ``negative``: the classes of pairs with and without it.
+    """
+
     link: str
     positive: str
     negative: str
-    sources: Collection[str]
-    targets: Collection[str]
-    reaching: Collection[str]
-    words: int = 40
 
 
 def sentences(text: str) -> tuple[Span, ...]:
@@ -54,18 +63,18 @@ def examples(document: Document, candidates: Candidates) -> tuple[Example, ...]:
     linked = {(link.source, link.target) for link in document.links if link.label == candidates.link}
     return tuple(
         _example(document, source, target, window, (source.id, target.id) in linked, candidates)
-        for source, target, window, _ in _pairs(document, candidates)
+        for source, target, window, _ in near(document, candidates)
     )
 
 
 def shortened(document: Document, candidates: Candidates) -> int:
     """How many pairs are shown in a part of their sentences."""
-    return sum(cut for *_, cut in _pairs(document, candidates)) if document.linked else 0
+    return sum(cut for *_, cut in near(document, candidates)) if document.linked else 0
 
 
 def unreachable(document: Document, candidates: Candidates) -> int:
     """How many links to be found are between mentions that are no candidates."""
-    reached = {(source.id, target.id) for source, target, *_ in _pairs(document, candidates)}
+    reached = {(source.id, target.id) for source, target, *_ in near(document, candidates)}
     wanted = {(link.source, link.target) for link in document.links if link.label == candidates.link}
     return len(wanted - reached)
 
@@ -86,7 +95,7 @@ class _Located:
         return max(self.opening - 1, 0)
 
 
-def _pairs(document: Document, candidates: Candidates) -> Iterator[tuple[Mention, Mention, Span, bool]]:
+def near(document: Document, candidates: Near) -> Iterator[tuple[Mention, Mention, Span, bool]]:
     """Source, target, the stretch of text that holds both, and whether that is less than their whole sentences."""
     whole = sentences(document.text)
     begins = [start for start, _ in whole]
@@ -129,16 +138,17 @@ def _example(
     document: Document, source: Mention, target: Mention, window: Span, linked: bool, candidates: Candidates
 ) -> Example:
     start, end = window
-
-    def moved(mention: Mention) -> tuple[Span, ...]:
-        return tuple(sorted((a - start, b - start) for a, b in mention.pieces))
-
     return Example(
         id=f"{document.id}|{source.id}|{target.id}",
         unit=document.id,
         texts=((document.text[start:end], None),),
-        head=moved(source),
-        tail=moved(target),
+        head=moved(source, start),
+        tail=moved(target, start),
         labels=(candidates.positive if linked else candidates.negative,),
         offset=start,
     )
+
+
+def moved(mention: Mention, start: int) -> tuple[Span, ...]:
+    """The pieces of a mention in a text that begins at ``start`` of the document's, from left to right."""
+    return tuple(sorted((a - start, b - start) for a, b in mention.pieces))

@@ -68,17 +68,7 @@ def _objects(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _list(path: Path, content: bytes) -> Iterator[tuple[str, Row]]:
-    try:
-        rows = files.parse(content.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        byte = f"{content[error.start]:#04x} at {error.start + 1}"
-        raise DataError(f"{path}: found the byte {byte}, expected UTF-8") from None
-    except files.RepeatedKey:
-        raise
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {error.lineno}: expected a list of JSON objects ({error.msg})") from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected a list of JSON objects that can be read ({error})") from None
+    rows = files.value(content, path, "a list of JSON objects")
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise DataError(f"{path}, item {number}: found {short(row)}, expected a JSON object")

@@ -45,6 +45,7 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
     parts: dict[str, tuple[Example, ...]] = {}
     notes: dict[str, Any] = {}
     counts: Counter[str] = Counter()
+    seen: list[Table] = []  # each once, also where two splits are parts of it
     for split in SPLITS:
         wanted = _name(split, mapping, tables)
         if wanted is None:
@@ -57,6 +58,8 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
             parts[split], notes = (), {**notes, HIDDEN_TEST: f"none of the {rows:,} rows of {wanted!r} has a label"}
             continue
         parts[split] = _part(_Reading(task, mapping, counts).examples(table, split, place), wanted)
+        seen += [table] if table not in seen else []
+    for table in seen:
         counts.update(table.notes)
     if not parts["dev"]:
         parts = splitting.completed(name, parts, lambda e: e.unit, ("dev",))

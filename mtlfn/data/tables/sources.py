@@ -26,6 +26,7 @@ READERS = {
     "bioc": ("bioc", (".xml",)),
     "bigbio": ("library", ()),
 }
+NAMED = {"bioc": (".json",)}  # further endings where the mapping names the format: most JSON is rows
 DISK = ("dataset_dict.json", "dataset_info.json", "state.json")
 STEMS = ("train", "dev", "test", "validation", "valid", "devel", "development", "val", "eval", "training", "testing")
 
@@ -81,7 +82,7 @@ def _files(path: Path, form: str, name: str) -> dict[str, list[Path]]:
 
     A stem may be a part of a name (``train-00000-of-00002.parquet``); without any, all files are "train".
     """
-    endings = READERS[form][1]
+    endings = READERS[form][1] + NAMED.get(form, ())
     if path.is_file():
         return {"train": [path]}
     there = sorted(p for p in path.rglob("*") if p.is_file() and p.name.endswith(endings) and not _hidden(p, path))

@@ -13,6 +13,12 @@ from xml.parsers import expat
 from mtlfn.data.document import Log
 from mtlfn.data.example import DataError
 
+# A document type that is declared outside of the file and nowhere else, where a file in an ASCII-like encoding has it.
+_OUTSIDE = re.compile(
+    rb"(?P<before>(?:\xef\xbb\xbf)?(?>\s++|<\?(?>.*?\?>)|<!--(?>.*?-->))*+)"
+    rb"(?P<type><!DOCTYPE\s++[^\s\[>]++\s++(?:SYSTEM|PUBLIC\s++(?>\"[^\"]*+\"|'[^']*+'))\s++(?>\"[^\"]*+\"|'[^']*+')\s*+>)",
+    re.DOTALL,
+)
 _NO_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, production 2
 
 
@@ -20,13 +26,21 @@ class _Refused(Exception):
     """What was found and is never read."""
 
 
-def parse(path: Path, log: Log) -> Element | None:
+def parse(path: Path, log: Log, *, outside: bool = False) -> Element | None:
     """The root element. None where the file is no well-formed XML or refused: the log tells line and column, from 1.
 
     A document type declaration is accepted, except for declarations of entities, a declaration outside of the file
     and parameter entities. Its default values of attributes are not applied. As XML demands, CRLF and CR are read as
     LF, unless written as character references.
+
+    Args:
+        outside: whether a declaration outside of the file is accepted. It is not read, and no entity is taken to be
+            declared there.
     """
+    content = path.read_bytes()
+    if outside and (declared := _OUTSIDE.match(content)):
+        blank = re.sub(rb"[^\n]", b" ", declared["type"])  # places in the file stay
+        content = declared["before"] + blank + content[declared.end() :]
     tree = TreeBuilder()
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -39,7 +53,7 @@ def parse(path: Path, log: Log) -> Element | None:
     # Without it, an entity that could be declared elsewhere would be dropped silently.
     parser.NotStandaloneHandler = _refuse_outside
     try:
-        parser.Parse(path.read_bytes(), True)
+        parser.Parse(content, True)
     except expat.ExpatError as error:
         problem, line, column = expat.ErrorString(error.code), error.lineno, error.offset
     except (_Refused, LookupError, ValueError) as error:  # the last two: an encoding that Python does not know or serve

@@ -92,6 +92,41 @@ def test_a_declaration_outside_is_not_read_where_nothing_hangs_on_it(tmp_path: P
     assert root.attrib == {}
 
 
+@pytest.mark.parametrize(
+    "before", ["", "\ufeff", '<?xml version="1.0"?>\n', "<!-- <!DOCTYPE x> -->\n<?p <!DOCTYPE?> <!---->"]
+)
+@pytest.mark.parametrize("kind", ['SYSTEM "a.dtd"', "SYSTEM\n'a.dtd' ", "PUBLIC '-//x' \"a.dtd\""])
+def test_a_declaration_outside_is_not_read_where_it_may_stand(tmp_path: Path, before: str, kind: str) -> None:
+    (tmp_path / "a.dtd").write_text('<!ATTLIST a b CDATA "default"><!ENTITY x "y">')
+    path = file(tmp_path, f"{before}<!DOCTYPE a {kind}><a>&lt;</a>")
+    root = xml_file.parse(path, Log(strict=True), outside=True)
+    assert root is not None
+    assert (root.attrib, root.text) == ({}, "<")
+    assert xml_file.parse(path, Log()) is None
+    for content in ("<a>&x;</a>", '<a b="&x;"/>', "<a><![CDATA[&x;]]>&x;</a>"):
+        head = f"{before}<!DOCTYPE a {kind}>"
+        log = Log()
+        assert xml_file.parse(file(tmp_path, head + content), log, outside=True) is None
+        (problem,) = log.problems
+        line = (head + content).count("\n") + 1
+        assert problem.where.startswith(f"line {line}, column ")
+        assert problem.what == "undefined entity; expected well-formed XML without entities"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '<!DOCTYPE a SYSTEM "a.dtd" [<!ENTITY x "y">]><a/>',
+        '<!DOCTYPE a SYSTEM "a.dtd" [%x;]><a/>',
+        '<!DOCTYPE a [<!ENTITY x SYSTEM "a.dtd">]><a/>',
+        '<a/><!DOCTYPE a SYSTEM "a.dtd">',
+        '<!DOCTYPE a SYSTEM "a.dtd"><!DOCTYPE a SYSTEM "a.dtd"><a/>',
+    ],
+)
+def test_nothing_else_is_accepted_with_a_declaration_outside(tmp_path: Path, content: str) -> None:
+    assert xml_file.parse(file(tmp_path, content), Log(), outside=True) is None
+
+
 def test_default_values_of_attributes_do_not_repeat(tmp_path: Path) -> None:
     root = xml_file.parse(file(tmp_path, '<!DOCTYPE a [<!ATTLIST b c CDATA "xxx">]><a><b/><b c="1"/></a>'), Log(True))
     assert root is not None
