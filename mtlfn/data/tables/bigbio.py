@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from mtlfn.data.document import Document
 from mtlfn.data.example import DataError, short
 from mtlfn.data.kinds import KINDS
-from mtlfn.data.rows import class_names
-from mtlfn.data.semeval.formats.document import Document
 from mtlfn.data.tables import documents
 from mtlfn.data.tables.documents import Annotation, Relation, Tally, document, expect_labels, laid
 from mtlfn.data.tables.mapping import SPLIT, Mapping
+from mtlfn.data.tables.rows import class_names
 from mtlfn.data.tables.table import Place, Row, Table
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from xml.etree.ElementTree import Element
 from attrs import evolve
 
 from mtlfn.data import files as bounded
+from mtlfn.data.document import Document, Log
 from mtlfn.data.example import DataError, short
 from mtlfn.data.semeval.formats import xml_file
-from mtlfn.data.semeval.formats.document import Document, Log
 from mtlfn.data.tables.documents import Annotation, Relation, Tally, document, laid, mismatch, tables
 from mtlfn.data.tables.mapping import Mapping
 from mtlfn.data.tables.table import Place, Table

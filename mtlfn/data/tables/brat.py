@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from mtlfn.data import files as bounded
+from mtlfn.data.document import Document
 from mtlfn.data.example import DataError, short
-from mtlfn.data.semeval.formats.document import Document
 from mtlfn.data.tables.documents import Annotation, Relation, Tally, document, tables
 from mtlfn.data.tables.mapping import Mapping
 from mtlfn.data.tables.table import Place, Table

@@ -15,8 +15,8 @@ from typing import Any
 
 from attrs import field, frozen
 
+from mtlfn.data.document import Document, Link, Mention, fits
 from mtlfn.data.example import DataError, Span, short
-from mtlfn.data.semeval.formats.document import Document, Link, Mention, fits
 from mtlfn.data.semeval.pairs import STRETCH, Near, moved, near, sentences
 from mtlfn.data.tables.mapping import SPLIT, Mapping
 from mtlfn.data.tables.table import Place, Row, Table
