@@ -118,8 +118,8 @@ def test_generation_does_not_depend_on_global_seeds_and_leaves_them_alone() -> N
 
 def test_fresh_interpreter_agrees_and_imports_no_framework(cache: Path, found: object, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from mtlfn.data import embedded\n"
-        "for name in embedded.NAMES: embedded.load(name, Path(sys.argv[1]))\n"
+        "import sys; from pathlib import Path; from mtlfn.data.embedded import corpus\n"
+        "for name in corpus.NAMES: corpus.load(name, Path(sys.argv[1]))\n"
         "print([m for m in ('torch', 'transformers', 'datasets') if m in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-import mtlfn.data
+import mtlfn.data.embedded
 from mtlfn.data import sources
 from mtlfn.data.example import DataError, Example
 from mtlfn.data.tables.mapping import Columns, Mapping
@@ -47,7 +47,7 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         task=TASK, train=splits[name], dev=splits[name], source=f"{name} of {cache}"
     )
     monkeypatch.setitem(sys.modules, "mtlfn.data.embedded.corpus", module)
-    monkeypatch.setattr(mtlfn.data, "embedded", module, raising=False)
+    monkeypatch.setattr(mtlfn.data.embedded, "corpus", module, raising=False)
     return module
 
 

@@ -176,13 +176,13 @@ def test_the_code_that_decides_bits_is_what_is_compared(package):
         ("data/semeval/formats/semeval2017_t3.py", True),
         ("data/scoring/temporal.py", True),
         ("models/attention.py", True),
-        ("run/walk.py", True),
-        ("run/evaluate.py", True),
-        ("run/export.py", False),
-        ("run/summary.py", False),
+        ("run/one/walk.py", True),
+        ("run/one/evaluate.py", True),
+        ("run/one/export.py", False),
+        ("run/one/summary.py", False),
         ("data/access.py", False),
-        ("data/survey.py", False),
-        ("analysis/report.py", False),
+        ("data/screening/survey.py", False),
+        ("analysis/reporting/report.py", False),
     ):
         text = (package / name).read_text()
         (package / name).write_text(text + "# more\n")
@@ -202,8 +202,8 @@ def test_words_and_places_change_nothing_and_a_constant_in_the_core_does(package
 
     replaced("core/pcgrad.py", '"""', '"""Other words. ')
     replaced("core/schedule.py", "def learning_rate(", "# a comment\n\n\ndef learning_rate(")
-    replaced("data/stream.py", "unpad: the model computes no padding", "unpad: no padding is computed")
-    replaced("data/jsonl.py", "expected", "wanted")  # what errors say
+    replaced("data/tokens/stream.py", "unpad: the model computes no padding", "unpad: no padding is computed")
+    replaced("data/tables/jsonl.py", "expected", "wanted")  # what errors say
     (package / "data" / "text").mkdir()
     (package / "data" / "windows.py").rename(package / "data" / "text" / "cuts.py")
     (package / "data" / "text" / "__init__.py").write_text('"""A new room."""\n')

@@ -47,7 +47,7 @@ def test_a_file_system_without_locks_is_said_and_has_an_owner_file(tmp_path):
 def test_the_owner_file_of_a_process_that_is_gone_is_taken_over(tmp_path):
     # Written by a process that ends without a word, as a killed one does.
     written = (
-        "import os, json, psutil, pathlib\nfrom mtlfn.run import lock\n"
+        "import os, json, psutil, pathlib\nfrom mtlfn.run.storage import lock\n"
         f"pathlib.Path({str(tmp_path / lock.OWNER)!r}).write_text(json.dumps(lock._process(psutil.Process())))\n"
     )
     subprocess.run([sys.executable, "-c", written], check=True)

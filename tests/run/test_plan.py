@@ -92,6 +92,7 @@ def test_a_control_trains_on_exactly_as_many_tokens_with_the_same_settings(multi
         assert abs(child["steps"] - parent["steps"]) <= 0.5 * parent["steps"]
 
 
+@pytest.mark.slow
 def test_a_control_can_be_killed_between_and_within_its_runs_and_ends_in_the_same_digests(multi, tmp_path, monkeypatch):
     assert control(multi, tmp_path / "straight") == 0
     count = []

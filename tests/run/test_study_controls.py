@@ -310,6 +310,7 @@ def dev(run: Path) -> float:
     return sum(scores) / len(scores)
 
 
+@pytest.mark.slow
 def test_every_side_has_equal_trials_and_takes_the_rate_that_was_best_on_dev(tuned):
     found = {}
     for side in ("multi", *(f"{kind}/{task}" for kind in ("total", "per-task") for task in TASKS)):
@@ -330,6 +331,7 @@ def test_every_side_has_equal_trials_and_takes_the_rate_that_was_best_on_dev(tun
         assert result(tuned / f"rate-{rate!r}/total/ddi")["match"]["parent"]["digest"] == parent
 
 
+@pytest.mark.slow
 def test_trials_are_told_and_take_no_part_in_the_verdict(tuned, tmp_path, capsys):
     (found,) = json.loads((tuned / "report/verdict.json").read_text())["studies"]
     assert found["seeds"] == [0, 1]
@@ -350,6 +352,7 @@ def test_trials_are_told_and_take_no_part_in_the_verdict(tuned, tmp_path, capsys
     assert "takes no part" not in said
 
 
+@pytest.mark.slow
 def test_a_side_without_its_trials_is_told(tuned, tmp_path, capsys):
     out = Path(shutil.copytree(tuned, tmp_path / "out"))
     rate = setting(out / "seed-0/total/ddi", "learning_rate")
@@ -365,6 +368,7 @@ def test_a_side_without_its_trials_is_told(tuned, tmp_path, capsys):
     assert said.count("a trial, and no run that it is for is among the runs") == 11
 
 
+@pytest.mark.slow
 def test_a_study_with_learning_rates_goes_on_where_it_was(tuned, file, tmp_path, capsys):
     out = Path(shutil.copytree(tuned, tmp_path / "out"))
     before = {run: result(run)["digest"] for run in (p.parent for p in out.rglob("result.json"))}
