@@ -441,7 +441,7 @@ def test_what_a_run_left_out_of_its_settings_is_not_read(tmp_path):
 
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "inline", "no-such-backend"])
 def test_a_report_started_from_a_notebook_has_its_figures(backend):
-    drawn = "from mtlfn.analysis.reporting.figures import draw\nprint(draw('a', 'A', 'A', 1, lambda axes: None).png[1:4])"
+    drawn = "from mtlfn.analysis.reporting.figures import draw\nprint(draw('a', 'A', 'A', 1, lambda a: None).png[1:4])"
     env = {**os.environ, "MPLBACKEND": backend}
     ended = subprocess.run([sys.executable, "-c", drawn], env=env, capture_output=True, text=True)
     assert ended.stdout == "b'PNG'\n", ended.stderr
