@@ -72,18 +72,11 @@ def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], bas
     if name in mappings:
         return reading.read(name, mappings[name], base)
     if data_dir is not None:
-        if name in jsonl.SCHEMAS:
-            return jsonl.read(data_dir / name, name)
-        if name in OFFICIAL:
-            from mtlfn.data.semeval import loading
-
-            return loading.load(name, data_dir / OFFICIAL[name].folder)
-        if name in public.PUBLIC:
-            return public_set(name, data_dir / name, base)
-        known = (*mappings, *jsonl.SCHEMAS, *OFFICIAL, *public.PUBLIC)
-        raise _unknown(name, known, f"in the data folder {data_dir} or as a mapping")
+        if name in known_in_folders():
+            return in_folder(name, place(name, data_dir), base=base)
+        raise _unknown(name, (*mappings, *known_in_folders()), f"in the data folder {data_dir} or as a mapping")
     if name in public.PUBLIC:
-        return public_set(name, None, base)
+        return _public(name, None, base)
     from mtlfn.data.embedded import corpus as embedded
     from mtlfn.data.embedded import worlds
 
@@ -100,7 +93,28 @@ def _resolve(name: str, data_dir: Path | None, mappings: dict[str, Mapping], bas
     raise _unknown(name, known, where)
 
 
-def public_set(name: str, folder: Path | None, base: Path) -> Dataset:
+def known_in_folders() -> tuple[str, ...]:
+    """The names that say themselves what is in their folder."""
+    return (*jsonl.SCHEMAS, *OFFICIAL, *public.PUBLIC)
+
+
+def place(name: str, data_dir: Path) -> Path:
+    """Where a data folder has such a task; the subtasks of an official one share a folder."""
+    return data_dir / (OFFICIAL[name].folder if name in OFFICIAL else name)
+
+
+def in_folder(name: str, folder: Path, *, base: Path, strict: bool = False) -> Dataset:
+    """The data set of such a name in its own folder; ``strict``: nothing is repaired or skipped."""
+    if name in jsonl.SCHEMAS:
+        return jsonl.read(folder, name)
+    if name in OFFICIAL:
+        from mtlfn.data.semeval import loading
+
+        return loading.load(name, folder, strict=strict)
+    return _public(name, folder, base)
+
+
+def _public(name: str, folder: Path | None, base: Path) -> Dataset:
     """A public set: from the ``save_to_disk`` folder if there is one, else from the Hub."""
     mapping = public.PUBLIC[name]
     if folder is not None and folder.is_dir():

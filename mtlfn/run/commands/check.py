@@ -1,47 +1,79 @@
-"""``python -m mtlfn.data check``: a data set read and described, before anything is trained on it."""
+"""``python -m mtlfn.data check``: data sets read and described, before anything is trained on them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mtlfn.data import sources
 from mtlfn.data.access import TERMS
+from mtlfn.data.example import CacheError
 from mtlfn.data.official import OFFICIAL
 from mtlfn.data.screening import survey
-from mtlfn.data.semeval import loading
-from mtlfn.data.tables import jsonl, public
+from mtlfn.data.tables import public
 from mtlfn.data.task import Dataset
 from mtlfn.data.task import check as checked
 from mtlfn.run import terminal
+from mtlfn.run.config import Config, default_cache, task_names
 from mtlfn.run.errors import OK, UsageError
 
 
-def check(folder: Path, name: str, backbone: str, strict: bool, say: Callable[[str], None] = terminal.say) -> int:
-    """Prints what is in a folder; UsageError, DataError or BackboneError where it cannot be read."""
+def check(
+    folder: Path | None,
+    config: Config | None,
+    task: str | None,
+    backbone: str,
+    strict: bool,
+    say: Callable[[str], None] = terminal.say,
+) -> int:
+    """Prints what is in a folder, or what the tasks of a configuration are.
+
+    Args:
+        folder: that of the task, or the data folder that it lies in.
+        config: its tasks are read as a run would; with ``task``, this one alone.
+
+    Raises:
+        UsageError, DataError: something cannot be read.
+    """
     from mtlfn.models import backbone as backbones
 
-    dataset = checked(_read(folder, name, strict))
+    if config is not None:
+        datasets = _configured(config, task)
+    elif folder is not None and task is not None:
+        datasets = iter((checked(_lying(folder, task, strict)),))
+    else:
+        raise UsageError("python -m mtlfn.data check: expected DIR --task NAME, or --config FILE")
     try:
         base = backbones.load(backbone)
     except backbones.BackboneError as error:
         raise UsageError(str(error)) from None
     terms = {**TERMS, **{name: official.terms for name, official in OFFICIAL.items()}, **public.NOTES}
-    for line in survey.describe(dataset, base.tokenizer, backbones.longest(base), terms):
-        say(line)
+    for number, dataset in enumerate(datasets):
+        if number:
+            say("")
+        for line in survey.describe(dataset, base.tokenizer, backbones.longest(base), terms):
+            say(line)
     return OK
 
 
-def _read(folder: Path, name: str, strict: bool) -> Dataset:
-    lies = folder / name if (folder / name).is_dir() else folder
-    if name in OFFICIAL:
-        below = folder / OFFICIAL[name].folder
-        return loading.load(name, below if below.is_dir() else folder, strict=strict)
-    if name in jsonl.SCHEMAS:
-        return jsonl.read(lies, name)
-    if name in public.PUBLIC:
-        if not lies.is_dir():
-            raise UsageError(f"the folder {lies} of task {name} does not exist; save the data set there (save_to_disk)")
-        return sources.public_set(name, lies, Path())
-    known = (*jsonl.SCHEMAS, *OFFICIAL, *public.PUBLIC)
-    raise UsageError(f"--task {name}: expected one of {', '.join(known)}")
+def _configured(config: Config, task: str | None) -> Iterator[Dataset]:
+    names = task_names(config)
+    if task is not None and task not in names:
+        raise UsageError(f"--task {task}: is none of the tasks of the configuration ({', '.join(names)})")
+    cache = config.cache_dir or default_cache()
+    try:
+        found = sources.resolve(names, config.data_dir, config.task, cache=cache)
+    except CacheError as error:
+        raise UsageError(f"--cache-dir {cache}: cannot be used ({error.strerror}); name another folder") from None
+    return (dataset for dataset in found if task in (None, dataset.task.name))
+
+
+def _lying(folder: Path, name: str, strict: bool) -> Dataset:
+    """A task of a known name, in its own folder or in the data folder that has it."""
+    if name not in (known := sources.known_in_folders()):
+        raise UsageError(f"--task {name}: expected one of {', '.join(known)}; for other data give --config FILE")
+    below = sources.place(name, folder)
+    lies = below if below.is_dir() else folder
+    if not lies.is_dir():
+        raise UsageError(f"the folder {lies} of task {name} does not exist; put its files there")
+    return sources.in_folder(name, lies, base=Path(), strict=strict)

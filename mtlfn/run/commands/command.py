@@ -111,14 +111,18 @@ def data(argv: Sequence[str] | None = None) -> int:
 
     def check() -> int:
         if argv[:1] != ["check"] and argv[:1] not in ([], ["--help"], ["-h"]):
-            raise UsageError(f"python -m mtlfn.data {argv[0]}: expected python -m mtlfn.data check DIR --task NAME")
+            raise UsageError(
+                f"python -m mtlfn.data {argv[0]}: expected python -m mtlfn.data check DIR --task NAME, or check "
+                "--config FILE"
+            )
         about = "Reads a data set and says what it holds, what was skipped or repaired, and what its splits share."
-        asked = cli(Check, argv[1:] or ["--help"], None, "mtlfn.data check", about)
+        asked = cli(Check, argv[1:] or ["--help"], Check(), "mtlfn.data check", about)
         if isinstance(asked, int):
             return asked
         from mtlfn.run.commands import check
 
-        return check.check(asked.dir, asked.task, asked.backbone, asked.strict)
+        config = None if asked.config is None else from_toml(asked.config)
+        return check.check(asked.dir, config, asked.task, asked.backbone, asked.strict)
 
     return guarded(check)
 
@@ -127,11 +131,14 @@ def data(argv: Sequence[str] | None = None) -> int:
 class Check:
     """What to look at."""
 
-    dir: tyro.conf.Positional[Path]
+    dir: tyro.conf.Positional[Path | None] = None
     """The folder of the data set, or the data folder that it lies in."""
 
-    task: str
-    """The name of the task: it decides the format."""
+    config: Path | None = None
+    """A TOML file with tasks, which are read as a run of it would."""
+
+    task: str | None = None
+    """The name of the task: in a folder it decides the format, of a file it chooses one task."""
 
     backbone: str = "minilm"
     """Whose tokenizer measures lengths."""
