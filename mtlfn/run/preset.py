@@ -46,7 +46,9 @@ def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
     mappings = {name: structure(value, name) for name, value in tasks.items()}
     # What is named is looked for beside the file that names it; what is not there is a Hub id, or an error later on.
     mappings = {
-        name: attrs.evolve(m, source=str(path.parent / m.source)) if (path.parent / m.source).exists() else m
+        name: attrs.evolve(m, source=str((path.parent / m.source).resolve()))
+        if (path.parent / m.source).exists()
+        else m
         for name, m in mappings.items()
     }
     backbone = table.get("backbone")

@@ -257,6 +257,11 @@ def test_rows_that_cannot_be_used_are_left_out_on_request(tmp_path: Path) -> Non
     assert dataset.notes[reading.SKIPPED] == 2
 
 
+def test_a_file_that_is_not_there_is_no_hub_id(tmp_path: Path) -> None:
+    said = failure(tmp_path, evolve(PAIRS, source="nope.csv"))
+    assert said == f"task mine: the file {tmp_path / 'nope.csv'} does not exist; correct source in [task.mine]"
+
+
 def test_a_source_of_no_format_or_of_two(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     assert "data has no file of a known ending" in failure(tmp_path, PAIRS)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mtlfn.run.commands.command import data as command
+from mtlfn.run.commands.command import main, replay
 
 TOML = """
 tasks = "pairs,words"
@@ -73,3 +74,13 @@ def test_a_wrong_row_is_told_by_file_and_line(file, bert, cache, monkeypatch, ca
         rows.write("text,other,maybe\n")
     assert command(["check", "--config", str(file), "--backbone", str(bert)]) == 2
     assert "pairs.csv, line 62: the example 'train-0000060' has the label 'maybe'" in capfd.readouterr().err
+
+
+def test_a_run_of_files_beside_its_configuration_replays_from_anywhere(file, bert, cache, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(file.parent)
+    flags = ["--config", file.name, "--backbone", str(bert), "--cache-dir", str(cache), "--output-dir", "run"]
+    flags += ["--budget-tokens", "300", "--micro-batch-tokens", "64", "--skip-smoke-test", "--quick-eval-examples", "0"]
+    assert main("s3b", "A test.", flags) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert replay([str(file.parent / "run"), "--all"]) == 0, capfd.readouterr().out

@@ -52,7 +52,7 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
             parts[split] = ()
             continue
         table = _table(wanted, split, name, source, tables)
-        place = f"task {name}, {source}, {table.place}"
+        place = f"task {name}, {source}" + ("" if table.place == Path(source).name else f", {table.place}")
         if split == "test" and _unlabelled(task, mapping, table):
             rows = sum(1 for _ in table.rows())
             parts[split], notes = (), {**notes, HIDDEN_TEST: f"none of the {rows:,} rows of {wanted!r} has a label"}
@@ -63,7 +63,7 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
         counts.update(table.notes)
     if not parts["dev"]:
         parts = splitting.completed(name, parts, lambda e: e.unit, ("dev",))
-        notes[MADE_DEV] = f"a tenth of the training units, by a hash of their names: {source} has none"
+        notes[MADE_DEV] = "a tenth of the training units, by a hash of their names"
     return Dataset(task=fitted(task, parts["train"]), source=source, notes={**notes, **counts}, **parts)
 
 

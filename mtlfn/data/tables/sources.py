@@ -35,8 +35,10 @@ def tables(name: str, mapping: Mapping, base: Path) -> dict[Any, Table]:
     """Split -> table. DataError where the source is not there, or is of no format that is known."""
     path = base / Path(mapping.source).expanduser()
     if not path.exists():
-        if mapping.format not in (None, "hub", "bigbio") or not HUB_ID.fullmatch(mapping.source):
-            raise DataError(f"task {name}: the folder {path} does not exist; correct source in [task.{name}]")
+        a_file = any(mapping.source.endswith(endings) for _, endings in READERS.values() if endings)
+        if a_file or mapping.format not in (None, "hub", "bigbio") or not HUB_ID.fullmatch(mapping.source):
+            what = "file" if a_file else "folder"
+            raise DataError(f"task {name}: the {what} {path} does not exist; correct source in [task.{name}]")
         if Path(mapping.source).exists():
             # The library would take a folder of the working directory for a Hub id, although base names another place.
             raise DataError(f"task {name}: the folder {path} does not exist; correct source in [task.{name}]")
