@@ -119,6 +119,7 @@ class Kind:
         counted: task -> the classes whose occurrences are counted.
         mentioned: example -> the labels of the task that it shows, as often as it does.
         negative_class: whether one of the classes says that there is nothing, which the metric leaves out.
+        tags: whether the gold is a tag a word, whose classes a mapping may name by their tags.
         none_is_an_answer: whether an example without a label is a whole one.
         single: whether an example has one class, so that there is a most frequent one.
 
@@ -163,6 +164,7 @@ class Kind:
     counted: Callable[[Task], tuple[str, ...]] = lambda task: task.classes
     mentioned: Callable[[Example], Iterable[str]] = own_labels
     negative_class: bool = False
+    tags: bool = False
     none_is_an_answer: bool = False
     single: bool = False
 

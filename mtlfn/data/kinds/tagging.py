@@ -220,6 +220,7 @@ KIND = Kind(
     metric="entity_f1",
     statistic=F1,
     positive="entity",
+    tags=True,
     problems=problems,
     classes=classes,
     occurrences=lambda example: example.tags,

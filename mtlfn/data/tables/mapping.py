@@ -138,7 +138,7 @@ def _contradiction(mapping: Mapping) -> str | None:
         return f"negative is {mapping.negative!r}, expected {wanted}"
     if mapping.format is not None and mapping.format not in FORMATS:
         return f"the format is {mapping.format!r}, expected one of {', '.join(FORMATS)}"
-    if mapping.tags is not None and kind != "tagging":
+    if mapping.tags is not None and not KINDS[kind].tags:
         return f"tags is {mapping.tags!r}, expected none for the kind {kind}"
     given = {role for role, column in asdict(mapping.columns).items() if column is not None}
     if not given or mapping.format in BY_ROLE:  # the format may say what is what: the reader will see

@@ -38,7 +38,7 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
             source, split and row (from 0) or line (from 1), what was found and what was expected.
     """
     negative = mapping.negative if KINDS[mapping.kind].negative_class else None
-    labels = types(mapping.labels) if mapping.kind == "tagging" else mapping.labels
+    labels = types(mapping.labels) if KINDS[mapping.kind].tags else mapping.labels
     task = Task(name=name, kind=mapping.kind, level=mapping.level, labels=labels, negative=negative)
     tables = sources.tables(name, mapping, base)
     source = mapping.source + (f"@{mapping.revision}" if mapping.revision else "")
@@ -158,7 +158,7 @@ class _Reading:
 
     def _example(self, roles: Row, names: tuple[str, ...], number: str) -> Example:
         task = self.task
-        if task.kind == "tagging" and isinstance(tags := roles["tags"], list):
+        if kind_of(task).tags and isinstance(tags := roles["tags"], list):
             named = [names[tag] if type(tag) is int and 0 <= tag < len(names) else tag for tag in tags]
             if all(isinstance(tag, str) for tag in named):
                 roles["tags"] = to_iob2(named, self.mapping.tags)

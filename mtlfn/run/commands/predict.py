@@ -14,7 +14,8 @@ from attrs import evolve
 
 from mtlfn.data import files
 from mtlfn.data.example import DataError, Example
-from mtlfn.data.tables import jsonl
+from mtlfn.data.tables.lines import row_of
+from mtlfn.data.task import kind_of
 from mtlfn.run.disk import TEMPORARY, make_folder
 from mtlfn.run.errors import OK, UsageError
 from mtlfn.run.one.predictor import Predictor, load
@@ -64,7 +65,7 @@ def _lines(predictor: Predictor, source: Path) -> Iterator[str]:
     while together := list(islice(rows, TOGETHER)):
         for whole, prediction in zip(together, predictor.predict(together), strict=True):
             line: dict[str, Any] = {"id": whole.id, "prediction": prediction}
-            if predictor.task.kind == "tagging":
+            if kind_of(predictor.task).tags:
                 line["tokens"] = [whole.texts[0][0][a:b] for a, b in whole.words]
             yield json.dumps(line, ensure_ascii=False) + "\n"
 
@@ -77,7 +78,7 @@ def _examples(predictor: Predictor, source: Path) -> Iterator[Example]:
     plain = not {".jsonl", ".json"} & set(source.suffixes)
     for number, line in files.lines(source):
         try:
-            row = {"text": _text(line)} if plain else jsonl.row_of(line)
+            row = {"text": _text(line)} if plain else row_of(line)
             name = row.get("id", str(number))
             if isinstance(name, bool) or not isinstance(name, (str, int)):
                 raise DataError(f"the id is {name!r}, expected a string or whole number")

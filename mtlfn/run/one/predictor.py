@@ -90,7 +90,7 @@ class Predictor:
         roles: dict[str, Any] = (
             {"text": row} if isinstance(row, str) else {k: v for k, v in row.items() if k not in ("id", "unit")}
         )
-        if self.task.kind == "tagging" and "tokens" not in roles and isinstance(text := roles.get("text"), str):
+        if kind.tags and "tokens" not in roles and isinstance(text := roles.get("text"), str):
             roles["tokens"] = [text[a:b] for a, b in windows.words(text)]
         needed = [role for role in kind.roles if role != kind.gold]
         if missing := [role for role in needed if role not in roles]:
