@@ -24,7 +24,7 @@ from mtlfn.data.tables import bigbio, reading, sources
 from mtlfn.data.tables.mapping import Mapping, Splits
 from tests.data.test_documents import FLU, RASH, RELATIONS, SPANS, TAGS, as_xml, bioc_json, bioc_xml, brat, row, tree
 
-MANY = int(os.environ.get("FUZZ", "10000"))
+MANY = int(os.environ.get("FUZZ", "2000"))
 SECONDS = 10  # for one small input
 KINDS = (SPANS, TAGS, RELATIONS)
 MAPPINGS = st.builds(
