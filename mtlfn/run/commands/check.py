@@ -7,7 +7,6 @@ from pathlib import Path
 
 from mtlfn.data import sources
 from mtlfn.data.access import TERMS
-from mtlfn.data.example import CacheError
 from mtlfn.data.official import OFFICIAL
 from mtlfn.data.screening import survey
 from mtlfn.data.tables import public
@@ -16,6 +15,7 @@ from mtlfn.data.task import check as checked
 from mtlfn.run import terminal
 from mtlfn.run.config import Config, default_cache, task_names
 from mtlfn.run.errors import OK, UsageError
+from mtlfn.run.one.prepare import read_tasks
 
 
 def check(
@@ -60,12 +60,8 @@ def _configured(config: Config, task: str | None) -> Iterator[Dataset]:
     names = task_names(config)
     if task is not None and task not in names:
         raise UsageError(f"--task {task}: is none of the tasks of the configuration ({', '.join(names)})")
-    cache = config.cache_dir or default_cache()
-    try:
-        found = sources.resolve(names, config.data_dir, config.task, cache=cache)
-    except CacheError as error:
-        raise UsageError(f"--cache-dir {cache}: cannot be used ({error.strerror}); name another folder") from None
-    return (dataset for dataset in found if task in (None, dataset.task.name))
+    datasets = read_tasks(config, config.cache_dir or default_cache())
+    return (dataset for dataset in datasets if task in (None, dataset.task.name))
 
 
 def _lying(folder: Path, name: str, strict: bool) -> Dataset:

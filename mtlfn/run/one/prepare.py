@@ -118,17 +118,6 @@ def _start(config: Config, built: model.Model) -> State:
     return state.init(key, params, names, patience=config.patience, parent=parent and parent.digest, scale=scale)
 
 
-def _stream(config: Config, budget: int, slots: int) -> stream.StreamConfig:
-    return stream.StreamConfig(
-        budget_tokens=budget,
-        micro_batch_tokens=slots,
-        sampling=config.sampling,
-        temperature=config.temperature,
-        micro_batches=config.micro_batches,
-        unpad=config.unpad,
-    )
-
-
 def _step(config: step.StepConfig, built: model.Model) -> step.Step:
     return step.build(config, partial(model.losses, built), built.reach)
 
@@ -202,13 +191,18 @@ def _check_sampling(config: Config) -> None:
         )
 
 
-def _datasets(config: Config, strategy: Strategy, cache: Path) -> dict[str, Dataset]:
-    """The tasks' data, in canonical order."""
+def read_tasks(config: Config, cache: Path) -> tuple[Dataset, ...]:
+    """The data sets of a configuration's tasks, in their order; UsageError where the cache cannot be used."""
     try:
         beside = listed(config.held_out_tasks)
-        found = sources.resolve(task_names(config), config.data_dir, config.task, cache=cache, beside=beside)
+        return sources.resolve(task_names(config), config.data_dir, config.task, cache=cache, beside=beside)
     except CacheError as error:
         raise _unusable(cache, error) from None
+
+
+def _datasets(config: Config, strategy: Strategy, cache: Path) -> dict[str, Dataset]:
+    """The tasks' data, in canonical order."""
+    found = read_tasks(config, cache)
     tasks = model.canonical([dataset.task for dataset in found])
     if len(tasks) > 1 and strategy.single:
         raise UsageError(f"--tasks {','.join(t.name for t in tasks)}: {strategy.name} trains one task; name one")
