@@ -239,10 +239,7 @@ def main(argv: Sequence[str]) -> int:
 
     with tempfile.TemporaryDirectory(prefix="mtlfn-tamper-") as scratch:
         folder = Path(scratch)
-        backbone, data = tiny.make_bert(folder / "tiny-bert"), tiny.make_data(folder / "data")
-        for task in ("bc5cdr_disease", "ddi"):
-            rows = "".join(json.dumps(row) + "\n" for row in tiny.rows(task, "test", 12))
-            (data / task / "test.jsonl").write_text(rows)
+        backbone, data = tiny.make_bert(folder / "tiny-bert"), tiny.make_data(folder / "data", test=12)
         places = f'backbone = "{backbone}"\ndata_dir = "{data}"\ncache_dir = "{folder / "cache"}"\n'
         (folder / "study.toml").write_text(STUDY + places)
         root = folder / "study"

@@ -186,10 +186,10 @@ def rows(task: str, split: str, count: int) -> list[dict]:
     return [ROWS[task](rng, f"{split}{i}") for i in range(count)]
 
 
-def make_data(folder: Path, train: int = 24, dev: int = 8) -> Path:
-    """``<task>/{train,dev}.jsonl`` of all four schemas."""
+def make_data(folder: Path, train: int = 24, dev: int = 8, test: int = 0) -> Path:
+    """``<task>/{train,dev}.jsonl`` of all four schemas, and ``test.jsonl`` where it is to have examples."""
     for task in JSONL_TASKS:
-        for split, count in (("train", train), ("dev", dev)):
+        for split, count in (("train", train), ("dev", dev), *([("test", test)] if test else [])):
             path = folder / task / f"{split}.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(json.dumps(row) + "\n" for row in rows(task, split, count)))

@@ -49,22 +49,12 @@ skip_smoke_test = true
     return path
 
 
-def write_test_splits(data: Path) -> None:
-    from tests.tiny import rows
-
-    for task in TASKS:
-        lines = "".join(json.dumps(row) + "\n" for row in rows(task, "test", 12))
-        (data / task / "test.jsonl").write_text(lines)
-
-
 @pytest.fixture
 def corpora(tmp_path) -> Path:
     """The made-up data sets, with test splits."""
     from tests.tiny import make_data
 
-    folder = make_data(tmp_path / "data")
-    write_test_splits(folder)
-    return folder
+    return make_data(tmp_path / "data", test=12)
 
 
 @pytest.mark.slow

@@ -19,45 +19,23 @@ from mtlfn.run.commands.command import replay
 from mtlfn.run.commands.plan_command import token_controlled
 from mtlfn.run.errors import UsageError
 from mtlfn.run.many import execute, trials
+from tests.run.studies import TASKS, ended, write
 from tests.run.test_run import result
+from tests.tiny import make_data
 
-TASKS = ("bc5cdr_disease", "ddi")
 File = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
 def file(bert, cache, tmp_path_factory) -> File:
     """Writes the file of a study of two tasks and two seeds into a folder."""
-    from tests.tiny import make_data, rows
-
-    data = make_data(tmp_path_factory.mktemp("controls") / "data")
-    for task in TASKS:
-        lines = "".join(json.dumps(row) + "\n" for row in rows(task, "test", 12))
-        (data / task / "test.jsonl").write_text(lines)
-    run = {"tasks": list(TASKS), "budget_tokens": 400, "micro_batch_tokens": 64, "max_length": 64, "threads": 1}
-    run |= {"quick_eval_examples": 0, "skip_smoke_test": True}
-    run |= {"backbone": str(bert), "data_dir": str(data), "cache_dir": str(cache)}
+    data = make_data(tmp_path_factory.mktemp("controls") / "data", test=12)
+    places = {"backbone": str(bert), "data_dir": str(data), "cache_dir": str(cache)}
 
     def written(folder: Path, options: dict[str, object] | None = None, **settings: object) -> Path:
-        def lines(table: dict[str, object]) -> str:
-            return "".join(f"{name} = {json.dumps(value)}\n" for name, value in table.items())
-
-        path = folder / "study.toml"
-        settings = {"strategy": "s2", "seeds": 2, "margin": 0.02, "draws": 4000, **settings}
-        path.write_text(f"{lines(settings)}\n[run]\n{lines(run | (options or {}))}")
-        return path
+        return write(folder, {**places, **(options or {})}, **settings)
 
     return written
-
-
-def ended(capsys, *argv: object, run: Callable = command) -> tuple[int, str]:
-    """The exit code and all that was said, on one line."""
-    capsys.readouterr()
-    words = list(map(str, argv))
-    code = run("A test.", words) if run is command else run(words)
-    said = capsys.readouterr()
-    assert "Traceback" not in said.err
-    return code, " ".join((said.out + said.err).split())
 
 
 # Shuffled labels

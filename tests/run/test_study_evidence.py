@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,61 +17,32 @@ from mtlfn.run import documents
 from mtlfn.run.errors import UsageError
 from tests.harm import delete, empty, flip, truncate
 from tests.run.conftest import contents
+from tests.run.studies import TASKS, ended, write
 from tests.run.test_run import result
+from tests.tiny import make_data
 
-TASKS = ("bc5cdr_disease", "ddi")
-SETTINGS = {
-    "tasks": list(TASKS),
-    "budget_tokens": 400,
-    "micro_batch_tokens": 64,
-    "max_length": 64,
-    "quick_eval_examples": 0,
-    "threads": 1,
-    "skip_smoke_test": True,
-}
+PLACES: dict[str, object] = {}  # of the tiny backbone and its data, once they are made
 
 
 @pytest.fixture(scope="module")
 def made(bert, cache, tmp_path_factory) -> Path:
     """A folder with data, and a study that has finished."""
-    from tests.tiny import make_data, rows
-
     folder = tmp_path_factory.mktemp("study")
-    data = make_data(folder / "data")
-    for task in TASKS:
-        lines = "".join(json.dumps(row) + "\n" for row in rows(task, "test", 12))
-        (data / task / "test.jsonl").write_text(lines)
-    SETTINGS.update(backbone=str(bert), data_dir=str(data), cache_dir=str(cache))
+    data = make_data(folder / "data", test=12)
+    PLACES.update(backbone=str(bert), data_dir=str(data), cache_dir=str(cache))
     assert command("A test.", [str(written(folder)), "--output-dir", str(folder / "out")]) == 0
     return folder
 
 
 def written(folder: Path, run: dict[str, object] | None = None, **settings: object) -> Path:
     """The file of a study."""
-
-    def lines(table: dict[str, object]) -> str:
-        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in table.items())
-
-    path = folder / "study.toml"
-    settings = {"strategy": "s2", "seeds": 2, "margin": 0.02, "draws": 4000, **settings}
-    path.write_text(f"{lines(settings)}\n[run]\n{lines(SETTINGS | (run or {}))}")
-    return path
+    return write(folder, {**PLACES, **(run or {})}, **settings)
 
 
 @pytest.fixture
 def out(made, tmp_path) -> Path:
     """A copy of the finished study's folder."""
     return Path(shutil.copytree(made / "out", tmp_path / "out"))
-
-
-def ended(capsys, *argv: object, run: Callable = command) -> tuple[int, str]:
-    """The exit code and all that was said, on one line."""
-    capsys.readouterr()
-    words = list(map(str, argv))
-    code = run("A test.", words) if run is command else run(words)
-    said = capsys.readouterr()
-    assert "Traceback" not in said.err
-    return code, " ".join((said.out + said.err).split())
 
 
 def test_a_finished_study_is_finished(out, tmp_path, capsys):
