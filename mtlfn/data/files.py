@@ -54,18 +54,37 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
         yield number + 1, rest
 
 
-def every_line(path: Path) -> Iterator[tuple[int, bytes]]:
-    """All lines, blank ones and their line feeds too, numbered from 1; DataError as in ``lines``."""
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """All lines as text, blank ones and their line feeds too, numbered from 1; a byte order mark is no part of it.
+
+    DataError as in ``lines``, and where a line is not UTF-8.
+    """
     number, rest = 0, b""
+
+    def text(line: bytes) -> str:
+        try:
+            return decoded(line, marked=number == 1)
+        except DataError as error:
+            raise DataError(f"{path}, line {number}: {error}; write the file in that encoding") from None
+
     for block in _blocks(path):
         *whole, rest = (rest + block).split(b"\n")
         for line in whole:
             number += 1
             _check(line, path, number)
-            yield number, line + b"\n"
+            yield number, text(line + b"\n")
         _check(rest, path, number + 1)
     if rest:
-        yield number + 1, rest
+        number += 1
+        yield number, text(rest)
+
+
+def decoded(data: bytes, *, marked: bool = False) -> str:
+    """UTF-8 as text; ``marked``: a byte order mark may come first. DataError without place, which the caller adds."""
+    try:
+        return data.decode("utf-8-sig" if marked else "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"found the byte {data[error.start]:#04x} at {error.start + 1}, expected UTF-8") from error
 
 
 def bytes_of(path: Path) -> bytes:
@@ -85,13 +104,12 @@ def parse(text: str) -> Any:
 
 def value(content: bytes, path: Path, expected: str) -> Any:
     """The value of a whole file of JSON; DataError says the place, and what was expected in words."""
-    text = ""
     try:
-        text = content.decode("utf-8-sig")
+        text = decoded(content, marked=True)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    try:
         return parse(text)
-    except UnicodeDecodeError as error:
-        byte = f"{content[error.start]:#04x} at {error.start + 1}"
-        raise DataError(f"{path}: found the byte {byte}, expected UTF-8") from None
     except RepeatedKey as error:
         raise DataError(f"{path}, line {line_of_repetition(text)}: {error}") from None
     except json.JSONDecodeError as error:

@@ -207,6 +207,15 @@ def test_conll_columns_are_sentences_of_documents(tmp_path: Path) -> None:
     )
 
 
+def test_documents_of_several_files_are_units_of_their_own(tmp_path: Path) -> None:
+    for name in ("train/one/notes.conll", "train/two/notes.conll", "dev/notes.conll"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_text("-DOCSTART- O\n\na O\n")
+    dataset = read(tmp_path, evolve(NER, columns=Columns()))
+    assert [e.unit for e in dataset.train] == [f"train/{n}/notes.conll, document 1" for n in ("one", "two")]
+    assert [e.unit for e in dataset.dev] == ["document 1"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -64,13 +64,13 @@ def _document(path: Path, name: str, tally: Tally) -> Document:
         raise DataError(f"{path} is no file of brat, expected the ending .ann; move it out of the folder")
     if not (source := path.with_suffix(".txt")).is_file():
         raise DataError(f"{path} has no text, expected {source.name} beside it")
-    text = _decoded(source, "utf-8")
+    text = _text(source, marked=False)
     if "\r\n" in text:
         tally.count("texts with line ends of two characters")
     annotations: list[Annotation] = []
     relations: list[Relation] = []
     events: set[str] = set()
-    for number, line in enumerate(_decoded(path, "utf-8-sig").split("\n"), start=1):
+    for number, line in enumerate(_text(path, marked=True).split("\n"), start=1):
         line, place = line.removesuffix("\r"), f"{path}, line {number}"
         if mention := MENTION.fullmatch(line):
             key, label, spans, shown = mention.groups()
@@ -101,11 +101,10 @@ def _relation(line: str, place: Place) -> Relation | None:
     return Relation(label=label, ends=tuple(end for _, _, end in parted), place=place)
 
 
-def _decoded(path: Path, encoding: str) -> str:
+def _text(path: Path, *, marked: bool) -> str:
     """No line end is translated."""
     content = bounded.bytes_of(path)
     try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        byte = f"{content[error.start]:#04x} at {error.start + 1}"
-        raise DataError(f"{path}: found the byte {byte}, expected UTF-8; write the file in that encoding") from None
+        return bounded.decoded(content, marked=marked)
+    except DataError as error:
+        raise DataError(f"{path}: {error}; write the file in that encoding") from None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from mtlfn.data import files
 from mtlfn.data.example import DataError, short
 from mtlfn.data.tables.mapping import Mapping
-from mtlfn.data.tables.table import Row, Table
+from mtlfn.data.tables.table import Row, Table, of_files
 
 START = "-DOCSTART-"
 
@@ -30,22 +31,7 @@ def read_conll(name: str, mapping: Mapping, path: Path, paths: dict[str, list[Pa
             )
         numbers[role] = int(column)
 
-    def rows(several: list[Path]) -> Iterator[tuple[str, Row]]:
-        for path in several:
-            for where, row in sentences(path, numbers["tokens"], numbers["tags"]):
-                if len(several) > 1:
-                    where = f"{path.name}, {where}"
-                    row |= {"unit": f"{path.name}, {row['unit']}"} if "unit" in row else {}
-                yield where, row
-
-    return {
-        split: Table(
-            place=several[0].name if len(several) == 1 else f"split {split} ({len(several)} files)",
-            rows=partial(rows, several),
-            by_role=True,
-        )
-        for split, several in paths.items()
-    }
+    return of_files(paths, path, partial(sentences, **numbers), by_role=True)
 
 
 def sentences(path: Path, tokens: int, tags: int) -> Iterator[tuple[str, Row]]:
@@ -57,13 +43,8 @@ def sentences(path: Path, tokens: int, tags: int) -> Iterator[tuple[str, Row]]:
     words: list[str] = []
     labels: list[str] = []
     document, first, width = 0, 0, 0
-    for number, line in (*files.every_line(path), (0, b"")):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path}, line {number}: found the byte {line[error.start]:#04x} at {error.start + 1}, expected UTF-8"
-            ) from None
+    for number, line in chain(files.text_lines(path), [(0, "")]):
+        text = line.rstrip("\r\n")
         fields = text.split("\t") if "\t" in text else text.split()
         starts = bool(fields) and fields[0] == START
         if not text.strip() or starts:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,43 +16,25 @@ from typing import Any
 from mtlfn.data import files
 from mtlfn.data.example import DataError, short
 from mtlfn.data.tables.mapping import Mapping
-from mtlfn.data.tables.table import Row, Table
+from mtlfn.data.tables.table import Row, Table, of_files
 
 LISTS = ("tokens", "tags", "labels", "candidates", "relevance", "mentions", "head", "tail")  # roles whose value is one
 BLANK = ("tokens", "tags")  # lists whose parts a blank may separate
 
-Read = Callable[[Path], Iterator[tuple[str, Row]]]
-
 
 def read_jsonl(name: str, mapping: Mapping, path: Path, paths: dict[str, list[Path]]) -> dict[Any, Table]:
     """JSON Lines, or a JSON list in a file ``.json``: objects."""
-    return _tables(paths, path, _objects)
+    return of_files(paths, path, _objects)
 
 
 def read_csv(name: str, mapping: Mapping, path: Path, paths: dict[str, list[Path]]) -> dict[Any, Table]:
     """Comma-separated values with a line of names."""
-    return _tables(paths, path, partial(_records, ",", mapping))
+    return of_files(paths, path, partial(_records, ",", mapping))
 
 
 def read_tsv(name: str, mapping: Mapping, path: Path, paths: dict[str, list[Path]]) -> dict[Any, Table]:
     """Tab-separated values with a line of names."""
-    return _tables(paths, path, partial(_records, "\t", mapping))
-
-
-def _tables(paths: dict[str, list[Path]], root: Path, read: Read) -> dict[Any, Table]:
-    def rows(several: list[Path]) -> Iterator[tuple[str, Row]]:
-        for path in several:
-            shown = path.name if path == root else path.relative_to(root).as_posix()
-            for where, row in read(path):
-                yield (where if len(several) == 1 else f"{shown}, {where}"), row
-
-    return {
-        split: Table(
-            place=several[0].name if len(several) == 1 else f"split {split} ({len(several)} files)",
-            rows=partial(rows, several),
-        )
-        for split, several in paths.items()
-    }
+    return of_files(paths, path, partial(_records, "\t", mapping))
 
 
 def _objects(path: Path) -> Iterator[tuple[str, Row]]:
@@ -77,10 +59,7 @@ def _list(path: Path, content: bytes) -> Iterator[tuple[str, Row]]:
 
 def row_of(line: bytes) -> Row:
     """The object in a line; DataError without file and line, which the reader adds."""
-    try:
-        text = line.decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"found the byte {line[error.start]:#04x} at {error.start + 1}, expected UTF-8") from error
+    text = files.decoded(line).rstrip("\r\n")
     try:
         row = files.parse(text)
     except json.JSONDecodeError as error:
@@ -102,14 +81,8 @@ def _records(delimiter: str, mapping: Mapping, path: Path) -> Iterator[tuple[str
 
     def lines() -> Iterator[str]:
         nonlocal number
-        for number, line in files.every_line(path):
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{path}, line {number}: found the byte {line[error.start]:#04x} at {error.start + 1}, expected "
-                    "UTF-8; write the file in that encoding"
-                ) from None
+        for number, line in files.text_lines(path):  # noqa: B007 (the reader's rows are told by it)
+            yield line
 
     # A file of tabs has its quotes where it means them.
     quoting: Any = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE

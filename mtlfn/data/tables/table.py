@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
@@ -30,3 +32,37 @@ class Table:
     names: Mapping[str, tuple[str, ...]] = field(factory=dict)
     by_role: bool = False
     notes: dict[str, int] = field(factory=dict)
+
+
+def of_files(
+    paths: Mapping[str, list[Path]],
+    root: Path,
+    read: Callable[[Path], Iterator[tuple[Place, Row]]],
+    *,
+    by_role: bool = False,
+) -> dict[Any, Table]:
+    """A table a split; of several files, places and units say which file they are of.
+
+    Args:
+        paths: split -> its files. root: what their names start from.
+        read: the rows of a file with their places.
+    """
+
+    def rows(several: list[Path]) -> Iterator[tuple[Place, Row]]:
+        for path in several:
+            if len(several) == 1:
+                yield from read(path)
+                continue
+            shown = path.relative_to(root).as_posix()
+            for where, row in read(path):
+                own = {"unit": f"{shown}, {row['unit']}"} if by_role and "unit" in row else {}
+                yield f"{shown}, {where}", {**row, **own}
+
+    return {
+        split: Table(
+            place=several[0].name if len(several) == 1 else f"split {split} ({len(several)} files)",
+            rows=partial(rows, several),
+            by_role=by_role,
+        )
+        for split, several in paths.items()
+    }

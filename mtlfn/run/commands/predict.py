@@ -78,7 +78,7 @@ def _examples(predictor: Predictor, source: Path) -> Iterator[Example]:
     plain = not {".jsonl", ".json"} & set(source.suffixes)
     for number, line in files.lines(source):
         try:
-            row = {"text": _text(line)} if plain else row_of(line)
+            row = {"text": files.decoded(line).rstrip("\r")} if plain else row_of(line)
             name = row.get("id", str(number))
             if isinstance(name, bool) or not isinstance(name, (str, int)):
                 raise DataError(f"the id is {name!r}, expected a string or whole number")
@@ -86,10 +86,3 @@ def _examples(predictor: Predictor, source: Path) -> Iterator[Example]:
         except DataError as error:
             raise DataError(f"{source}, line {number}: {error}") from None
         yield evolve(example, id=str(name), unit=str(name))
-
-
-def _text(line: bytes) -> str:
-    try:
-        return line.decode("utf-8").rstrip("\r")
-    except UnicodeDecodeError as error:
-        raise DataError(f"found the byte {line[error.start]:#04x} at {error.start + 1}, expected UTF-8") from error
