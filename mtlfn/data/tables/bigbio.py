@@ -19,7 +19,7 @@ from mtlfn.data.example import DataError, short
 from mtlfn.data.kinds import KINDS
 from mtlfn.data.tables import documents
 from mtlfn.data.tables.documents import Annotation, Relation, Tally, document, expect_labels, laid
-from mtlfn.data.tables.mapping import SPLIT, Mapping
+from mtlfn.data.tables.mapping import Mapping, split_name
 from mtlfn.data.tables.rows import class_names
 from mtlfn.data.tables.table import Place, Row, Table
 
@@ -67,11 +67,10 @@ def tables(name: str, mapping: Mapping, tables: Any) -> dict[Any, Table]:
             f"task {name}: the kind is {mapping.kind!r}, and BigBIO's schema {form} holds "
             f"{', '.join(SCHEMAS[form].kinds)}; correct kind, or name another subset"
         )
-    whole = SPLIT.fullmatch(mapping.splits.train)
-    assert whole is not None, "the mapping looked"
+    train = split_name(mapping.splits.train)
     out = {}
     for split, table in tables.items():
-        rows = _Labelled(name, f"split {split}", SCHEMAS[form], mapping, table, split == whole["name"])
+        rows = _Labelled(name, f"split {split}", SCHEMAS[form], mapping, table, split == train)
         names = {KINDS[mapping.kind].gold: class_names(table.features[SCHEMAS[form].gold])}
         out[split] = Table(place=rows.place, rows=rows.rows, names=names, by_role=True, notes=rows.notes)
     return out

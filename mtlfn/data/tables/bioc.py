@@ -23,7 +23,7 @@ from mtlfn.data.example import DataError, short
 from mtlfn.data.semeval.formats import xml_file
 from mtlfn.data.tables.documents import Annotation, Relation, Tally, document, laid, mismatch, tables
 from mtlfn.data.tables.mapping import Mapping
-from mtlfn.data.tables.table import Place, Table
+from mtlfn.data.tables.table import Place, Table, place_of
 
 Tree = dict[str, Any]
 NUMBER = re.compile("[0-9]{1,12}")
@@ -46,10 +46,7 @@ DEPTH = 6  # of elements, from the collection to the locations
 
 def read_bioc(name: str, mapping: Mapping, path: Path, files: dict[str, list[Path]]) -> dict[Any, Table]:
     """Collections; passages lie at their offsets in the document. See ``documents``."""
-    splits = {}
-    for split, several in files.items():
-        place = several[0].name if len(several) == 1 else f"split {split} ({len(several)} files)"
-        splits[split] = place, partial(_documents, several)
+    splits = {split: (place_of(split, several), partial(_documents, several)) for split, several in files.items()}
     return tables(name, mapping, "BioC", splits)
 
 

@@ -19,7 +19,7 @@ from mtlfn.data.document import Document
 from mtlfn.data.example import DataError, short
 from mtlfn.data.tables.documents import Annotation, Relation, Tally, document, tables
 from mtlfn.data.tables.mapping import Mapping
-from mtlfn.data.tables.table import Place, Table
+from mtlfn.data.tables.table import Place, Table, place_of
 
 SPAN = "[0-9]{1,12} [0-9]{1,12}"
 MENTION = re.compile(rf"(T\S*)\t(\S+) ({SPAN}(?:;{SPAN})*)\t(.*)", re.DOTALL)
@@ -36,10 +36,7 @@ def read_brat(name: str, mapping: Mapping, path: Path, files: dict[str, list[Pat
                 f"task {name}: {bare[0]} has no {_annotation(bare[0]).name} beside it; add it (an empty one where "
                 "nothing is annotated), or move the text out of the folder"
             )
-    splits = {}
-    for split, several in files.items():
-        place = several[0].name if len(several) == 1 else f"split {split} ({len(several)} files)"
-        splits[split] = place, partial(_documents, several)
+    splits = {split: (place_of(split, several), partial(_documents, several)) for split, several in files.items()}
     return tables(name, mapping, "brat", splits)
 
 

@@ -18,12 +18,10 @@ from attrs import field, frozen
 from mtlfn.data.document import Document, Link, Mention, fits
 from mtlfn.data.example import DataError, Span, short
 from mtlfn.data.semeval.pairs import STRETCH, Near, moved, near, sentences
-from mtlfn.data.tables.mapping import SPLIT, Mapping
+from mtlfn.data.tables.mapping import Mapping, entity_types, split_name
 from mtlfn.data.tables.table import Place, Row, Table
-from mtlfn.data.tables.tags import types
 from mtlfn.data.windows import cut, hull, words
 
-KINDS = ("spans", "tagging", "relation")
 UNUSABLE = "unusable annotations left out"
 SHOWN = 12  # labels that an error lists
 GAP = 2**16  # characters of a document that lie in no passage, at most
@@ -185,25 +183,17 @@ class _Split:
         """Rows by role with their places. DataError where nothing in the training split has a label asked for."""
         self.notes.clear()
         tally = Tally(self.notes, self.mapping.skip_unusable)
-        wanted = types(self.mapping.labels) if self.mapping.kind == "tagging" else self.mapping.labels
+        wanted, (rows_of, labelled) = entity_types(self.mapping), ROWS[self.mapping.kind]
         seen: Counter[str] = Counter()
         for where, document in self.read(tally):
-            seen.update(
-                each.label for each in (document.links if self.mapping.kind == "relation" else document.mentions)
-            )
+            seen.update(each.label for each in labelled(document))
             if not words(document.text):
                 tally.count("documents without a word left out")
                 continue
-            for row in self._of(document, wanted, tally):
+            for row in rows_of(self, document, wanted, tally):
                 yield where, row
         if self.trained:
             expect_labels(self.name, self.place, wanted, seen)
-
-    def _of(self, document: Document, labels: tuple[str, ...], tally: Tally) -> Iterator[Row]:
-        if self.mapping.kind == "relation":
-            assert self.mapping.negative is not None, "the mapping looked"
-            return relation_rows(document, labels, self.mapping.negative, self.pairs(), tally)
-        return (tagging_rows if self.mapping.kind == "tagging" else spans_rows)(document, labels, tally)
 
 
 def tables(name: str, mapping: Mapping, form: str, splits: dict[Any, tuple[Place, Read]]) -> dict[Any, Table]:
@@ -213,11 +203,9 @@ def tables(name: str, mapping: Mapping, form: str, splits: dict[Any, tuple[Place
         name: of the task. form: of the files, as errors name it.
         splits: name -> how errors name it, its documents.
     """
-    if mapping.kind not in KINDS:
-        raise DataError(f"task {name}: the kind is {mapping.kind!r}, and {form} holds {', '.join(KINDS)}; correct kind")
-    whole = SPLIT.fullmatch(mapping.splits.train)
-    assert whole is not None, "the mapping looked"
-    train = whole["name"]
+    if mapping.kind not in ROWS:
+        raise DataError(f"task {name}: the kind is {mapping.kind!r}, and {form} holds {', '.join(ROWS)}; correct kind")
+    train = split_name(mapping.splits.train)
     pairs = cache(partial(_pairs, splits[train][1] if train in splits else lambda _: iter(()), mapping))
     out = {}
     for split, (place, read) in splits.items():
@@ -335,3 +323,17 @@ def relation_rows(
     for several in related.values():
         for _ in several:
             tally.count("relations across sentences left out")
+
+
+def _candidates(split: _Split, document: Document, labels: tuple[str, ...], tally: Tally) -> Iterator[Row]:
+    assert split.mapping.negative is not None, "the mapping looked"
+    return relation_rows(document, labels, split.mapping.negative, split.pairs(), tally)
+
+
+# kind -> the rows of a document of a split, and what of it has the labels asked for
+ROWS: dict[str, tuple[Callable[[_Split, Document, tuple[str, ...], Tally], Iterator[Row]], Callable[[Document], Any]]]
+ROWS = {
+    "spans": (lambda _, *given: spans_rows(*given), lambda document: document.mentions),
+    "tagging": (lambda _, *given: tagging_rows(*given), lambda document: document.mentions),
+    "relation": (_candidates, lambda document: document.links),
+}

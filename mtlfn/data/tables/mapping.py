@@ -20,9 +20,10 @@ from attrs import asdict, field, fields, frozen
 from mtlfn.data.example import DataError
 from mtlfn.data.kinds import KINDS
 from mtlfn.data.kinds.kind import of_type
-from mtlfn.data.tables.tags import SCHEMES, Scheme
+from mtlfn.data.tables.formats import READERS
+from mtlfn.data.tables.tags import SCHEMES, Scheme, types
 
-FORMATS = ("hub", "disk", "jsonl", "csv", "tsv", "parquet", "conll", "brat", "bioc", "bigbio")
+FORMATS = tuple(READERS)
 BY_ROLE = ("conll", "brat", "bioc", "bigbio")  # formats that say themselves what is text and what annotation
 LATER = {"identity": "later"}  # of a field that the identity of a run has only where it is not the default
 SPLIT = re.compile(r"(?P<name>[^\[\]]+)(\[(?P<start>\d{0,3}%?)?:(?P<end>\d{0,3}%?)?\])?")
@@ -157,6 +158,27 @@ def _contradiction_of_splits(splits: Splits) -> str | None:
     if odd := [name for name in named if not SPLIT.fullmatch(name)]:
         return f"splits has {odd[0]!r}, expected a name, or a part of one as in train[:90%]"
     return None
+
+
+def split_name(wanted: str) -> str:
+    """The split in a name or a part of one: that of ``train[90%:]`` is train."""
+    return _parts_of(wanted)["name"]
+
+
+def split_ends(wanted: str) -> tuple[str | None, str | None]:
+    """Where a part of a split begins and ends, as rows or per cent; None, or nothing, where it is not cut."""
+    return _parts_of(wanted)["start"], _parts_of(wanted)["end"]
+
+
+def _parts_of(wanted: str) -> re.Match[str]:
+    whole = SPLIT.fullmatch(wanted)
+    assert whole is not None, "a mapping holds no other"
+    return whole
+
+
+def entity_types(mapping: Mapping) -> tuple[str, ...]:
+    """The labels of a task; where they are of tags, which may be named by them, the types."""
+    return types(mapping.labels) if KINDS[mapping.kind].tags else mapping.labels
 
 
 def structure(table: Any, name: str) -> Mapping:

@@ -14,10 +14,10 @@ from mtlfn.data import splits as splitting
 from mtlfn.data.example import DataError, Example
 from mtlfn.data.kinds import KINDS
 from mtlfn.data.tables import sources
-from mtlfn.data.tables.mapping import SPLIT, Mapping
+from mtlfn.data.tables.mapping import Mapping, entity_types, split_ends, split_name
 from mtlfn.data.tables.rows import example
 from mtlfn.data.tables.table import Place, Row, Table
-from mtlfn.data.tables.tags import to_iob2, types
+from mtlfn.data.tables.tags import to_iob2
 from mtlfn.data.task import HIDDEN_TEST, SPLITS, Dataset, Task, fitted, hidden, kind_of, problems
 
 DEV_NAMES = ("validation", "dev", "valid", "devel", "development", "val", "eval")
@@ -38,7 +38,7 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
             source, split and row (from 0) or line (from 1), what was found and what was expected.
     """
     negative = mapping.negative if KINDS[mapping.kind].negative_class else None
-    labels = types(mapping.labels) if KINDS[mapping.kind].tags else mapping.labels
+    labels = entity_types(mapping)
     task = Task(name=name, kind=mapping.kind, level=mapping.level, labels=labels, negative=negative)
     tables = sources.tables(name, mapping, base)
     source = mapping.source + (f"@{mapping.revision}" if mapping.revision else "")
@@ -81,11 +81,9 @@ def _name(split: str, mapping: Mapping, tables: dict[Any, Table]) -> str | None:
 
 
 def _table(wanted: str, split: str, name: str, source: str, tables: dict[Any, Table]) -> Table:
-    whole = SPLIT.fullmatch(wanted)
-    assert whole is not None, "the mapping looked"
-    if (found := tables.get(whole["name"])) is None:
+    if (found := tables.get(split_name(wanted))) is None:
         raise DataError(
-            f"task {name}: {source} has no split {whole['name']!r}, splits found: {', '.join(map(str, tables))}; "
+            f"task {name}: {source} has no split {split_name(wanted)!r}, splits found: {', '.join(map(str, tables))}; "
             f"name the {split} split under splits in [task.{name}]"
         )
     return found
@@ -93,9 +91,7 @@ def _table(wanted: str, split: str, name: str, source: str, tables: dict[Any, Ta
 
 def _part(examples: tuple[Example, ...], wanted: str) -> tuple[Example, ...]:
     """The part of the examples that a name asks for, such as ``train[90%:]``: whole units."""
-    whole = SPLIT.fullmatch(wanted)
-    assert whole is not None, "the mapping looked"
-    start, end = (_cut(examples, whole[side]) for side in ("start", "end"))
+    start, end = (_cut(examples, at) for at in split_ends(wanted))
     return examples[start:end]
 
 

@@ -9,24 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mtlfn.data.example import DataError
+from mtlfn.data.tables.formats import NAMED, READERS
 from mtlfn.data.tables.mapping import Mapping
 from mtlfn.data.tables.table import Table
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-# format -> the module with its reader, and the endings of its files
-READERS = {
-    "disk": ("library", ()),
-    "hub": ("library", ()),
-    "parquet": ("library", (".parquet",)),
-    "jsonl": ("lines", (".jsonl", ".jsonl.gz", ".json")),
-    "csv": ("lines", (".csv", ".csv.gz")),
-    "tsv": ("lines", (".tsv", ".tsv.gz")),
-    "conll": ("conll", (".conll", ".iob", ".iob2", ".bio", ".conllu")),
-    "brat": ("brat", (".ann",)),
-    "bioc": ("bioc", (".xml",)),
-    "bigbio": ("library", ()),
-}
-NAMED = {"bioc": (".json",)}  # further endings where the mapping names the format: most JSON is rows
 DISK = ("dataset_dict.json", "dataset_info.json", "state.json")
 STEMS = ("train", "dev", "test", "validation", "valid", "devel", "development", "val", "eval", "training", "testing")
 

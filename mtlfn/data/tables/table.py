@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,11 @@ class Table:
     notes: dict[str, int] = field(factory=dict)
 
 
+def place_of(split: str, several: Sequence[Path]) -> Place:
+    """How errors name a split that lies in files."""
+    return several[0].name if len(several) == 1 else f"split {split} ({len(several)} files)"
+
+
 def of_files(
     paths: Mapping[str, list[Path]],
     root: Path,
@@ -60,7 +65,7 @@ def of_files(
 
     return {
         split: Table(
-            place=several[0].name if len(several) == 1 else f"split {split} ({len(several)} files)",
+            place=place_of(split, several),
             rows=partial(rows, several),
             by_role=by_role,
         )
