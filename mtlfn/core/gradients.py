@@ -47,9 +47,9 @@ def reaching(reach: Reach, present: tuple[str, ...]) -> dict[str, dict[str, tupl
     """Per tensor, the present tasks that train it, in batch order; tensors that none of them trains are left out."""
     out: dict[str, dict[str, tuple[str, ...]]] = {}
     for slot, names in reach.items():
-        kept = {name: tuple(task for task in present if task in tasks) for name, tasks in names.items()}
-        if kept := {name: tasks for name, tasks in kept.items() if tasks}:
-            out[slot] = kept
+        trained = {name: tuple(task for task in present if task in tasks) for name, tasks in names.items()}
+        if trained := {name: tasks for name, tasks in trained.items() if tasks}:
+            out[slot] = trained
     return out
 
 

@@ -58,10 +58,10 @@ def keep_masks(draws: Sequence[tuple[Key, int]], rate: float, device: torch.devi
     if device.type != "cpu":
         return (torch.cat([bits16(*draw, device) for draw in draws]) >= dropped - 32768).to(dtype).mul_(scale)
     # In numpy, which takes half of the time of torch here.
-    kept = np.concatenate([_bits16(*draw) for draw in draws]) >= dropped - 32768
+    mask = np.concatenate([_bits16(*draw) for draw in draws]) >= dropped - 32768
     if dtype == torch.float32:
-        return torch.from_numpy(np.multiply(kept, np.float32(scale)))
-    return torch.from_numpy(kept).to(dtype).mul_(scale)
+        return torch.from_numpy(np.multiply(mask, np.float32(scale)))
+    return torch.from_numpy(mask).to(dtype).mul_(scale)
 
 
 def normal(key: Key, shape: tuple[int, ...], std: float) -> Tensor:

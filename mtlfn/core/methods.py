@@ -37,9 +37,9 @@ def method(name: str) -> Method:
     """
     if name in METHODS:
         return METHODS[name]
-    library, _, asked = name.partition(":")
-    if library == TORCHJD and asked:
+    library, _, weighting = name.partition(":")
+    if library == TORCHJD and weighting:
         from mtlfn.core import torchjd_weightings
 
-        return torchjd_weightings.method(asked)
+        return torchjd_weightings.method(weighting)
     raise ValueError(f"expected {', '.join(METHODS)} or {TORCHJD}:NAME, as {TORCHJD}:UPGrad")

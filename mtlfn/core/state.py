@@ -210,15 +210,15 @@ def leaf_digests(state: Any) -> dict[str, str]:
 
     Bytes, not values: NaN equals itself, -0.0 differs from 0.0, one ulp shows. Independent of key order and device.
     """
-    found = {}
+    digests = {}
     for path, leaf in leaves(state):
         kind, data = _canonical(path, leaf)
         h = hashlib.sha256()
         for part in (path.encode(), kind.encode(), data):
             h.update(len(part).to_bytes(8, "big"))
             h.update(part)
-        found[path] = h.hexdigest()
-    return found
+        digests[path] = h.hexdigest()
+    return digests
 
 
 def digest(state: Any) -> str:
@@ -290,16 +290,16 @@ def decode(files: Mapping[str, bytes], like: State) -> State:
     from safetensors.torch import load
 
     document = json.loads(files["state.json"])
-    found = _migrated({**load(files["state.safetensors"]), **document["leaves"]}, document["schema"])
+    values = _migrated({**load(files["state.safetensors"]), **document["leaves"]}, document["schema"])
     expected = dict(leaves(like))
-    for path in sorted(expected.keys() ^ found.keys()):
+    for path in sorted(expected.keys() ^ values.keys()):
         raise StateMismatch(f"{path}: {'missing from' if path in expected else 'unexpected in'} the serialised state")
     for path, leaf in expected.items():
-        value = found[path]
+        value = values[path]
         if isinstance(value, list):
-            found[path] = value = tuple(value)
+            values[path] = value = tuple(value)
         elif isinstance(value, dict):
-            found[path] = value = struct.unpack(">d", bytes.fromhex(value["nan"]))[0]
+            values[path] = value = struct.unpack(">d", bytes.fromhex(value["nan"]))[0]
         if type(leaf) is not type(value) and (isinstance(leaf, Tensor) or not (leaf is None or value is None)):
             raise StateMismatch(f"{path}: expected a {type(leaf).__name__}, found a {type(value).__name__}")
         if isinstance(leaf, Tensor):
@@ -309,25 +309,25 @@ def decode(files: Mapping[str, bytes], like: State) -> State:
                     f"{path}: expected {leaf.dtype}{list(leaf.shape)}, found {value.dtype}{list(value.shape)}"
                 )
             # A copy: the tensors that safetensors hands out share one buffer and need not be aligned.
-            found[path] = value.to(leaf.device, copy=True)
-    return _rebuild(like, found, ())
+            values[path] = value.to(leaf.device, copy=True)
+    return _rebuild(like, values, ())
 
 
-def _migrated(found: dict[str, Any], schema: Any) -> dict[str, Any]:
+def _migrated(values: dict[str, Any], schema: Any) -> dict[str, Any]:
     """The leaves brought from their schema to this version's, one schema after the other."""
     written = schema
     while schema != SCHEMA:
         if schema not in MIGRATIONS:
             raise StateMismatch(f"state.json has schema {written}, this version reads schema {SCHEMA}")
-        found, schema = MIGRATIONS[schema](found), schema + 1
-    return found
+        values, schema = MIGRATIONS[schema](values), schema + 1
+    return values
 
 
-def _rebuild(like: Any, found: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+def _rebuild(like: Any, values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     if attrs.has(type(like)):
         return type(like)(
-            **{f.name: _rebuild(getattr(like, f.name), found, (*path, f.name)) for f in attrs.fields(type(like))}
+            **{f.name: _rebuild(getattr(like, f.name), values, (*path, f.name)) for f in attrs.fields(type(like))}
         )
     if isinstance(like, Mapping):
-        return {name: _rebuild(child, found, (*path, name)) for name, child in like.items()}
-    return found[SEPARATOR.join(path)]
+        return {name: _rebuild(child, values, (*path, name)) for name, child in like.items()}
+    return values[SEPARATOR.join(path)]

@@ -31,14 +31,14 @@ def total(counts: Iterable[TokenCount]) -> TokenCount:
     return sum(counts, TokenCount())
 
 
-def cut(lengths: Sequence[int], left: int) -> tuple[int, ...]:
-    """How many tokens of each sequence are kept so that they sum to ``min(left, sum(lengths))``.
+def cut(lengths: Sequence[int], budget: int) -> tuple[int, ...]:
+    """How many tokens of each sequence are kept so that they sum to ``min(budget, sum(lengths))``.
 
     Whole sequences go first, in order; the first that does not fit is cut at its end; what follows is dropped (0).
     """
-    kept = []
+    counts = []
     for length in lengths:
-        take = min(length, max(left, 0))
-        kept.append(take)
-        left -= take
-    return tuple(kept)
+        take = min(length, max(budget, 0))
+        counts.append(take)
+        budget -= take
+    return tuple(counts)

@@ -30,22 +30,22 @@ OF_ANY_MATRIX = ("Mean", "Random")
 OF_MANY_TASKS = ("Krum",)
 
 
-def method(asked: str) -> Method:
+def method(text: str) -> Method:
     """The method ``NAME`` or ``NAME:argument=value:…``; ValueError says what was expected."""
-    name, *given = asked.split(":")
+    name, *words = text.split(":")
     kinds = _weightings()
     if name in OURS:
         raise ValueError(f"{name} is here without TorchJD: {OURS[name]}")
     if name not in kinds:
         raise ValueError(f"TorchJD has no weighting {name!r} that could be used; expected one of {', '.join(kinds)}")
-    arguments = _arguments(name, kinds[name], given)
+    arguments = _arguments(name, kinds[name], words)
     try:
         weighting = kinds[name](**arguments)
         _weights(weighting, np.eye(2), "00")
     except ImportError as error:
         raise ValueError(f'{error}; or pip install "mtlfn[methods]"') from None
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name} refuses {', '.join(given) or 'to begin without arguments'}: {error}") from None
+        raise ValueError(f"{name} refuses {', '.join(words) or 'to begin without arguments'}: {error}") from None
 
     def weigh(measured: Measured, orders: Orders, key: Key) -> pcgrad.Surgery:
         plain = pcgrad.plain(measured.gram)
@@ -80,10 +80,10 @@ def _weightings() -> dict[str, type]:
     return {name: kind for name, kind in classes.items() if serves(name, kind) and name not in {*OURS, *OF_MANY_TASKS}}
 
 
-def _arguments(name: str, kind: type, given: list[str]) -> Mapping[str, float]:
+def _arguments(name: str, kind: type, words: list[str]) -> Mapping[str, float]:
     takes = {n: p for n, p in inspect.signature(kind).parameters.items() if n not in ("pref_vector", "projector")}
     arguments: dict[str, float] = {}
-    for part in given:
+    for part in words:
         argument, _, value = part.partition("=")
         if argument not in takes:
             raise ValueError(f"{name} takes no {argument!r}; expected {', '.join(takes) or 'no argument'}")
