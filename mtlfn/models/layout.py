@@ -78,25 +78,25 @@ def lay_out(rectangles: Sequence[Rectangle], leaving: int = 0) -> Layout:
         last = rectangles[-1]
         if leaving == last.stop:
             leaving -= last.width
-            kept = [Rectangle(leaving, 1, last.width, None if last.mask is None else last.mask[-1:])]
+            staying = [Rectangle(leaving, 1, last.width, None if last.mask is None else last.mask[-1:])]
         else:
-            kept = [r for r in rectangles if r.start >= leaving]
-        upper = lay_out([Rectangle(r.start - leaving, r.rows, r.width, r.mask) for r in kept])
+            staying = [r for r in rectangles if r.start >= leaving]
+        upper = lay_out([Rectangle(r.start - leaving, r.rows, r.width, r.mask) for r in staying])
     return Layout(tuple(rectangles), join(rectangles), leaving, upper)
 
 
 def unpadded(rectangles: Sequence[Rectangle], leaving: int = 0) -> Layout:
     """The layout of the tokens alone: rows without their padding end to end, neighbours of equal length together."""
     masks = [r.inside() for r in rectangles]
-    kept = torch.cat([mask.flatten() for mask in masks])
-    at, made = 0, []
+    inside = torch.cat([mask.flatten() for mask in masks])
+    at, out = 0, []
     for mask in masks:  # each by itself: what leaves ends with a rectangle
         rows = []
         for length in mask.sum(1).tolist():
             rows.append(Rectangle(at, 1, length))
             at += length
-        made += join(rows)
-    return evolve(lay_out(made, int(kept[:leaving].sum())), places=kept.nonzero().flatten())
+        out += join(rows)
+    return evolve(lay_out(out, int(inside[:leaving].sum())), places=inside.nonzero().flatten())
 
 
 def spread(hidden: Tensor, places: Tensor, slots: int) -> Tensor:

@@ -108,8 +108,8 @@ def attach(backbone: Backbone, strategy: Strategy, settings: LoraSettings) -> tu
             _fuse(module.lora_B[ADAPTER], strategy)
         module.lora_dropout[ADAPTER] = KeyedDropout(name, settings.dropout)
         module.cast_input_dtype_enabled = False  # to float32 and, under autocast, back again
-    asked = () if settings.targets in ("default", "all-linear") else config.target_modules or ()
-    for target in sorted(asked):
+    names = () if settings.targets in ("default", "all-linear") else config.target_modules or ()
+    for target in sorted(names):
         if not any(linear.name == target or linear.name.endswith(f".{target}") for linear in linears):
             raise BackboneError(f"--lora-targets {settings.targets}: no linear inside the layers is called {target!r}")
     return model.eval(), tuple(linears)
@@ -148,11 +148,11 @@ def _targets(backbone: Backbone, targets: str) -> list[str]:
     if targets != "default":
         return [name.strip() for name in targets.split(",")]
     kind = backbone.model.config.model_type
-    if (found := default_targets(kind, inside)) is None:
+    if (names := default_targets(kind, inside)) is None:
         ends = ", ".join(sorted({name.rpartition(".")[2] for name in inside}))
         advice = f"name some of its linears ({ends}), or use all-linear" if ends else "its layers have no linears"
         raise BackboneError(f"--lora-targets default: there is no default for the architecture {kind!r}; {advice}")
-    return found
+    return names
 
 
 def _plain(module: nn.Module) -> bool:
@@ -217,14 +217,14 @@ def assembled(
     fused = fusion_shapes(strategy)
     for linear in linears:
         through = tasks_through(strategy, chosen, linear.layer, read_out)
-        held = blocks(strategy, chosen, linear.layer, read_out)
-        private = [name for slot, name in held if slot.private]
+        active = blocks(strategy, chosen, linear.layer, read_out)
+        private = [name for slot, name in active if slot.private]
         for part, dim in (("lora_A", 0), ("lora_B", 1)):
             key = f"{linear.name}.{part}"
             if len(private) > 1:
                 whole = _separate(strategy, through, linear.layer, read_out, params, key, dim)
             else:
-                whole = _together(through, [name for _, name in held], reached, params, key, dim)
+                whole = _together(through, [name for _, name in active], reached, params, key, dim)
             out[f"{linear.name}.{part}.{ADAPTER}.weight"] = whole
         for part in fused:
             values = [params[name][f"{linear.name}.{part}"] for name in private]

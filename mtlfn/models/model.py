@@ -203,10 +203,10 @@ def init_params(model: Model, key: Key) -> dict[str, dict[str, Tensor]]:
 def check_params(model: Model, params: Tree) -> None:
     """ValueError unless names and shapes are those of the model: functional_call would pass over a misspelt name."""
     expected = {(slot, name): tuple(shape) for slot, names in model.shapes.items() for name, shape in names.items()}
-    found = {(slot, name): tuple(v.shape) for slot, names in params.items() for name, v in names.items()}
-    for path in sorted(expected.keys() | found.keys()):
-        if expected.get(path) != found.get(path):
-            raise ValueError(f"tensor {'/'.join(path)}: expected shape {expected.get(path)}, found {found.get(path)}")
+    actual = {(slot, name): tuple(v.shape) for slot, names in params.items() for name, v in names.items()}
+    for path in sorted(expected.keys() | actual.keys()):
+        if expected.get(path) != actual.get(path):
+            raise ValueError(f"tensor {'/'.join(path)}: expected shape {expected.get(path)}, found {actual.get(path)}")
 
 
 def losses(model: Model, params: Tree, batch: Batch, key: Key) -> dict[str, Tensor]:
@@ -286,27 +286,27 @@ def hidden_states(
 ) -> tuple[Tensor, Tensor | None]:
     """The top hidden state, [1, N', d] without the rows that left, and that of the read-out layer, [1, N, d]."""
     if model.backbone.way == "ragged":
-        found = _read(model, params, micro_batches, layout, key)
-        return found.last_hidden_state, found.features
+        hidden = _read(model, params, micro_batches, layout, key)
+        return hidden.last_hidden_state, hidden.features
     # A pass for each micro-batch, with the adapter of its task alone.
-    own, found = _by_task(model, params, tuple(dict.fromkeys(m.task for m in micro_batches))), []
+    own, parts = _by_task(model, params, tuple(dict.fromkeys(m.task for m in micro_batches))), []
     turns = dict.fromkeys(own, 0)
     for m, part in zip(micro_batches, layout.parts(), strict=True):
         mine = key if key is None or not turns[m.task] else fold(key, "micro-batch", turns[m.task])
         turns[m.task] += 1
-        found.append((part, _read(model, own[m.task], [m], part, mine)))
-    hidden = joined(found)
+        parts.append((part, _read(model, own[m.task], [m], part, mine)))
+    hidden = joined(parts)
     return hidden.last_hidden_state, hidden.features
 
 
 def _read(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], layout: Layout, key: Key | None) -> Hidden:
     """What the backbone puts out for micro-batches in a layout, with the adapters in place."""
-    seen = slice(None) if layout.places is None else layout.places
+    places = slice(None) if layout.places is None else layout.places
 
     inner = model.backbone.model
 
     def flat(of: Callable[[Inputs], Tensor]) -> Tensor:
-        return torch.cat([of(m.inputs).flatten() for m in micro_batches])[seen].unsqueeze(0).to(model.device)
+        return torch.cat([of(m.inputs).flatten() for m in micro_batches])[places].unsqueeze(0).to(model.device)
 
     arguments = inner.reading.arguments(
         flat(lambda inputs: inputs.input_ids),

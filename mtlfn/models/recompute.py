@@ -36,11 +36,11 @@ def _recomputed(call: _Call, names: list[str]) -> Callable[..., Any]:
     def forward(*args: Any, **kwargs: Any) -> Any:
         if not is_grad_enabled():
             return call(*args, **kwargs)
-        held = dict(_adapters(call.layer))
+        adapters = dict(_adapters(call.layer))
 
         def run(*args: Any) -> Any:
             return functional_call(
-                call, {f"layer.{name}": held[name] for name in names}, args, kwargs, tie_weights=False
+                call, {f"layer.{name}": adapters[name] for name in names}, args, kwargs, tie_weights=False
             )
 
         return checkpoint(run, *args, use_reentrant=False, preserve_rng_state=False)
@@ -51,5 +51,5 @@ def _recomputed(call: _Call, names: list[str]) -> Callable[..., Any]:
 def _adapters(layer: nn.Module) -> list[tuple[str, Tensor]]:
     """What comes in with every call: adapter weights, row bounds, dropout keys, and how the rows lie."""
     # Row bounds and keys are one tensor for many linears: each name counts.
-    found = (*layer.named_parameters(remove_duplicate=False), *layer.named_buffers(remove_duplicate=False))
-    return [(name, value) for name, value in found if ".lora_" in name or name.startswith("placement.")]
+    tensors = (*layer.named_parameters(remove_duplicate=False), *layer.named_buffers(remove_duplicate=False))
+    return [(name, value) for name, value in tensors if ".lora_" in name or name.startswith("placement.")]

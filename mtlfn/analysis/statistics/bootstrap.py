@@ -119,9 +119,9 @@ def difference(task: Task, multi: Array, control: Array, key: Key, draws: int) -
         replicate(task, multi, weights) - replicate(task, control, weights)
         for weights in unit_weights(fold(key, "units"), count, draws)
     ]
-    made = combine(observed, np.concatenate(replicated), count, fold(key, "seeds"))
+    difference = combine(observed, np.concatenate(replicated), count, fold(key, "seeds"))
     furthest = units.statistic_of(task).furthest
-    return attrs.evolve(made, replicates=made.replicates.clip(-furthest, furthest))
+    return attrs.evolve(difference, replicates=difference.replicates.clip(-furthest, furthest))
 
 
 def unit_weights(key: Key, count: int, draws: int) -> Iterator[Array]:
@@ -225,7 +225,7 @@ def _grid(count: int) -> Array:
     return (np.arange(count) + 0.5) / count if count else np.empty(0)
 
 
-def interval(found: Difference, level: float) -> tuple[float, float]:
+def interval(difference: Difference, level: float) -> tuple[float, float]:
     """Lower and upper end: percentiles of the replicates."""
-    low, high = np.quantile(found.replicates, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(difference.replicates, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

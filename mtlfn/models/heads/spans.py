@@ -44,14 +44,14 @@ def init(task: Task, width: int, key: Key) -> dict[str, Tensor]:
     def weight(name: str, outputs: int, inputs: int) -> Tensor:
         return uniform(fold(key, "head", task.name, name), (outputs, inputs), 1 / math.sqrt(inputs))
 
-    made = {f"{part}.weight": weight(part, HIDDEN, width) for part in ("first", "last", "mean")}
-    made["dense.bias"] = torch.zeros(HIDDEN)
-    made["width.weight"] = weight("width", task.max_width, HIDDEN)
-    made["out.weight"] = weight("out", columns(task), HIDDEN)
-    made["out.bias"] = torch.full((columns(task),), -4.0)  # few spans are mentions
+    tensors = {f"{part}.weight": weight(part, HIDDEN, width) for part in ("first", "last", "mean")}
+    tensors["dense.bias"] = torch.zeros(HIDDEN)
+    tensors["width.weight"] = weight("width", task.max_width, HIDDEN)
+    tensors["out.weight"] = weight("out", columns(task), HIDDEN)
+    tensors["out.bias"] = torch.full((columns(task),), -4.0)  # few spans are mentions
     if task.discontiguous:
-        made["link.weight"] = weight("link", 2 * LINK, HIDDEN)
-    return made
+        tensors["link.weight"] = weight("link", 2 * LINK, HIDDEN)
+    return tensors
 
 
 def logits(task: Task, params: Params, features: Tensor, inputs: Inputs, causal: bool = False) -> Tensor:
@@ -130,10 +130,10 @@ def _contrast(scores: Tensor, gold: Tensor, dim: int) -> Tensor:
 
 def _mentions(labels: Tensor) -> list[list[list[int]]]:
     """The pieces of each mention."""
-    found: dict[tuple[int, int], list[list[int]]] = {}
+    pieces: dict[tuple[int, int], list[list[int]]] = {}
     for piece in labels.tolist():
-        found.setdefault((piece[0], piece[1]), []).append(piece)
-    return list(found.values())
+        pieces.setdefault((piece[0], piece[1]), []).append(piece)
+    return list(pieces.values())
 
 
 def _link_loss(task: Task, logits: Tensor, mentions: Sequence[Sequence[Sequence[int]]]) -> Tensor:
@@ -143,12 +143,12 @@ def _link_loss(task: Task, logits: Tensor, mentions: Sequence[Sequence[Sequence[
     for number, pieces in enumerate(mentions):
         for row, _, label, word, width in pieces:
             spans.setdefault((row, label), {}).setdefault((word, width), set()).add(number)
-    for (row, _), held in spans.items():
-        places = list(held)
+    for (row, _), owners in spans.items():
+        places = list(owners)
         if len(places) < 2:
             continue
         ones, others = zip(*((i, j) for i in range(len(places)) for j in range(i)), strict=True)
-        gold = [bool(held[places[i]] & held[places[j]]) for i, j in zip(ones, others, strict=True)]
+        gold = [bool(owners[places[i]] & owners[places[j]]) for i, j in zip(ones, others, strict=True)]
         chosen = _links(task, logits[row], places)[list(ones), list(others)]
         total = total + _contrast(chosen, torch.tensor(gold, device=chosen.device), dim=0)
     return total
@@ -158,8 +158,8 @@ def _links(task: Task, row: Tensor, places: Sequence[Span]) -> Tensor:
     """Scores of belonging together, symmetric, [spans, spans]; ``row``: the logits of one row."""
     at = columns(task)
     words, widths = zip(*places, strict=True)
-    held = row[list(words), list(widths)]
-    left, right = held[:, at : at + LINK], held[:, at + LINK :]
+    vectors = row[list(words), list(widths)]
+    left, right = vectors[:, at : at + LINK], vectors[:, at + LINK :]
     scores = left @ right.T
     return scores + scores.T
 
@@ -176,8 +176,8 @@ def decode(task: Task, logits: Tensor, marks: Tensor | None = None) -> list[list
         else:
             score = float(scores[row, word, width, column])
             pieces.setdefault((row, column - count), []).append((score, (word, width)))
-    for (row, label), found in pieces.items():
-        places = [place for _, place in sorted(found, key=lambda item: (-item[0], item[1]))[:MOST_PIECES]]
+    for (row, label), scored in pieces.items():
+        places = [place for _, place in sorted(scored, key=lambda item: (-item[0], item[1]))[:MOST_PIECES]]
         places.sort()
         scores_of = _links(task, logits[row].cpu(), places) > 0
         friends = [{j for j in range(len(places)) if j != i and scores_of[i, j]} for i in range(len(places))]
@@ -194,11 +194,11 @@ def largest_groups(friends: Sequence[Iterable[int]]) -> list[frozenset[int]]:
     The maximal cliques of a graph (Bron and Kerbosch, 1973), in a fixed order; ``friends[i]``: those of i.
     """
     near = [frozenset(each) for each in friends]
-    found: list[frozenset[int]] = []
+    groups: list[frozenset[int]] = []
 
     def grow(group: frozenset[int], could: frozenset[int], was: frozenset[int]) -> None:
         if not could and not was:
-            found.append(group)
+            groups.append(group)
             return
         pivot = max(sorted(could | was), key=lambda i: len(near[i] & could))
         for i in sorted(could - near[pivot]):
@@ -206,7 +206,7 @@ def largest_groups(friends: Sequence[Iterable[int]]) -> list[frozenset[int]]:
             could, was = could - {i}, was | {i}
 
     grow(frozenset(), frozenset(range(len(near))), frozenset())
-    return sorted(found, key=sorted)
+    return sorted(groups, key=sorted)
 
 
 HEAD = Head(init=init, logits=logits, loss_sum=loss_sum, decode=decode)
