@@ -134,7 +134,9 @@ def by_kind(problems: Iterable[Problem]) -> list[str]:
     for problem in problems:
         kinds.setdefault((problem.done, PARTICULAR.sub("…", problem.what)), []).append(problem)
     ordered = sorted(kinds.values(), key=len, reverse=True)
-    out = [f"{len(held):,} {held[0].done}, first {held[0].path}, {held[0].where}: {held[0].what}" for held in ordered]
+    out = [
+        f"{len(alike):,} {alike[0].done}, first {alike[0].path}, {alike[0].where}: {alike[0].what}" for alike in ordered
+    ]
     rest = ordered[KINDS:]
     return [*out[:KINDS], *([f"{sum(map(len, rest)):,} more, of {len(rest):,} kinds"] if rest else [])]
 

@@ -89,12 +89,12 @@ def decoded(data: bytes, *, marked: bool = False) -> str:
 
 def bytes_of(path: Path) -> bytes:
     """All of a file of lines; DataError where one of them is beyond the limit."""
-    held = []
+    lines = []
     with path.open("rb") as stream:
         while line := stream.readline(LINE + 2):
-            _check(line.removesuffix(b"\n"), path, len(held) + 1)
-            held.append(line)
-    return b"".join(held)
+            _check(line.removesuffix(b"\n"), path, len(lines) + 1)
+            lines.append(line)
+    return b"".join(lines)
 
 
 def parse(text: str) -> Any:
@@ -124,9 +124,9 @@ def line_of_repetition(text: str) -> int:
 
     def parse_object(at: tuple[str, int], *rest: Any) -> Any:
         starts.append(at[1])
-        found = JSONObject(at, *rest)
+        parsed = JSONObject(at, *rest)
         starts.pop()
-        return found
+        return parsed
 
     decoder = json.JSONDecoder(object_pairs_hook=_unique)
     decoder.parse_object = parse_object
@@ -164,7 +164,7 @@ def _check(line: bytes, path: Path, number: int) -> None:
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
         raise RepeatedKey(next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1))
-    return found
+    return unique

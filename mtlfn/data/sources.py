@@ -46,8 +46,8 @@ def resolve(
     """
     check_names(names)
     wanted = (*names, *(name for name in beside if name not in names))
-    found = (check(_resolve(name, data_dir, mappings, base or Path(), cache)) for name in wanted)
-    datasets = tuple(map(splits.with_test, found))
+    resolved = (check(_resolve(name, data_dir, mappings, base or Path(), cache)) for name in wanted)
+    datasets = tuple(map(splits.with_test, resolved))
     return kept_apart(datasets[: len(names)], datasets[len(names) :])
 
 

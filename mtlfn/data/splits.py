@@ -19,26 +19,26 @@ TENTHS = {"dev": 0, "test": 1}  # split -> which tenth of the units becomes it
 
 
 def completed(
-    name: str, found: Mapping[str, Sequence[T]], unit: Callable[[T], str], wanted: Sequence[str] = ("dev", "test")
+    name: str, splits: Mapping[str, Sequence[T]], unit: Callable[[T], str], wanted: Sequence[str] = ("dev", "test")
 ) -> dict[str, tuple[T, ...]]:
     """The splits; each of ``wanted`` that is empty becomes a tenth of the training units.
 
     Args:
         name: salt of the hash. What shares it (the subtasks of a folder) holds out the same units.
-        found: train, dev, test -> what they hold.
+        splits: train, dev, test -> what they hold.
         unit: the unit that one of these belongs to.
 
     A training part of fewer than ``LEAST`` units gives no test split, and none that would lose its last unit gives any.
     """
-    out = {split: tuple(held) for split, held in found.items()}
+    out = {split: tuple(items) for split, items in splits.items()}
     for split in wanted:
         if out[split] or (split == "test" and len({unit(item) for item in out["train"]}) < LEAST):
             continue
         inside = [_tenth(name, unit(item)) == TENTHS[split] for item in out["train"]]
         if not all(inside):
-            held = [i for i, here in zip(out["train"], inside, strict=True) if here]
-            kept = [i for i, here in zip(out["train"], inside, strict=True) if not here]
-            out |= {"train": tuple(kept), split: tuple(held)}
+            tenth = [i for i, here in zip(out["train"], inside, strict=True) if here]
+            rest = [i for i, here in zip(out["train"], inside, strict=True) if not here]
+            out |= {"train": tuple(rest), split: tuple(tenth)}
     return out
 
 
@@ -46,10 +46,10 @@ def with_test(dataset: Dataset) -> Dataset:
     """The data set with a test split: its own, or a tenth of its training units. (Official readers saw to theirs.)"""
     if dataset.test or dataset.task.official:
         return dataset
-    found = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}
-    made = completed(dataset.task.name, found, lambda e: e.unit, ("test",))
-    task = fitted(dataset.task, made["train"])
-    return attrs.evolve(dataset, task=task, **made)
+    splits = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}
+    parts = completed(dataset.task.name, splits, lambda e: e.unit, ("test",))
+    task = fitted(dataset.task, parts["train"])
+    return attrs.evolve(dataset, task=task, **parts)
 
 
 def _tenth(name: str, unit: str) -> int:

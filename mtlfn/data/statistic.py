@@ -1,7 +1,7 @@
 """What a primary metric is a sum of: a row of numbers a unit, so that the metric is a function of their sum alone.
 
-F1 of any kind            hits, predicted, found, gold: precision is hits / predicted, recall is found / gold
-F1 of sets                the same, where what is hit is what is found
+F1 of any kind            hits, predicted, recalled, gold: precision is hits / predicted, recall is recalled / gold
+F1 of sets                the same, where what is hit is what is recalled
 F1 averaged over classes  for each class: hits, predicted, gold
 means (MAP)               sum, number
 Pearson's correlation     n, Σx, Σy, Σx², Σy², Σxy of gold x and predicted y, both centred and scaled
@@ -52,8 +52,8 @@ def sets(gold: Collection[Any], predicted: Collection[Any]) -> Row:
 
 
 def _f1(sums: Array) -> Array:
-    hits, predicted, found, gold = np.moveaxis(sums, -1, 0)
-    precision, recall = ratio(hits, predicted), ratio(found, gold)
+    hits, predicted, recalled, gold = np.moveaxis(sums, -1, 0)
+    precision, recall = ratio(hits, predicted), ratio(recalled, gold)
     return ratio(2 * precision * recall, precision + recall)
 
 
@@ -82,8 +82,8 @@ def _beyond(parts: Sequence[tuple[str, str, float, float]]) -> str:
 def _impossible_f1(row: Array) -> str:
     if (row < 0).any():
         return "a count below zero"
-    hits, predicted, found, gold = row
-    return _beyond([("hits", "predictions", hits, predicted), ("found", "gold", found, gold)])
+    hits, predicted, recalled, gold = row
+    return _beyond([("hits", "predictions", hits, predicted), ("found", "gold", recalled, gold)])
 
 
 def _macro(sums: Array) -> Array:

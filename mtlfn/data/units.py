@@ -86,7 +86,7 @@ def statistic_of(task: Task) -> Statistic:
     return OFFICIAL[task.official].statistic if task.official else kind_of(task).statistic
 
 
-def to_json(task: Task, found: UnitStatistics) -> str:
+def to_json(task: Task, measured: UnitStatistics) -> str:
     """The content of ``predictions/<task>.<split>.units.json``; floats survive to the bit."""
     document = {
         "schema": SCHEMA,
@@ -96,9 +96,9 @@ def to_json(task: Task, found: UnitStatistics) -> str:
         "level": task.level,
         "labels": list(task.labels),
         "official": task.official,
-        "units": list(found.units),
-        "gold": list(found.gold),
-        "values": found.values.tolist(),
+        "units": list(measured.units),
+        "gold": list(measured.gold),
+        "values": measured.values.tolist(),
     }
     return json.dumps(document) + "\n"
 

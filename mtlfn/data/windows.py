@@ -38,10 +38,10 @@ def cut(text: str, keep: Iterable[Span] = (), limit: int = WORDS) -> tuple[Span,
     A window has at most ``limit`` words, unless a span of ``keep`` alone has more. Time and memory grow with the length
     of the text, not with its square, also where no sentence ends.
     """
-    kept = _together(keep)
+    whole = _together(keep)
     starts = [start for start, _ in words(text)]
-    sentences = _outside((match.end() for match in SENTENCE_END.finditer(text)), kept)
-    between = _outside(starts[1:], kept)
+    sentences = _outside((match.end() for match in SENTENCE_END.finditer(text)), whole)
+    between = _outside(starts[1:], whole)
     out, begin, first = [], 0, 0  # the window begins at this character and this word
     while len(starts) - first > limit:
         reach = starts[first + limit]  # the word that does not fit
@@ -121,10 +121,10 @@ def in_words(example: Example, pieces: Sequence[Span]) -> tuple[Span, ...] | Non
     """The pieces as word numbers, end exclusive; None where a piece is not made of whole words of the example."""
     starts = {a + example.offset: i for i, (a, _) in enumerate(example.words)}
     ends = {b + example.offset: i + 1 for i, (_, b) in enumerate(example.words)}
-    found = [(starts.get(a), ends.get(b)) for a, b in pieces]
-    if any(a is None or b is None for a, b in found):
+    places = [(starts.get(a), ends.get(b)) for a, b in pieces]
+    if any(a is None or b is None for a, b in places):
         return None
-    return tuple(found)
+    return tuple(places)
 
 
 def in_characters(example: Example, pieces: Iterable[Span]) -> tuple[Span, ...]:

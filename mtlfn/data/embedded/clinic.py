@@ -165,27 +165,27 @@ note15: 4* <hpi> | 2* <hist> | 4* <imaging> | 4* <plain> | 5* <mixed>
 _DISORDER_RULES = grammar(LEXICON, PHRASES, LOCAL_DISORDERS, WITH, ALIKE_DISORDERS)
 _CUE_RULES = grammar(LEXICON, PHRASES, LOCAL_CUES, WITH, ALIKE_CUES)
 Slots = Mapping[str, Sequence[tuple[str, tuple[Span, ...]]]]  # slot -> value and cue of each that a disorder has
-Found = tuple[tuple[Span, ...], Slots]  # a disorder: pieces, slots
+Finding = tuple[tuple[Span, ...], Slots]  # a disorder: pieces, slots
 
 
 def disorders(split: str, number: int, draws: Iterator[float], fresh: Fresh) -> Document:
     """One note of semeval2014_t7: the body site before it belongs to the disorder, severity and negation do not."""
     name = f"{SPLITS.index(split) + 1:05d}-{number:06d}-DISCHARGE_SUMMARY"
-    text, found = _note(split, _DISORDER_RULES, "note14", draws, fresh)
+    text, findings = _note(split, _DISORDER_RULES, "note14", draws, fresh)
     attributes = (("cui", semeval2014_t7.NO_CUI),)
     mentions = (
         Mention(id=str(line), label=semeval2014_t7.LABEL, pieces=pieces, attributes=attributes)
-        for line, (pieces, _) in enumerate(found, 1)
+        for line, (pieces, _) in enumerate(findings, 1)
     )
     return Document(id=name, text=text, mentions=tuple(mentions))
 
 
 def cues(split: str, number: int, draws: Iterator[float], fresh: Fresh) -> Document:
     """One note of semeval2015_t14: the disorder without its site, which is a slot, as severity and negation are."""
-    text, found = _note(split, _CUE_RULES, "note15", draws, fresh)
+    text, findings = _note(split, _CUE_RULES, "note15", draws, fresh)
     mentions: list[Mention] = []
     line = 1
-    for pieces, slots in found:
+    for pieces, slots in findings:
         mentions.append(
             Mention(id=str(line), label=semeval2015_t14.LABEL, pieces=pieces, attributes=_attributes(slots))
         )
@@ -195,31 +195,31 @@ def cues(split: str, number: int, draws: Iterator[float], fresh: Fresh) -> Docum
 
 def _note(
     split: str, rules: Mapping[str, Rule], start: str, draws: Iterator[float], fresh: Fresh
-) -> tuple[str, list[Found]]:
+) -> tuple[str, list[Finding]]:
     """The text and its disorders in their order."""
-    text, found = "", []
+    text, findings = "", []
     for _ in range(pick(draws, SENTENCES)):
         tokens = with_typos(expand(rules, start, draws, split != "train"), draws, TYPOS)
         laid = layout(capitalised(tokens) if chance(draws, 0.85) else tokens)
         every = marked(laid)
-        kept = noisy([m for m in every if m.label[0] == "D"], draws)
+        annotated = noisy([m for m in every if m.label[0] == "D"], draws)
         blank = "\n" if chance(draws, BROKEN) else " "
         if fresh(laid.text):
             text += blank if text else ""
-            found += _moved(laid, kept, [m for m in every if m.label[0] != "D"], len(text))
+            findings += _moved(laid, annotated, [m for m in every if m.label[0] != "D"], len(text))
             text += laid.text
-    return text + "\n", found
+    return text + "\n", findings
 
 
-def _moved(laid: Layout, disorders: Sequence[Marked], slots: Sequence[Marked], at: int) -> Iterator[Found]:
+def _moved(laid: Layout, disorders: Sequence[Marked], slots: Sequence[Marked], at: int) -> Iterator[Finding]:
     """The disorders of a sentence that begins at this character of its note."""
     for pieces in dict.fromkeys(m.pieces for m in disorders):  # a clipped one may be what another is already
-        held: dict[str, list[tuple[str, tuple[Span, ...]]]] = {}
+        values: dict[str, list[tuple[str, tuple[Span, ...]]]] = {}
         for cue in slots:
             if cue.group[0] <= pieces[0][0] and pieces[-1][1] <= cue.group[1]:
                 slot, _, value = cue.label.partition(":")
-                held.setdefault(slot, []).append((value, characters(laid, cue.pieces, at)))
-        yield characters(laid, pieces, at), held
+                values.setdefault(slot, []).append((value, characters(laid, cue.pieces, at)))
+        yield characters(laid, pieces, at), values
 
 
 def _attributes(slots: Slots) -> tuple[tuple[str, str], ...]:

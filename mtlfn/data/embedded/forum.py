@@ -64,15 +64,15 @@ def answers(split: str, number: int, draws: Iterator[float], fresh: Fresh) -> Qu
     near = [p for p in points if p != point and p.startswith(f"{topic}.")]
     far = [p for p in points if not p.startswith(f"{topic}.")]
     good = pick(draws, GOOD)
-    found: dict[str, str] = {}  # comment: label; asked for again when it repeats an earlier one
-    while len(found) < CANDIDATES:
+    labels: dict[str, str] = {}  # comment: label; asked for again when it repeats an earlier one
+    while len(labels) < CANDIDATES:
         text, label = _other(draws, topic, near, far)
-        if len(found) < good:
+        if len(labels) < good:
             text, label = _advice(draws, point), "Good"
-        if text not in found:
+        if text not in labels:
             other = "Bad" if label == "Good" else "Good"
-            found[text] = other if 0 < len(found) < CANDIDATES - 1 and chance(draws, FLIPPED) else label
-    ranked = shuffled(draws, tuple(found.items()))
+            labels[text] = other if 0 < len(labels) < CANDIDATES - 1 and chance(draws, FLIPPED) else label
+    ranked = shuffled(draws, tuple(labels.items()))
     if not fresh(query):
         return None
     name = f"Q{SPLITS.index(split) + 1}{number:04d}_R1"

@@ -106,8 +106,8 @@ def layout(tokens: Sequence[str]) -> Layout:
                 words.append((at, at + len(token)))
             at += len(token)
             glue = token in "(“\n"
-    found = sorted((first, order, label, end) for order, label, first, end in spans if end > first)
-    return Layout(text="".join(pieces), words=tuple(words), spans=tuple((label, a, b) for a, _, label, b in found))
+    ordered = sorted((first, order, label, end) for order, label, first, end in spans if end > first)
+    return Layout(text="".join(pieces), words=tuple(words), spans=tuple((label, a, b) for a, _, label, b in ordered))
 
 
 def marked(laid: Layout) -> tuple[Marked, ...]:
@@ -141,12 +141,12 @@ def characters(laid: Layout, pieces: Sequence[Span], at: int = 0) -> tuple[Span,
 
 def noisy(mentions: Sequence[Marked], draws: Iterator[float]) -> list[Marked]:
     """The mentions as a hurried annotator leaves them: some missed, some clipped (``MISSED``, ``CLIPPED``)."""
-    kept = []
+    annotated = []
     for mention in mentions:
         if chance(draws, MISSED):
             continue
         (a, b), *others = mention.pieces
         if (b - a > 1 or others) and chance(draws, CLIPPED):
             mention = attrs.evolve(mention, pieces=(((a + 1, b),) if b - a > 1 else ()) + tuple(others))
-        kept.append(mention)
-    return kept
+        annotated.append(mention)
+    return annotated

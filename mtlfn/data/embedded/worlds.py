@@ -156,13 +156,13 @@ def load(name: str) -> Dataset:
     Raises:
         ValueError: there is no planted task of this name.
     """
-    found = _NAME.fullmatch(name)
-    if found is None:
+    match = _NAME.fullmatch(name)
+    if match is None:
         raise ValueError(f"no planted task is called {name!r}; expected one of {', '.join(NAMES)}, or one with '.N'")
-    key, sample = found[1], int(found[2] or 0)
+    key, sample = match[1], int(match[2] or 0)
     taken: set[str] = set()
     world = key.rsplit("_", 1)[0]
-    made = {other: _splits(other, sample, taken) for other in NAMES if other.startswith(f"{world}_")}
+    splits = {other: _splits(other, sample, taken) for other in NAMES if other.startswith(f"{world}_")}
     tags = SKETCHES[key].tags
     task = Task(
         name=name,
@@ -170,7 +170,7 @@ def load(name: str) -> Dataset:
         level=1 if tags else 2,
         labels=(TAGGED,) if tags else LABELS,
     )
-    return Dataset(task=task, **made[key], source=f"planted worlds, version {VERSION}")
+    return Dataset(task=task, **splits[key], source=f"planted worlds, version {VERSION}")
 
 
 def _splits(key: str, sample: int, taken: set[str]) -> dict[str, tuple[Example, ...]]:

@@ -74,21 +74,21 @@ def targets(
     """int64 [pairs, 2], rows of the better and the worse candidate; only of lists that are whole."""
     pairs = []
     for e in examples:
-        sequences, given = list(corpus.sequences(e)), corpus.label(e).tolist()
+        sequences, grades = list(corpus.sequences(e)), corpus.label(e).tolist()
         if all(s in uncut for s in sequences):
-            graded = list(zip(sequences, given, strict=True))
+            graded = list(zip(sequences, grades, strict=True))
             pairs += [(row_of[s], row_of[t]) for s, better in graded for t, worse in graded if better > worse]
     return np.array(pairs, dtype=np.int64).reshape(-1, 2), len(pairs)
 
 
-def ndcg(given: Sequence[int], scores: Sequence[float]) -> float:
+def ndcg(grades: Sequence[int], scores: Sequence[float]) -> float:
     """Of one query."""
-    best = _gain(sorted(given, reverse=True))
-    return _gain([given[i] for i in ranking.ordered(scores)]) / best if best else 0.0
+    best = _gain(sorted(grades, reverse=True))
+    return _gain([grades[i] for i in ranking.ordered(scores)]) / best if best else 0.0
 
 
-def _gain(given: Sequence[int]) -> float:
-    return math.fsum((2**grade - 1) / math.log2(rank + 1) for rank, grade in enumerate(given[:FIRST], 1))
+def _gain(grades: Sequence[int]) -> float:
+    return math.fsum((2**grade - 1) / math.log2(rank + 1) for rank, grade in enumerate(grades[:FIRST], 1))
 
 
 def rows(task: Task, examples: Sequence[Example], predictions: Sequence[Any]) -> Iterable[tuple[str, Row]]:

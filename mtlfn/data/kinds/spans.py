@@ -86,11 +86,11 @@ def shuffled(examples: Sequence[Example], rng: np.random.Generator) -> tuple[Exa
 
     A mention that is not made of whole words is left out: no head can express it.
     """
-    held = [[(label, at) for label, pieces in e.mentions if (at := in_words(e, sorted(pieces)))] for e in examples]
-    needs = [max((_width(at) for _, at in each), default=0) for each in held]
+    mentions = [[(label, at) for label, pieces in e.mentions if (at := in_words(e, sorted(pieces)))] for e in examples]
+    needs = [max((_width(at) for _, at in each), default=0) for each in mentions]
     chosen = shuffle.givers(needs, [len(e.words) for e in examples], rng)
     return tuple(
-        evolve(e, mentions=tuple((label, _moved(e, at, rng)) for label, at in held[giver]))
+        evolve(e, mentions=tuple((label, _moved(e, at, rng)) for label, at in mentions[giver]))
         for e, giver in zip(examples, chosen, strict=True)
     )
 

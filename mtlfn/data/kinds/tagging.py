@@ -81,18 +81,18 @@ def _numbers(names: tuple[str, ...]) -> dict[str, int]:
 
 def shuffled(examples: Sequence[Example], rng: np.random.Generator) -> tuple[Example, ...]:
     """The entities of each text are those of another one, in an order and at places drawn anew."""
-    held = [sorted(entities(e.tags)) for e in examples]
-    needs = [sum(end - start for start, end, _ in each) for each in held]
+    spans = [sorted(entities(e.tags)) for e in examples]
+    needs = [sum(end - start for start, end, _ in each) for each in spans]
     chosen = shuffle.givers(needs, [len(e.words) for e in examples], rng)
     return tuple(
-        evolve(e, tags=_placed(held[giver], len(e.words), rng)) for e, giver in zip(examples, chosen, strict=True)
+        evolve(e, tags=_placed(spans[giver], len(e.words), rng)) for e, giver in zip(examples, chosen, strict=True)
     )
 
 
-def _placed(held: Sequence[tuple[int, int, str]], words: int, rng: np.random.Generator) -> list[str]:
+def _placed(spans: Sequence[tuple[int, int, str]], words: int, rng: np.random.Generator) -> list[str]:
     """Tags of so many words with these entities in them."""
     tags = ["O"] * words
-    mixed = [held[i] for i in rng.permutation(len(held))]
+    mixed = [spans[i] for i in rng.permutation(len(spans))]
     widths = [end - start for start, end, _ in mixed]
     for at, width, (_, _, name) in zip(shuffle.places(widths, words, rng), widths, mixed, strict=True):
         tags[at : at + width] = [f"B-{name}", *[f"I-{name}"] * (width - 1)]

@@ -44,15 +44,15 @@ def ranking(questions: Sequence[Ranked]) -> dict[str, float]:
     recalls = [
         ratio(sum(sum(row[:k]) for row in top), sum(min(k, count) for count in relevant)) for k in range(1, DEPTH + 1)
     ]
-    hits, found, total = decisions.count((True, True)), sum(d for _, d in decisions), sum(relevant)
+    hits, predicted, total = decisions.count((True, True)), sum(d for _, d in decisions), sum(relevant)
     return {
         "map": ratio(sum(map(_precision_of, top)), len(top)),
         "mrr": ratio(sum(1 / (row.index(True) + 1) for row in top if any(row)), len(top)),
         "avg_rec": sum(recalls) / DEPTH,
         "accuracy": ratio(sum(w == d for w, d in decisions), len(decisions)),
-        "precision": ratio(hits, found),
+        "precision": ratio(hits, predicted),
         "recall": ratio(hits, total),
-        "f1": ratio(2 * hits, found + total),
+        "f1": ratio(2 * hits, predicted + total),
     }
 
 

@@ -56,15 +56,15 @@ def slots(gold: Mentions, predicted: Mentions) -> dict[str, float]:
     pieces the last one counts, with the body locations of both. A gold value that is not in the table weighs nothing.
     Predictions for a document without a gold disorder are left out.
     """
-    total = found = 0
+    total = predictions = 0
     pairs: list[tuple[Slots, Slots]] = []
     for name, mentions in gold.items():
         wanted = _disorders(mentions)
         given = _disorders(predicted.get(name, ())) if wanted else {}
-        total, found = total + len(wanted), found + len(given)
+        total, predictions = total + len(wanted), predictions + len(given)
         for at, other in sorted(matched(wanted, given, lambda _gold, _given: True).items()):
             pairs.append((wanted[at], given[other]))
-    f1 = ratio(2 * len(pairs), total + found)
+    f1 = ratio(2 * len(pairs), total + predictions)
     right = [[slot for slot in DEFAULTS if g[slot] & p[slot]] for g, p in pairs]
     weights = [{slot: _weight(slot, g[slot]) for slot in DEFAULTS} for g, _ in pairs]
     both = list(zip(right, weights, strict=True))
@@ -74,7 +74,7 @@ def slots(gold: Mentions, predicted: Mentions) -> dict[str, float]:
         slot: ratio(sum(w[slot] for r, w in both if slot in r), sum(w[slot] for _, w in both)) for slot in DEFAULTS
     }
     return {
-        "span_precision": ratio(len(pairs), found),
+        "span_precision": ratio(len(pairs), predictions),
         "span_recall": ratio(len(pairs), total),
         "span_f1": f1,
         "accuracy": accuracy,
@@ -86,13 +86,13 @@ def slots(gold: Mentions, predicted: Mentions) -> dict[str, float]:
 
 
 def _disorders(mentions: Iterable[Mention]) -> dict[Pieces, Slots]:
-    found: dict[Pieces, Slots] = {}
+    disorders: dict[Pieces, Slots] = {}
     for mention in mentions:
         values = {slot: frozenset([(mention[slot] or default).lower()]) for slot, default in DEFAULTS.items()}
         places = frozenset(value.lower() for name, value in mention.attributes if name == "bodyloc")
-        earlier = found.get(mention.pieces, {}).get("bodyloc", frozenset())
-        found[mention.pieces] = values | {"bodyloc": (places or values["bodyloc"]) | earlier}
-    return found
+        earlier = disorders.get(mention.pieces, {}).get("bodyloc", frozenset())
+        disorders[mention.pieces] = values | {"bodyloc": (places or values["bodyloc"]) | earlier}
+    return disorders
 
 
 def _weight(slot: str, values: frozenset[str]) -> float:

@@ -34,19 +34,19 @@ def share_strict_relaxed(gold: Mentions, predicted: Mentions, *, with_cui: bool)
 
     Predictions for a document without a gold mention are left out: the script does not see such a document.
     """
-    total = found = strict = relaxed = same_span = same_both = 0
+    total = predictions = strict = relaxed = same_span = same_both = 0
     for name, mentions in gold.items():
         wanted = {mention.pieces: mention for mention in mentions}
         given = {mention.pieces: mention for mention in predicted.get(name, ())} if wanted else {}
         exact = [pieces for pieces in wanted if pieces in given]
         right = sum(_same_cui(wanted[pieces], given[pieces]) for pieces in exact)
-        total, found = total + len(wanted), found + len(given)
+        total, predictions = total + len(wanted), predictions + len(given)
         same_span, same_both = same_span + len(exact), same_both + right
         strict += right if with_cui else len(exact)
         relaxed += len(matched(wanted, given, _same_cui if with_cui else _always))
     return {
-        **_rates("strict", strict, found, total),
-        **_rates("relaxed", relaxed, found, total),
+        **_rates("strict", strict, predictions, total),
+        **_rates("relaxed", relaxed, predictions, total),
         "strict_accuracy": ratio(same_both, total),
         "relaxed_accuracy": ratio(same_both, same_span),
     }
@@ -126,7 +126,11 @@ def united(mentions: Iterable[Mention]) -> tuple[Mention, ...]:
 
     A prediction file holds these, since the organisers' scorer counts what it reads span by span.
     """
-    spans = [(min(held), max(held) + 1, label) for label, each in _merged(mentions).items() for held in each]
+    spans = [
+        (min(characters), max(characters) + 1, label)
+        for label, each in _merged(mentions).items()
+        for characters in each
+    ]
     return tuple(
         Mention(id=str(i), label=label, pieces=((start, end),)) for i, (start, end, label) in enumerate(sorted(spans))
     )
@@ -137,11 +141,11 @@ def ratio(part: float, whole: float) -> float:
     return float(part / whole) if whole else 0.0
 
 
-def _rates(name: str, hits: int, found: int, total: int) -> dict[str, float]:
+def _rates(name: str, hits: int, predictions: int, total: int) -> dict[str, float]:
     return {
-        f"{name}_precision": ratio(hits, found),
+        f"{name}_precision": ratio(hits, predictions),
         f"{name}_recall": ratio(hits, total),
-        f"{name}_f1": ratio(2 * hits, found + total),
+        f"{name}_f1": ratio(2 * hits, predictions + total),
     }
 
 

@@ -68,11 +68,13 @@ def contains(gold: Mapping[str, Document], predicted: Mapping[str, Document]) ->
     Raises:
         DataError: a link to a mention that its document does not have.
     """
-    hits = found = kept = total = 0
+    hits = predictions = recovered = total = 0
     for name, document in gold.items():
         counts = link_counts(document, predicted.get(name))
-        hits, found, kept, total = (a + b for a, b in zip((hits, found, kept, total), counts, strict=True))
-    return _rates("contains_{}", hits, found, kept, total)
+        hits, predictions, recovered, total = (
+            a + b for a, b in zip((hits, predictions, recovered, total), counts, strict=True)
+        )
+    return _rates("contains_{}", hits, predictions, recovered, total)
 
 
 def link_counts(gold: Document, predicted: Document | None) -> tuple[int, int, int, int]:
@@ -100,9 +102,9 @@ def closure(links: Iterable[SpanLink]) -> dict[Pieces, set[Pieces]]:
     return closed
 
 
-def _following(links: Iterable[SpanLink], given: Iterable[SpanLink]) -> int:
+def _following(links: Iterable[SpanLink], premises: Iterable[SpanLink]) -> int:
     """How many of the links follow from the given ones."""
-    closed = closure(given)
+    closed = closure(premises)
     return sum(target in closed.get(source, ()) for source, target in links)
 
 
@@ -129,11 +131,11 @@ def _values(mentions: Iterable[Mention], label: str, name: str) -> set[tuple[Pie
 
 def _set_scores(part: str, pairs: list[tuple[set[Any], set[Any]]]) -> dict[str, float]:
     hits = sum(len(wanted & given) for wanted, given in pairs)
-    found, total = sum(len(given) for _, given in pairs), sum(len(wanted) for wanted, _ in pairs)
-    return _rates("{}" + part, hits, found, hits, total)
+    predictions, total = sum(len(given) for _, given in pairs), sum(len(wanted) for wanted, _ in pairs)
+    return _rates("{}" + part, hits, predictions, hits, total)
 
 
-def _rates(key: str, hits: int, found: int, kept: int, total: int) -> dict[str, float]:
-    precision, recall = hits / found if found else 1.0, kept / total if total else 1.0
+def _rates(key: str, hits: int, predictions: int, recovered: int, total: int) -> dict[str, float]:
+    precision, recall = hits / predictions if predictions else 1.0, recovered / total if total else 1.0
     f1 = ratio(2 * precision * recall, precision + recall)
     return {key.format("precision"): precision, key.format("recall"): recall, key.format("f1"): f1}

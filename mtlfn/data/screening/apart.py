@@ -28,37 +28,39 @@ def kept_apart(datasets: Sequence[Dataset], beside: Sequence[Dataset] = ()) -> t
     """
     if len(datasets) + len(beside) == 1:
         return tuple(datasets)
-    held = {d.task.name: _held_out(d) for d in (*datasets, *beside)}
-    return tuple(_without(d, {name: texts for name, texts in held.items() if name != d.task.name}) for d in datasets)
+    held_out = {d.task.name: _held_out(d) for d in (*datasets, *beside)}
+    return tuple(
+        _without(d, {name: texts for name, texts in held_out.items() if name != d.task.name}) for d in datasets
+    )
 
 
 def told(dataset: Dataset) -> str:
     """What was left out, in a line; "" where nothing was."""
-    found = dataset.notes.get(NOTE)
-    if not found:
+    counts = dataset.notes.get(NOTE)
+    if not counts:
         return ""
-    most = sorted(found, key=lambda name: (-found[name], name))
+    most = sorted(counts, key=lambda name: (-counts[name], name))
     rest = f" and {len(most) - NAMED} more tasks" if len(most) > NAMED else ""
-    held = f"{dataset.notes[LEFT_OUT]:,} training examples left out, which are dev or test texts of "
-    return held + ", ".join(most[:NAMED]) + rest
+    line = f"{dataset.notes[LEFT_OUT]:,} training examples left out, which are dev or test texts of "
+    return line + ", ".join(most[:NAMED]) + rest
 
 
-def _without(dataset: Dataset, held: Mapping[str, frozenset[str]]) -> Dataset:
+def _without(dataset: Dataset, held_out: Mapping[str, frozenset[str]]) -> Dataset:
     documents = _documents(dataset, "train")
     texts = [_text(e, documents) for e in dataset.train]
-    found = {name: sum(text in others for text in texts) for name, others in held.items()}
-    if not any(found.values()):
+    counts = {name: sum(text in others for text in texts) for name, others in held_out.items()}
+    if not any(counts.values()):
         return dataset
-    gone = frozenset().union(*held.values())
+    gone = frozenset().union(*held_out.values())
     train = tuple(e for e, text in zip(dataset.train, texts, strict=True) if text not in gone)
-    found = {name: count for name, count in found.items() if count}
+    counts = {name: count for name, count in counts.items() if count}
     if not train:
         raise DataError(
             f"task {dataset.task.name}: all of its {len(texts)} training examples are dev or test texts of "
-            f"{', '.join(found)}; train these tasks in different runs"
+            f"{', '.join(counts)}; train these tasks in different runs"
         )
     task = fitted(dataset.task, train)
-    notes = {**dataset.notes, NOTE: found, LEFT_OUT: len(texts) - len(train)}
+    notes = {**dataset.notes, NOTE: counts, LEFT_OUT: len(texts) - len(train)}
     return attrs.evolve(dataset, task=task, train=train, notes=notes)
 
 
@@ -77,8 +79,8 @@ def _documents(dataset: Dataset, split: str) -> dict[str, str]:
 
 
 def _text(example: Example, documents: Mapping[str, str]) -> str:
-    found = documents.get(example.unit)
-    return _plain(" ".join(part for pair in example.texts for part in pair if part)) if found is None else found
+    document = documents.get(example.unit)
+    return _plain(" ".join(part for pair in example.texts for part in pair if part)) if document is None else document
 
 
 def _plain(text: str) -> str:

@@ -42,7 +42,7 @@ def _positives(task: Task, counts: Counter[str]) -> int:
 
 
 def _without_positives(task: Task, counts: Mapping[str, Counter[str]]) -> Iterable[str]:
-    bare = [split for split, found in counts.items() if kind_of(task).positive and not _positives(task, found)]
+    bare = [split for split, labels in counts.items() if kind_of(task).positive and not _positives(task, labels)]
     if bare:
         what = "nothing to learn" if "train" in bare else "nothing to be found there"
         yield f"no {kind_of(task).positive} in {_listed(bare)}: {what}"
@@ -53,22 +53,22 @@ def _labels_lacking(task: Task, counts: Mapping[str, Counter[str]]) -> Iterable[
     if kind_of(task).positive and not _positives(task, train):
         return  # said of all of them
     lacking = [label for label in task.labels if not train[label]]
-    held = {label: sum(found[label] for found in counts.values()) for label in lacking}
-    if nowhere := [label for label in lacking if not held[label]]:
+    totals = {label: sum(labels[label] for labels in counts.values()) for label in lacking}
+    if nowhere := [label for label in lacking if not totals[label]]:
         yield f"declared, but in no split: {_quoted(nowhere)}; do the data call it so?"
-    if unlearnt := [label for label in lacking if held[label]]:
+    if unlearnt := [label for label in lacking if totals[label]]:
         places = [split for split in counts if any(counts[split][label] for label in unlearnt)]
         yield f"in {_listed(places)} but never in training, so that it cannot be learnt: {_quoted(unlearnt)}"
 
 
 def _unread(cut: Mapping[str, Mapping[str, int]]) -> Iterable[str]:
-    told = []
-    for split, found in cut.items():
-        words, entities = (found.get(f"{what} without a token", 0) for what in ("words", "entities"))
+    parts = []
+    for split, notes in cut.items():
+        words, entities = (notes.get(f"{what} without a token", 0) for what in ("words", "entities"))
         if words:
-            told.append(f"{words:,} words of {split}, with {entities:,} entities that cannot be found")
-    if told:
-        yield f"without a token: {'; '.join(told)}"
+            parts.append(f"{words:,} words of {split}, with {entities:,} entities that cannot be found")
+    if parts:
+        yield f"without a token: {'; '.join(parts)}"
 
 
 def _quoted(labels: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ def lengths(examples: Sequence[Example], tokenizer: Any, most: int | None = None
     if most is not None and len(texts) > most:
         texts = [texts[i * len(texts) // most] for i in range(most)]
     chunks = (texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK))
-    return np.fromiter((len(made) for chunk in chunks for made in encodings(chunk, tokenizer)), dtype=np.int64)
+    return np.fromiter((len(encoding) for chunk in chunks for encoding in encodings(chunk, tokenizer)), dtype=np.int64)
 
 
 def fitting_length(datasets: Iterable[Dataset], tokenizer: Any, longest: int | None) -> int:
@@ -42,11 +42,11 @@ def fitting_length(datasets: Iterable[Dataset], tokenizer: Any, longest: int | N
 
 def repeated(dataset: Dataset) -> dict[str, int]:
     """How many texts occur again: within each split, and in each pair of splits ("train / dev")."""
-    held = {split: Counter(text_of(e) for e in dataset[split]) for split in SPLITS}
-    found = {split: sum(n - 1 for n in counts.values()) for split, counts in held.items()}
+    texts = {split: Counter(text_of(e) for e in dataset[split]) for split in SPLITS}
+    repeats = {split: sum(n - 1 for n in counts.values()) for split, counts in texts.items()}
     for i, a in enumerate(SPLITS):
-        found |= {f"{a} / {b}": len(held[a].keys() & held[b].keys()) for b in SPLITS[i + 1 :]}
-    return found
+        repeats |= {f"{a} / {b}": len(texts[a].keys() & texts[b].keys()) for b in SPLITS[i + 1 :]}
+    return repeats
 
 
 def text_of(example: Example) -> str:
@@ -57,22 +57,22 @@ def text_of(example: Example) -> str:
 def overlap(dataset: Dataset, split: str) -> float:
     """The share of a split's examples that hold a run of ``NGRAM`` words which training has too."""
     examples = dataset[split]
-    held = {gram for e in examples for gram in _grams(e)}  # few, where those of the training texts are many
-    shared = {gram for e in dataset.train for gram in _grams(e) if gram in held}
+    grams = {gram for e in examples for gram in _grams(e)}  # few, where those of the training texts are many
+    shared = {gram for e in dataset.train for gram in _grams(e) if gram in grams}
     return sum(any(gram in shared for gram in _grams(e)) for e in examples) / len(examples) if examples else 0.0
 
 
 def _grams(example: Example) -> Iterator[int]:
-    held = WORD.findall(text_of(example))
-    return (hash(tuple(held[i : i + NGRAM])) for i in range(len(held) - NGRAM + 1))
+    words = WORD.findall(text_of(example))
+    return (hash(tuple(words[i : i + NGRAM])) for i in range(len(words) - NGRAM + 1))
 
 
 def silent_words(dataset: Dataset, tokenizer: Any, length: int) -> dict[str, dict[str, int]]:
     """Split -> how many words, and how many entities, come to no token; of tagging alone, as ``store`` counts them."""
     out = {}
     for split in SPLITS if kind_of(dataset.task).silent is not no_silence else ():
-        found = [row.silent for row in tokenise(dataset.task, dataset[split], tokenizer, length)]
-        counts = (sum(words for words, _ in found), sum(entities for _, entities in found))
+        silent = [row.silent for row in tokenise(dataset.task, dataset[split], tokenizer, length)]
+        counts = (sum(words for words, _ in silent), sum(entities for _, entities in silent))
         out[split] = dict(zip(("words without a token", "entities without a token"), counts, strict=True))
     return out
 

@@ -99,8 +99,8 @@ def near(document: Document, candidates: Near) -> Iterator[tuple[Mention, Mentio
     """Source, target, the stretch of text that holds both, and whether that is less than their whole sentences."""
     whole = sentences(document.text)
     begins = [start for start, _ in whole]
-    found = words(document.text)
-    starts = [start for start, _ in found]
+    spans = words(document.text)
+    starts = [start for start, _ in spans]
 
     def located(mention: Mention) -> _Located:
         start, end = hull(mention.pieces)
@@ -117,20 +117,20 @@ def near(document: Document, candidates: Near) -> Iterator[tuple[Mention, Mentio
         near = bisect_left(target_words, a.closing - STRETCH), bisect_right(target_words, a.closing + candidates.words)
         for b in targets[slice(*near)]:
             before, behind = (a, b) if a.hull <= b.hull else (b, a)
-            held = min(a.word, b.word), max(a.closing, b.closing)
+            extent = min(a.word, b.word), max(a.closing, b.closing)
             if (
                 a.mention.id == b.mention.id
                 or max(b.first - a.last, a.first - b.last) > reach
                 or behind.opening - before.closing > candidates.words
-                or held[1] - held[0] > STRETCH
+                or extent[1] - extent[0] > STRETCH
             ):
                 continue
             stretch = whole[min(a.first, b.first)][0], whole[max(a.last, b.last)][1]
             inside = bisect_left(starts, stretch[0]), bisect_left(starts, stretch[1])
             if cut := inside[1] - inside[0] > STRETCH:
-                spare = STRETCH - (held[1] - held[0])
-                first = min(max(held[0] - spare // 2, inside[0]), inside[1] - STRETCH)
-                stretch = min(found[first][0], before.hull[0]), max(found[first + STRETCH - 1][1], a.hull[1], b.hull[1])
+                spare = STRETCH - (extent[1] - extent[0])
+                first = min(max(extent[0] - spare // 2, inside[0]), inside[1] - STRETCH)
+                stretch = min(spans[first][0], before.hull[0]), max(spans[first + STRETCH - 1][1], a.hull[1], b.hull[1])
             yield a.mention, b.mention, stretch, cut
 
 

@@ -218,9 +218,9 @@ def expect_labels(name: str, place: Place, wanted: Collection[str], seen: Collec
     """DataError where none of the labels asked for was seen in the training split."""
     if set(wanted) & set(seen):
         return
-    found = ", ".join(sorted(map(repr, seen))[:SHOWN]) + (" and more" if len(seen) > SHOWN else "")
+    labels = ", ".join(sorted(map(repr, seen))[:SHOWN]) + (" and more" if len(seen) > SHOWN else "")
     raise DataError(
-        f"task {name}: nothing in {place} has one of the labels {', '.join(wanted)}, labels found: {found or 'none'}; "
+        f"task {name}: nothing in {place} has one of the labels {', '.join(wanted)}, labels found: {labels or 'none'}; "
         f"correct labels in [task.{name}]"
     )
 

@@ -137,15 +137,15 @@ def _wanted(split: str) -> str:
 
 def _split_file(folder: Path, split: str) -> Path | None:
     candidates = [folder / (stem + suffix) for stem in STEMS[split] for suffix in SUFFIXES]
-    found = [path for path in candidates if path.exists()]
-    if odd := [path for path in found if not path.is_file()]:
+    files = [path for path in candidates if path.exists()]
+    if odd := [path for path in files if not path.is_file()]:
         raise DataError(f"{odd[0]} is not a file, expected one with a JSON object a line")
-    if len(found) > 1:
+    if len(files) > 1:
         # Taking one of the two would train on a file the user may not mean.
-        raise DataError(f"{folder} has both {found[0].name} and {found[1].name} for the {split} split; keep one")
-    if not found and split != "test":
+        raise DataError(f"{folder} has both {files[0].name} and {files[1].name} for the {split} split; keep one")
+    if not files and split != "test":
         raise DataError(f"{folder} has no {split} split; expected the file {_wanted(split)}")
-    return found[0] if found else None
+    return files[0] if files else None
 
 
 def _unlabelled(path: Path, task: Task, schema: Schema) -> bool:

@@ -210,8 +210,8 @@ def structure(table: Any, name: str) -> Mapping:
     except (cattrs.BaseValidationError, DataError) as error:
         if isinstance(error, DataError):
             raise DataError(f"[task.{name}]: {error}") from error
-        found = cattrs.transform_error(error, path=f"task.{name}", format_exception=_explain)
-        raise DataError(f"[task.{name}] cannot be used: {'; '.join(found)}") from error
+        errors = cattrs.transform_error(error, path=f"task.{name}", format_exception=_explain)
+        raise DataError(f"[task.{name}] cannot be used: {'; '.join(errors)}") from error
 
 
 def _without_test(table: Any) -> Any:

@@ -81,12 +81,12 @@ def _name(split: str, mapping: Mapping, tables: dict[Any, Table]) -> str | None:
 
 
 def _table(wanted: str, split: str, name: str, source: str, tables: dict[Any, Table]) -> Table:
-    if (found := tables.get(split_name(wanted))) is None:
+    if (table := tables.get(split_name(wanted))) is None:
         raise DataError(
             f"task {name}: {source} has no split {split_name(wanted)!r}, splits found: {', '.join(map(str, tables))}; "
             f"name the {split} split under splits in [task.{name}]"
         )
-    return found
+    return table
 
 
 def _part(examples: tuple[Example, ...], wanted: str) -> tuple[Example, ...]:

@@ -54,9 +54,9 @@ def _format(path: Path, name: str) -> str:
     there = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file() and not _hidden(p, path)]
     known = {form for form, (_, endings) in READERS.items() if any(p.name.endswith(endings) for p in there if endings)}
     if len(known) != 1:
-        found = f"files of {', '.join(sorted(known))}" if known else "no file of a known ending"
+        content = f"files of {', '.join(sorted(known))}" if known else "no file of a known ending"
         raise DataError(
-            f"task {name}: {path} has {found}; expected a folder written by datasets.DatasetDict.save_to_disk, or "
+            f"task {name}: {path} has {content}; expected a folder written by datasets.DatasetDict.save_to_disk, or "
             f"files of one format; say which under format in [task.{name}]: {', '.join(READERS)}"
         )
     return known.pop()

@@ -39,16 +39,16 @@ class Inputs:
     sequences: Tensor = field(factory=lambda: torch.zeros(0, dtype=torch.int64))
 
 
-def collate(corpus: Corpus, examples: Sequence[int], kept: Sequence[int] | None = None) -> MicroBatch | None:
-    """The micro-batch of these examples; ``kept`` says how many tokens of each sequence survive the cut (default all).
+def collate(corpus: Corpus, examples: Sequence[int], surviving: Sequence[int] | None = None) -> MicroBatch | None:
+    """The micro-batch of these examples; ``surviving`` says how many tokens of each sequence survive (default all).
 
     Token labels survive one by one; other labels survive only if every sequence of their example is whole. Sequences
     without a token are dropped. None when nothing is left.
     """
     sequences = [s for e in examples for s in corpus.sequences(e)]
     lengths = [corpus.length(s) for s in sequences]
-    kept = lengths if kept is None else list(kept)
-    rows = [(s, n) for s, n in zip(sequences, kept, strict=True) if n]
+    surviving = lengths if surviving is None else list(surviving)
+    rows = [(s, n) for s, n in zip(sequences, surviving, strict=True) if n]
     if not rows:
         return None
     width = max(n for _, n in rows)
@@ -61,7 +61,7 @@ def collate(corpus: Corpus, examples: Sequence[int], kept: Sequence[int] | None 
         types[r, :n] = corpus.types[start : start + n]
         marks[r, :n] = corpus.marks[start : start + n]
     row_of = {s: r for r, (s, _) in enumerate(rows)}
-    whole = {s for s, n, full in zip(sequences, kept, lengths, strict=True) if 0 < n == full}
+    whole = {s for s, n, full in zip(sequences, surviving, lengths, strict=True) if 0 < n == full}
     labels, count = kind_of(corpus.task).targets(corpus, examples, row_of, whole, marks)
     survived = sum(any(s in row_of for s in corpus.sequences(e)) for e in examples)  # whole or in part
     inputs = Inputs(

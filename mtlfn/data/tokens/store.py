@@ -97,13 +97,13 @@ def load(
         examples = kind_of(dataset.task).training(examples)
     key = _key(dataset.task, split, examples, tokenizer_sha256 or tokenizer_digest(tokenizer), max_length)
     folder = cache / "tokens" / key
-    found = _read(folder)
-    if found is None:
+    stored = _read(folder)
+    if stored is None:
         _write(folder, *_tokenised(dataset.task, split, examples, tokenizer, max_length))
-        found = _read(folder)
-    if found is None:
+        stored = _read(folder)
+    if stored is None:
         raise OSError(errno.EIO, "what was just written there reads otherwise", str(folder))
-    arrays, digest, notes = found
+    arrays, digest, notes = stored
     return Corpus(task=dataset.task, **arrays, digest=digest, notes=notes)
 
 
@@ -147,7 +147,7 @@ def _tokenised(
     """The arrays of a split, and its notes."""
     notes = dict.fromkeys(NOTES, 0)
 
-    def kept() -> Iterator[Tokenised]:
+    def usable() -> Iterator[Tokenised]:
         for row in tokenise(task, examples, tokenizer, max_length):
             notes["examples"] += 1
             notes["truncated"] += row.truncated
@@ -159,7 +159,7 @@ def _tokenised(
             if row.usable or split != "train":
                 yield row
 
-    return _flatten(kept(), kind_of(task).label_type), notes
+    return _flatten(usable(), kind_of(task).label_type), notes
 
 
 def _flatten(rows: Iterable[Tokenised], label_type: str = "int32") -> dict[str, np.ndarray]:
@@ -201,7 +201,7 @@ def _write(folder: Path, arrays: dict[str, np.ndarray], notes: dict[str, int]) -
     scratch = scratch_beside(folder)
     try:
         # A single row, whose lists are the arrays: as they lie in the file, so are they mapped into memory.
-        columns = {name: pyarrow.LargeListArray.from_arrays([0, len(held)], held) for name, held in arrays.items()}
+        columns = {name: pyarrow.LargeListArray.from_arrays([0, len(array)], array) for name, array in arrays.items()}
         table = pyarrow.table(columns)
         with (scratch / TABLE).open("wb") as file, pyarrow.ipc.new_file(file, table.schema) as writer:
             writer.write_table(table)

@@ -89,8 +89,8 @@ def build(config: StreamConfig, corpora: Mapping[str, Corpus]) -> Stream:
     def stream(state: State) -> Batch:
         drawn, cursors = choose(state.key, state.step, state.cursors)
         chosen = [(corpora[task], examples) for task, examples in drawn]
-        made = exact(chosen, config.budget_tokens - state.input_tokens)
-        return Batch(tuple(map(_unpadded, made)) if config.unpad else made, cursors)
+        micro_batches = exact(chosen, config.budget_tokens - state.input_tokens)
+        return Batch(tuple(map(_unpadded, micro_batches)) if config.unpad else micro_batches, cursors)
 
     return stream
 
@@ -117,8 +117,8 @@ def _choice(config: StreamConfig, corpora: Mapping[str, Corpus]) -> Choice:
 
     def planned(key: Key, task: str, epoch: int) -> tuple[np.ndarray, ...]:
         if task not in newest or newest[task][0] != (key, epoch):
-            made = plan(*sizes[task], key, task, epoch, config.window, config.micro_batch_tokens)
-            newest[task] = (key, epoch), made
+            batches = plan(*sizes[task], key, task, epoch, config.window, config.micro_batch_tokens)
+            newest[task] = (key, epoch), batches
         return newest[task][1]
 
     def choose(key: Key, step: int, cursors: Cursors) -> tuple[list[tuple[str, np.ndarray]], dict[str, Cursor]]:
@@ -145,13 +145,13 @@ def _next(
     return batches[cursor.position], after if after.position < len(batches) else Cursor(cursor.epoch + 1, 0)
 
 
-def exact(chosen: Sequence[tuple[Corpus, np.ndarray]], left: int) -> tuple[MicroBatch, ...]:
-    """The micro-batches, cut so that they hold ``left`` input tokens if they would hold more."""
+def exact(chosen: Sequence[tuple[Corpus, np.ndarray]], budget: int) -> tuple[MicroBatch, ...]:
+    """The micro-batches, cut so that they hold ``budget`` input tokens if they would hold more."""
     lengths = [[c.length(s) for e in examples for s in c.sequences(e)] for c, examples in chosen]
-    kept = list(tokens.cut([n for part in lengths for n in part], left))
+    counts = list(tokens.cut([n for part in lengths for n in part], budget))
     out = []
     for (corpus, examples), part in zip(chosen, lengths, strict=True):
-        mine, kept = kept[: len(part)], kept[len(part) :]
+        mine, counts = counts[: len(part)], counts[len(part) :]
         out.append(collate(corpus, examples, mine))
     return tuple(micro_batch for micro_batch in out if micro_batch is not None)
 

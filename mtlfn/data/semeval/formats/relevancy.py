@@ -64,9 +64,9 @@ def write_relevancy(path: Path, subtask: Subtask, queries: Sequence[Query]) -> N
         candidate = query.candidates[position]
         label = positive(subtask, candidate.label)
         if label is None or candidate.rank < 1:
-            found = f"the label {candidate.label!r} and the rank {candidate.rank}"
+            problem = f"the label {candidate.label!r} and the rank {candidate.rank}"
             expected = f"one of {', '.join(LABELS[subtask])} and at least 1"
-            raise DataError(f"the candidate {candidate.id!r} of {query.id!r} has {found}, expected {expected}")
+            raise DataError(f"the candidate {candidate.id!r} of {query.id!r} has {problem}, expected {expected}")
         return candidate.rank, 1 / candidate.rank, label
 
     _write_table(path, queries, cells)
@@ -90,8 +90,8 @@ def write_predictions(
         if query.id not in scores:
             raise DataError(f"the query {query.id!r} has no scores, expected {len(query.candidates)}")
         if len(scores[query.id]) != len(query.candidates):
-            found = f"{len(scores[query.id])} scores for {len(query.candidates)} candidates"
-            raise DataError(f"the query {query.id!r} has {found}, expected one each")
+            problem = f"{len(scores[query.id])} scores for {len(query.candidates)} candidates"
+            raise DataError(f"the query {query.id!r} has {problem}, expected one each")
 
     def cells(query: Query, position: int) -> tuple[int, float, bool]:
         score = float(scores[query.id][position])

@@ -41,10 +41,10 @@ def read(folder: Path, log: Log) -> dict[str, tuple[Document, ...]]:
     A mention's id is the number of its line, from "1", its only attribute the "cui" as written. Pieces keep their
     order. DataError where there is no file of either layout.
     """
-    if found := share_notes.official(folder, CORPUS):
-        pairs = {split: share_notes.pairs(paths, log) for split, paths in found.items()}
-    elif found := _clef(folder, log):
-        pairs = {split: share_notes.pairs(paths, log, *_CLEF) for split, paths in found.items()}
+    if files := share_notes.official(folder, CORPUS):
+        pairs = {split: share_notes.pairs(paths, log) for split, paths in files.items()}
+    elif files := _clef(folder, log):
+        pairs = {split: share_notes.pairs(paths, log, *_CLEF) for split, paths in files.items()}
     else:
         raise DataError(
             f"{folder} holds no notes of SemEval-2014 Task 7; looked for {share_notes.looked_for(CORPUS)}, and for "
@@ -75,10 +75,10 @@ def write(folder: Path, split: str, documents: Iterable[Document], *, notes: boo
 
 def _clef(folder: Path, log: Log) -> dict[str, list[Path]]:
     """Split -> its files; the files of annotations may lie where no name tells the split, that of the note tells it."""
-    found = [path for path in share_notes.files(folder) if share_notes.stem(path, *_CLEF)[1]]
-    if not any(path.name.endswith(_CLEF[1]) for path in found):
+    paths = [path for path in share_notes.files(folder) if share_notes.stem(path, *_CLEF)[1]]
+    if not any(path.name.endswith(_CLEF[1]) for path in paths):
         return {}
-    own = {path: _split(path.relative_to(folder).parts[:-1]) for path in found}
+    own = {path: _split(path.relative_to(folder).parts[:-1]) for path in paths}
     splits: dict[str, list[Path]] = {split: [] for split in share_notes.FOLDERS}
     if not any(own.values()):
         return {}

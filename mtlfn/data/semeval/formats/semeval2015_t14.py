@@ -57,11 +57,11 @@ def read(folder: Path, log: Log) -> dict[str, tuple[Document, ...]]:
     default; where a line has all values "null", as in a run that only finds disorders, they stay "null". DataError
     where there is no note and no annotation file.
     """
-    found = share_notes.official(folder, CORPUS)
-    if not found:
+    files = share_notes.official(folder, CORPUS)
+    if not files:
         raise DataError(f"{folder} holds no notes of SemEval-2015 Task 14; looked for {share_notes.looked_for(CORPUS)}")
     return {
-        split: share_notes.documents(share_notes.pairs(paths, log), _mentions, log) for split, paths in found.items()
+        split: share_notes.documents(share_notes.pairs(paths, log), _mentions, log) for split, paths in files.items()
     }
 
 
@@ -87,7 +87,7 @@ def write(folder: Path, split: str, documents: Iterable[Document], *, notes: boo
 
 def _mentions(stem: str, text: str, content: str, path: Path, log: Log) -> tuple[Mention, ...]:
     # What lines have in common (pieces; CUI and slots; time) -> body location -> the number of its line
-    found: dict[tuple[tuple[Span, ...], Attributes, Attributes], dict[Attributes, int]] = {}
+    mentions: dict[tuple[tuple[Span, ...], Attributes, Attributes], dict[Attributes, int]] = {}
     for number, line in share_notes.lines(content):
         where = f"line {number}"
         skipped, repaired = partial(log.skipped, path, where), partial(log.repaired, path, where)
@@ -102,7 +102,7 @@ def _mentions(stem: str, text: str, content: str, path: Path, log: Log) -> tuple
         slots = (("cui", _filled(fields[2], "cui", NO_CUI, repaired)), *_slots(fields, cue, skipped, repaired))
         body = _body(fields, cue, repaired)
         time = _time(fields, cue, repaired)
-        bodies = found.setdefault((pieces, slots, time), {})
+        bodies = mentions.setdefault((pieces, slots, time), {})
         if body in bodies:
             skipped(f"repeats line {bodies[body]}")
         else:
@@ -114,7 +114,7 @@ def _mentions(stem: str, text: str, content: str, path: Path, log: Log) -> tuple
             pieces=pieces,
             attributes=(*slots, *(pair for body in bodies for pair in body), *time),
         )
-        for (pieces, slots, time), bodies in found.items()
+        for (pieces, slots, time), bodies in mentions.items()
     )
 
 
@@ -197,19 +197,19 @@ def _cue(name: str, words: str, *, text: str, skipped: Tell, repaired: Tell) -> 
 
 
 def _complete(mention: Mention) -> Mention:
-    given = dict(mention.attributes)
-    plain = not any(name in given for name in (*SLOTS, BODY))
-    slots = [("cui", given.get("cui", NO_CUI))]
+    values = dict(mention.attributes)
+    plain = not any(name in values for name in (*SLOTS, BODY))
+    slots = [("cui", values.get("cui", NO_CUI))]
     for slot, allowed in SLOTS.items():
-        slots.append((slot, given.get(slot, NULL if plain else allowed[0])))
-        slots.append((f"{slot}_cue", given.get(f"{slot}_cue", NULL)))
+        slots.append((slot, values.get(slot, NULL if plain else allowed[0])))
+        slots.append((f"{slot}_cue", values.get(f"{slot}_cue", NULL)))
     bodies: list[tuple[str, str]] = []
     for name, value in mention.attributes:
         if name == BODY:
             bodies += [(BODY, value), (BODY_CUE, NULL)]
         elif name == BODY_CUE and bodies:
             bodies[-1] = BODY_CUE, value
-    time = [(name, given.get(name, NULL)) for name in TIME] if any(name in given for name in TIME) else []
+    time = [(name, values.get(name, NULL)) for name in TIME] if any(name in values for name in TIME) else []
     attributes = (*slots, *(bodies or [(BODY, NULL), (BODY_CUE, NULL)]), *time)
     if strange := [pair for pair in mention.attributes if pair not in attributes]:
         name, value = strange[0]

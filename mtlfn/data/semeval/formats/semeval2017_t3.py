@@ -79,8 +79,8 @@ def _files(folder: Path, subtask: Subtask) -> dict[str, list[Path]]:
         for_a, without_labels = "-subtaska" in name, "-input" in name
         if reformatted := "reformatted" in name:
             split = "train"
-        elif found := re.search("train|dev|test", name):
-            split = found[0]
+        elif match := re.search("train|dev|test", name):
+            split = match[0]
         else:
             continue
         if subtask == "A" or not (for_a or reformatted):
@@ -152,7 +152,7 @@ def _queries(paths: Sequence[Path], subtask: Subtask, log: Log) -> tuple[Query, 
                 where = f"candidate {candidate.id}"
                 log.repaired(path, where, f"the text of its query {query} differs from the first, which is kept")
             candidates.setdefault(query, []).append(candidate)
-    return tuple(Query(id=query, text=texts[query], candidates=tuple(found)) for query, found in candidates.items())
+    return tuple(Query(id=query, text=texts[query], candidates=tuple(each)) for query, each in candidates.items())
 
 
 def _rows(source: _Source, root: Element) -> Iterator[tuple[str, str, Candidate]]:
@@ -212,15 +212,15 @@ def _threads(root: Element) -> Iterator[tuple[Element | None, Element]]:
 def _related_number(source: _Source, name: str, related: Element, first: Literal["order", "id"]) -> int | None:
     """The search engine's rank of a related question, from its attribute or its id (which agree in official files)."""
     order = related.get("RELQ_RANKING_ORDER")
-    found = {"order": re.fullmatch(NUMBER, order or ""), "id": RELATED_ID.fullmatch(name)}
+    matches = {"order": re.fullmatch(NUMBER, order or ""), "id": RELATED_ID.fullmatch(name)}
     lack = {"order": f"RELQ_RANKING_ORDER is {order!r}, expected a number"}
     lack["id"] = "its RELQ_ID does not end in _R and the number of the question"
     second: Literal["order", "id"] = "id" if first == "order" else "order"
-    number = found[first] or found[second]
+    number = matches[first] or matches[second]
     if number is None:
         source.skipped(f"Thread {name}", f"{lack[first]}, and {lack[second]}")
         return None
-    if found[first] is None:
+    if matches[first] is None:
         source.repaired(f"Thread {name}", f"{lack[first]}; took {number[1]}")
     return int(number[1])
 
@@ -287,8 +287,8 @@ def _writable(subtask: Subtask, queries: Sequence[Query]) -> None:
     related: set[str] = set()
     for query in queries:
         if not query.id or not query.candidates:
-            found = f"{len(query.candidates)} candidates"
-            raise DataError(f"the query {query.id!r} has {found}, expected an id and at least one candidate")
+            problem = f"{len(query.candidates)} candidates"
+            raise DataError(f"the query {query.id!r} has {problem}, expected an id and at least one candidate")
         previous = None
         for candidate in query.candidates:
             place = f"the candidate {candidate.id!r} of the query {query.id!r}"
@@ -370,8 +370,8 @@ def _text_lines(prefix: str, text: str) -> list[str]:
 
 def _start(tag: str, **attributes: str) -> str:
     # A parser would read other white space in an attribute as blanks.
-    kept = {'"': "&quot;", "\n": "&#10;", "\t": "&#9;"}
-    values = {name: "".join(kept.get(c, c) for c in escape(value)) for name, value in attributes.items()}
+    entities = {'"': "&quot;", "\n": "&#10;", "\t": "&#9;"}
+    values = {name: "".join(entities.get(c, c) for c in escape(value)) for name, value in attributes.items()}
     return "".join((f"<{tag}", *(f' {name}="{value}"' for name, value in values.items()), ">"))
 
 

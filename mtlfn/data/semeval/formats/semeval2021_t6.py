@@ -97,8 +97,8 @@ def write(folder: Path, split: str, documents: Iterable[Document], *, notes: boo
             if mention.label not in known:
                 raise DataError(f"{place} {_unknown(mention.label, known)}")
             if len(mention.pieces) != 1 or not fits(mention.pieces, document.text):
-                told = f"has the pieces {mention.pieces} in a text of {len(document.text)} characters"
-                raise DataError(f"{place} {told}, expected one inside")
+                problem = f"has the pieces {mention.pieces} in a text of {len(document.text)} characters"
+                raise DataError(f"{place} {problem}, expected one inside")
             if mention.attributes:
                 raise DataError(f"{place} has the attributes {mention.attributes}, expected none")
             ((start, end),) = mention.pieces
@@ -149,8 +149,8 @@ def _documents(path: Path, known: tuple[str, ...], log: Log) -> Iterator[Documen
             fragment = text[start:end]
             # Systems may leave it out.
             if label.get("text_fragment", fragment) != fragment:
-                told = f"has the text_fragment {_short(label['text_fragment'])}, the text at [{start}, {end}] is"
-                log.repaired(path, place, f"{told} {_short(fragment)}; the offsets are used")
+                difference = f"has the text_fragment {_short(label['text_fragment'])}, the text at [{start}, {end}] is"
+                log.repaired(path, place, f"{difference} {_short(fragment)}; the offsets are used")
             mentions.append(Mention(id=str(len(mentions)), label=label["technique"], pieces=((start, end),)))
         yield Document(id=name, text=text, mentions=tuple(mentions))
 
@@ -172,15 +172,15 @@ def _problem(label: Any, text: str, known: tuple[str, ...]) -> str:
 
 def _rows(path: Path, known: tuple[str, ...], log: Log) -> Iterator[Labelled]:
     for where, name, text, labels in _objects(path, log):
-        kept: list[str] = []
+        names: list[str] = []
         for position, label in enumerate(labels):
             if label not in known:
                 log.skipped(path, f"{where}, label {position}", _unknown(label, known))
-            elif label in kept:
+            elif label in names:
                 log.repaired(path, f"{where}, label {position}", f"repeats the technique {label!r}; it is read once")
             else:
-                kept.append(label)
-        yield name, text, tuple(kept)
+                names.append(label)
+        yield name, text, tuple(names)
 
 
 def _objects(path: Path, log: Log) -> Iterator[tuple[str, str, str, list[Any]]]:

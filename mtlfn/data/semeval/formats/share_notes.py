@@ -42,9 +42,9 @@ def official(folder: Path, corpus: str) -> dict[str, list[Path]]:
     Empty where no split has a note or an annotation file.
     """
     for data in (folder / corpus / "data", folder / "data", folder):
-        found = {split: files(data / name) for split, name in FOLDERS.items()}
-        if any(path.name.endswith((NOTE, ANNOTATIONS)) for paths in found.values() for path in paths):
-            return found
+        splits = {split: files(data / name) for split, name in FOLDERS.items()}
+        if any(path.name.endswith((NOTE, ANNOTATIONS)) for paths in splits.values() for path in paths):
+            return splits
     return {}
 
 
@@ -68,10 +68,10 @@ def stem(path: Path, note: str, annotations: str) -> tuple[str, str]:
     return "", ""
 
 
-def pairs(found: Iterable[Path], log: Log, note: str = NOTE, annotations: str = ANNOTATIONS) -> Iterator[Pair]:
+def pairs(paths: Iterable[Path], log: Log, note: str = NOTE, annotations: str = ANNOTATIONS) -> Iterator[Pair]:
     """Those files of a split that belong together, by stem. The log tells which has no partner or is a second one."""
     ends: dict[str, dict[str, Path]] = {}
-    for path in found:
+    for path in paths:
         name, ending = stem(path, note, annotations)
         if not ending:
             continue
@@ -89,14 +89,14 @@ def pairs(found: Iterable[Path], log: Log, note: str = NOTE, annotations: str = 
         log.skipped(path, "the whole file", f"is {kind} without {name}{partner}, expected both")
 
 
-def documents(found: Iterable[Pair], parse: Parse, log: Log) -> tuple[Document, ...]:
+def documents(partners: Iterable[Pair], parse: Parse, log: Log) -> tuple[Document, ...]:
     """The documents of a split, in the order of the pairs."""
-    made = []
-    for pair in found:
+    out = []
+    for pair in partners:
         text = decode(bytes_of(pair.note), pair.note, log)
         marked = decode(bytes_of(pair.annotations), pair.annotations, log)
-        made.append(Document(id=pair.stem, text=text, mentions=parse(pair.stem, text, marked, pair.annotations, log)))
-    return tuple(made)
+        out.append(Document(id=pair.stem, text=text, mentions=parse(pair.stem, text, marked, pair.annotations, log)))
+    return tuple(out)
 
 
 def lines(content: str) -> Iterator[tuple[int, str]]:
@@ -169,9 +169,9 @@ def _check(document: Document) -> None:
 
 
 def _same(mentions: tuple[Mention, ...], read: tuple[Mention, ...]) -> None:
-    for mention, found in zip_longest(mentions, read):
-        if not (mention and found) or _parts(mention) != _parts(found):
-            raise DataError(f"{mention} would be read back as {found}")
+    for mention, other in zip_longest(mentions, read):
+        if not (mention and other) or _parts(mention) != _parts(other):
+            raise DataError(f"{mention} would be read back as {other}")
 
 
 def _parts(mention: Mention) -> tuple[object, ...]:

@@ -66,8 +66,8 @@ def parse(path: Path, log: Log, *, outside: bool = False) -> Element | None:
 
 def escape(text: str) -> str:
     """A text as the content of an element that is parsed as that text. DataError names a character XML cannot hold."""
-    if found := _NO_CHARACTER.search(text):
-        raise DataError(f"the character {found[0]!r} at {found.start()} cannot be written in XML")
+    if match := _NO_CHARACTER.search(text):
+        raise DataError(f"the character {match[0]!r} at {match.start()} cannot be written in XML")
     # A bare CR would be read as LF.
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
 
