@@ -135,6 +135,7 @@ def _locate(name: str, revision: str | None) -> tuple[str, str | None, dict[str,
                 "config.json"
             )
         _refuse_code(name, path)
+        _refuse_pickles(name, path)
         if (path / "adapter_config.json").is_file():
             raise BackboneError(
                 f"--backbone {name}: the folder holds an adapter beside the model, which would be loaded into it; "
@@ -158,6 +159,22 @@ def _refuse_code(name: str, folder: Path) -> None:
             )
 
 
+def _refuse_pickles(name: str, folder: Path) -> None:
+    """BackboneError where the index of a folder's weights names files of another format: transformers would unpickle
+    them, although safetensors were asked for."""
+    try:
+        index = json.loads((folder / _INDEX).read_bytes())
+        files = set(map(str, index["weight_map"].values()))
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        return  # none, or damaged, which is found when it is loaded
+    if others := sorted(file for file in files if not file.endswith(".safetensors")):
+        raise BackboneError(
+            f"--backbone {name}: {_INDEX} names {others[0][:100]!a}, expected files that end in .safetensors; no other "
+            "format of weights is read. Save the model again with transformers' save_pretrained"
+        )
+
+
+_INDEX = "model.safetensors.index.json"
 _TOKENIZERS = (
     "tokenizer.json",
     "vocab.txt",
@@ -295,7 +312,7 @@ def _quiet_loading() -> Iterator[None]:
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
+    logging.set_verbosity(logging.CRITICAL)  # what it tells as errors, it raises, too
     logging.disable_progress_bar()
     try:
         yield

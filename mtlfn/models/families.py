@@ -56,8 +56,10 @@ class BackboneError(ValueError):
 
 
 def first_line(error: Exception) -> str:
-    """The beginning of what an error says, without what a terminal would obey."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The beginning of what an error says, without what a terminal would obey: its first line, and what follows where
+    that ends in a colon, as transformers' does that names a field of a configuration and then what is in it."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    text = " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])
     return "".join(c if c.isprintable() else "?" for c in text)[:300]
 
 

@@ -144,13 +144,18 @@ def _targets(backbone: Backbone, targets: str) -> list[str]:
     modules = backbone.layers.named_modules()
     inside = [f"{backbone.layer_prefix}.{name}" for name, module in modules if _plain(module)]
     if targets == "all-linear":
+        if not inside:
+            raise BackboneError(
+                f"--lora-targets all-linear: the layers of the architecture {backbone.model.config.model_type!r} have "
+                "no plain linears, which alone can be adapted here; take another backbone"
+            )
         return inside
     if targets != "default":
         return [name.strip() for name in targets.split(",")]
     kind = backbone.model.config.model_type
     if (names := default_targets(kind, inside)) is None:
         ends = ", ".join(sorted({name.rpartition(".")[2] for name in inside}))
-        advice = f"name some of its linears ({ends}), or use all-linear" if ends else "its layers have no linears"
+        advice = f"name some of its linears ({ends}), or use all-linear" if ends else "its layers have no plain linears"
         raise BackboneError(f"--lora-targets default: there is no default for the architecture {kind!r}; {advice}")
     return names
 

@@ -263,6 +263,16 @@ def only_a_pickle(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+def a_pickle_behind_an_index(folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    weights = load_file(folder / "model.safetensors")
+    torch.save(weights, folder / "part.bin")
+    (folder / "model.safetensors").unlink()
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weights, "part.bin")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 def of_ten_million_layers(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 10_000_000}))
@@ -298,12 +308,18 @@ def a_dimension_of_zero(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"num_attention_heads": 0}))
 
 
+def a_name_that_transformers_has_taken(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"use_return_dict": True}))
+
+
 def beside_an_adapter(folder: Path) -> None:
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
 
 
 HOSTILE = [
     only_a_pickle,
+    a_pickle_behind_an_index,
     beside_an_adapter,
     of_ten_million_layers,
     a_header_of_many_bytes,
@@ -312,19 +328,27 @@ HOSTILE = [
     no_object,
     words_for_numbers,
     a_dimension_of_zero,
+    a_name_that_transformers_has_taken,
 ]
 
 
 @pytest.mark.parametrize("damage", HOSTILE)
-def test_a_hostile_folder_is_one_line(copied, damage):
+def test_a_hostile_folder_is_one_line(copied, damage, capfd, monkeypatch):
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("a pickle was opened"))
     damage(copied)
+    capfd.readouterr()
     message = refusal(copied)
+    assert capfd.readouterr() == ("", "")
     assert message.isprintable()
     assert len(message) < 700
     if damage is of_ten_million_layers:
         assert "asks for 10000000 layers" in message
     if damage is only_a_pickle:
         assert "safetensors" in message
+    if damage is a_pickle_behind_an_index:
+        assert "model.safetensors.index.json names 'part.bin', expected files that end in .safetensors" in message
+    if damage is words_for_numbers:
+        assert "'hidden_size': TypeError: Field 'hidden_size' expected int, got str" in message
     if damage is beside_an_adapter:
         assert "merge it into the weights" in message
 

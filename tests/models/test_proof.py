@@ -341,6 +341,17 @@ def test_only_plain_linears_of_the_layers_are_adapted(tmp_path):
         lora.attach(base, S2, lora.LoraSettings(targets="router"))
 
 
+@pytest.mark.parametrize("targets", ["default", "all-linear"])
+def test_layers_of_other_linears_alone_are_refused(tmp_path, targets):
+    """Falcon's are of a class of its own, with a product of its own."""
+    from mtlfn.models import lora
+    from mtlfn.models.strategy import S2
+
+    base = unknown("FalconConfig", tmp_path)
+    with pytest.raises(BackboneError, match=f"^--lora-targets {targets}: .*'falcon'.* no plain linears"):
+        lora.attach(base, S2, lora.LoraSettings(targets=targets))
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 def test_experts_that_are_one_tensor_are_refused(tmp_path, dropout):
     from mtlfn.models import lora
