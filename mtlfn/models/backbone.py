@@ -142,6 +142,8 @@ def _locate(name: str, revision: str | None) -> tuple[str, str | None, dict[str,
                 "merge it into the weights (PEFT's merge_and_unload), or take adapter_config.json away"
             )
         return str(path), None, {}
+    if path.is_absolute() or name.count("/") > 1 or name.startswith("."):  # no id on the Hub
+        raise BackboneError(f"--backbone {name}: no such folder; if it was moved, name it where it is now")
     return name, name, {"revision": revision} if revision else {}
 
 
