@@ -7,6 +7,7 @@ import inspect
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -314,7 +315,7 @@ def _quiet_loading() -> Iterator[None]:
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)  # what it tells as errors, it raises, too
+    logging.set_verbosity(CRITICAL)  # what it tells as errors, it raises, too
     logging.disable_progress_bar()
     try:
         yield
