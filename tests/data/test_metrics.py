@@ -57,6 +57,11 @@ def entities(tags: Sequence[str]) -> set[tuple[int, int, str]]:
     return found
 
 
+def exactly(**scores: float) -> Any:
+    """The scores but for rounding."""
+    return pytest.approx(scores, rel=0, abs=1e-12)
+
+
 def prf(hits: int, predicted: int, gold: int) -> tuple[float, float, float]:
     precision = hits / predicted if predicted else 0.0
     recall = hits / gold if gold else 0.0
@@ -114,17 +119,18 @@ def test_entity_scores_are_counts_of_exact_entities(cases: list[tuple[list[str],
 
 
 @given(sentences)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_entity_scores_are_those_of_seqeval(cases: list[tuple[list[str], list[str]]]) -> None:
     from seqeval.metrics import f1_score, precision_score, recall_score
     from seqeval.scheme import IOB2
 
     options = {"mode": "strict", "scheme": IOB2, "zero_division": 0}
     gold, predicted = [g for g, _ in cases], [p for _, p in cases]
-    found = score(NER, tagged(*gold), predicted)
-    assert found["entity_f1"] == f1_score(gold, predicted, **options)
-    assert found["entity_precision"] == precision_score(gold, predicted, **options)
-    assert found["entity_recall"] == recall_score(gold, predicted, **options)
+    assert score(NER, tagged(*gold), predicted) == exactly(
+        entity_f1=f1_score(gold, predicted, **options),
+        entity_precision=precision_score(gold, predicted, **options),
+        entity_recall=recall_score(gold, predicted, **options),
+    )
 
 
 def test_entity_scores_where_nothing_is_there() -> None:
@@ -183,21 +189,48 @@ def test_multilabel_scores(data: st.DataObject, task: Task) -> None:
     assert score(task, labelled(*(g for g, _ in cases)), [p for _, p in cases]) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("size", [5, 60])
-def test_class_scores_are_those_of_scikit_learn(size: int) -> None:
-    from sklearn.metrics import accuracy_score, f1_score
+@given(st.data(), st.integers(2, 12))
+@settings(max_examples=80, deadline=None)
+def test_class_scores_are_those_of_scikit_learn(data: st.DataObject, count: int) -> None:
+    """With classes that nobody names, one class alone, and more classes than examples among the cases."""
+    from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 
-    rng = np.random.Generator(np.random.Philox(size))
-    labels = tuple(f"c{i}" for i in range(4))
-    task = Task(name="t", kind="classification", level=2, labels=labels)
-    gold, predicted = ([labels[i] for i in rng.integers(len(labels), size=size)] for _ in range(2))
-    found = score(task, labelled(*([g] for g in gold)), predicted)
-    assert found["macro_f1"] == pytest.approx(f1_score(gold, predicted, average="macro", zero_division=0))
-    assert found["accuracy"] == accuracy_score(gold, predicted)
+    labels = tuple(f"c{i}" for i in range(count))
+    named = st.sampled_from(labels[: data.draw(st.integers(1, count))])
+    cases = data.draw(st.lists(st.tuples(named, named), min_size=1, max_size=20))
+    gold, predicted = [g for g, _ in cases], [p for _, p in cases]
+    examples = labelled(*([g] for g in gold))
+    assert score(Task(name="t", kind="classification", level=2, labels=labels), examples, predicted) == exactly(
+        macro_f1=f1_score(gold, predicted, average="macro", zero_division=0), accuracy=accuracy_score(gold, predicted)
+    )
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        gold, predicted, average="micro", labels=labels[1:], zero_division=0
+    )
     pairs = Task(name="t", kind="relation", level=2, labels=labels, negative="c0")
-    found = score(pairs, labelled(*([g] for g in gold)), predicted)
-    micro = f1_score(gold, predicted, average="micro", labels=labels[1:], zero_division=0)
-    assert found["relation_f1"] == pytest.approx(micro)
+    assert score(pairs, examples, predicted) == exactly(
+        relation_f1=f1, relation_precision=precision, relation_recall=recall
+    )
+
+
+@given(st.data(), st.integers(1, 12))
+@settings(max_examples=80, deadline=None)
+def test_label_scores_are_those_of_scikit_learn(data: st.DataObject, count: int) -> None:
+    from sklearn.metrics import f1_score, precision_recall_fscore_support
+
+    labels = tuple(f"c{i}" for i in range(count))
+    names = st.sets(st.sampled_from(labels)).map(sorted)
+    cases = data.draw(st.lists(st.tuples(names, names), min_size=1, max_size=12))
+    # An empty column more, since scikit-learn takes a matrix of one column for one binary vector.
+    gold, predicted = (np.array([[name in case[side] for name in (*labels, "")] for case in cases]) for side in (0, 1))
+    options = {"labels": range(count), "zero_division": 0}
+    precision, recall, micro, _ = precision_recall_fscore_support(gold, predicted, average="micro", **options)
+    task = Task(name="t", kind="multilabel", level=2, labels=labels)
+    assert score(task, labelled(*(g for g, _ in cases)), [p for _, p in cases]) == exactly(
+        micro_f1=micro,
+        micro_precision=precision,
+        micro_recall=recall,
+        macro_f1=f1_score(gold, predicted, average="macro", **options),
+    )
 
 
 def test_many_classes_and_few_examples_do_not_warn() -> None:

@@ -44,12 +44,9 @@ def rows(task: Task, examples: Sequence[Example], predictions: Sequence[str]) ->
 
 
 def score(task: Task, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
-    from sklearn.metrics import f1_score
-
-    gold, predicted = whole.padded(task, [e.labels for e in examples]), whole.padded(task, [[p] for p in predictions])
-    present = np.flatnonzero(gold.any(axis=0) | predicted.any(axis=0))
-    macro = f1_score(gold, predicted, average="macro", labels=present, zero_division=0)
-    return {"macro_f1": float(macro), "accuracy": float((gold == predicted).all(axis=1).mean())}
+    gold, predicted = whole.indicators(task, examples, [[p] for p in predictions])
+    accuracy = float((gold == predicted).all(axis=1).mean())
+    return {"macro_f1": whole.macro_f1(task, gold, predicted), "accuracy": accuracy}
 
 
 KIND = Kind(

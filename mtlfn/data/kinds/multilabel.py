@@ -49,12 +49,9 @@ def rows(task: Task, examples: Sequence[Example], predictions: Sequence[Any]) ->
 
 
 def score(task: Task, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
-    from sklearn.metrics import f1_score
-
-    gold, predicted = whole.padded(task, [e.labels for e in examples]), whole.padded(task, predictions)
-    columns = [i for i, label in enumerate(task.labels) if label != task.negative]
-    macro = f1_score(gold, predicted, average="macro", labels=columns, zero_division=0)
+    gold, predicted = whole.indicators(task, examples, predictions)
     micro = whole.scores(task, gold, predicted)
+    macro = whole.f1_by_label(whole.positive(task, gold), whole.positive(task, predicted)).mean()
     return {f"micro_{name}": value for name, value in micro.items()} | {"macro_f1": float(macro)}
 
 

@@ -85,8 +85,8 @@ def rows(task: Task, examples: Sequence[Example], predictions: Sequence[str]) ->
 
 
 def score(task: Task, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
-    gold, predicted = whole.padded(task, [e.labels for e in examples]), whole.padded(task, [[p] for p in predictions])
-    return {f"relation_{name}": value for name, value in whole.scores(task, gold, predicted).items()}
+    micro = whole.scores(task, *whole.indicators(task, examples, [[p] for p in predictions]))
+    return {f"relation_{name}": value for name, value in micro.items()}
 
 
 def baselines(task: Task, train: Sequence[Example], examples: Sequence[Example]) -> dict[str, float]:

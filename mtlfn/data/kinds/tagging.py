@@ -157,15 +157,13 @@ def rows(task: Task, examples: Sequence[Example], predictions: Sequence[Any]) ->
 
 
 def score(task: Task, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
-    # The function behind seqeval's scores with mode="strict", called once instead of once a score.
-    from seqeval.metrics.v1 import precision_recall_fscore_support
-    from seqeval.scheme import IOB2
-
-    gold = [list(e.tags) for e in examples]
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        gold, [list(p) for p in predictions], average="micro", scheme=IOB2, zero_division=0
-    )
-    return {"entity_f1": float(f1), "entity_precision": float(precision), "entity_recall": float(recall)}
+    sums = np.array([row for _, row in rows(task, examples, predictions)], dtype=np.float64).sum(axis=0)
+    hits, answers, _, total = sums
+    return {
+        "entity_f1": float(F1.value(sums)),
+        "entity_precision": float(ratio(hits, answers)),
+        "entity_recall": float(ratio(hits, total)),
+    }
 
 
 def baselines(task: Task, train: Sequence[Example], examples: Sequence[Example]) -> dict[str, float]:

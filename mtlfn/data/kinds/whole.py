@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtlfn.data.example import Example
-from mtlfn.data.statistic import ratio
+from mtlfn.data.statistic import Array, ratio
 
 if TYPE_CHECKING:
     from mtlfn.data.task import Task
@@ -114,33 +114,42 @@ def indicator(task: Task, labels: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
     return matrix
 
 
-def padded(task: Task, labels: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
-    """Indicator matrix with an empty column, since scikit-learn takes a matrix of one for one binary vector."""
-    return np.pad(indicator(task, labels), ((0, 0), (0, 1)))
+def indicators(
+    task: Task, examples: Sequence[Example], predictions: Sequence[Sequence[str]]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The indicator matrices of gold and predictions."""
+    return indicator(task, [e.labels for e in examples]), indicator(task, predictions)
+
+
+def positive(task: Task, matrix: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The columns of an indicator matrix but that of the negative label."""
+    return matrix[:, [label != task.negative for label in task.labels]]
+
+
+def f1_by_label(gold: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Array:
+    """F1 of each column of two indicator matrices, float64 [labels]; 0 where the label is in neither."""
+    return ratio(2 * (gold & predicted).sum(axis=0), gold.sum(axis=0) + predicted.sum(axis=0))
 
 
 def micro_f1(task: Task, gold: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
-    """Micro F1 over all labels but the negative one, from indicator matrices; scikit-learn is slow for 20 draws."""
-    columns = [i for i, label in enumerate(task.labels) if label != task.negative]
-    hits, total = (gold & predicted)[:, columns].sum(), gold[:, columns].sum() + predicted[:, columns].sum()
-    return float(ratio(2 * hits, total))
+    """Micro F1 over all labels but the negative one, from indicator matrices."""
+    return scores(task, gold, predicted)["f1"]
 
 
 def macro_f1(task: Task, gold: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
     """F1 averaged over the classes that occur, from indicator matrices."""
-    hits, total = (gold & predicted).sum(axis=0), gold.sum(axis=0) + predicted.sum(axis=0)
-    return float(np.mean(2 * hits[total > 0] / total[total > 0]))
+    return float(np.mean(f1_by_label(gold, predicted)[(gold | predicted).any(axis=0)]))
 
 
 def scores(task: Task, gold: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> dict[str, float]:
-    """Micro F1, precision and recall over all labels but the negative one."""
-    from sklearn.metrics import precision_recall_fscore_support
-
-    columns = [i for i, label in enumerate(task.labels) if label != task.negative]
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        gold, predicted, average="micro", labels=columns, zero_division=0
-    )
-    return {"f1": float(f1), "precision": float(precision), "recall": float(recall)}
+    """Micro F1, precision and recall over all labels but the negative one; what is 0/0 is 0."""
+    gold, predicted = positive(task, gold), positive(task, predicted)
+    hits, answers, total = (gold & predicted).sum(), predicted.sum(), gold.sum()
+    return {
+        "f1": float(ratio(2 * hits, answers + total)),
+        "precision": float(ratio(hits, answers)),
+        "recall": float(ratio(hits, total)),
+    }
 
 
 def baselines(

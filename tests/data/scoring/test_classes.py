@@ -1,4 +1,4 @@
-"""Label scores against counts in exact fractions, correlations against numpy, scipy and their invariances."""
+"""Label scores against exact fractions and scikit-learn, correlations against numpy, scipy and their invariances."""
 
 from __future__ import annotations
 
@@ -33,6 +33,17 @@ def test_label_scores_are_counts(corpus: list, known: int) -> None:
     sides = [{f"m{i}": pair[side] for i, pair in enumerate(corpus)} for side in (0, 1)]
     macro = sum(map(f1, labels), Fraction(0)) / known
     assert labels_f1(*sides, labels) == pytest.approx({"micro_f1": f1(*labels), "macro_f1": macro})
+
+
+@given(st.lists(st.tuples(some, some), min_size=1, max_size=6))
+@settings(max_examples=80, deadline=None)
+def test_label_scores_are_those_of_scikit_learn(corpus: list[tuple[list[str], list[str]]]) -> None:
+    from sklearn.metrics import f1_score
+
+    gold, predicted = (np.array([[name in pair[side] for name in LABELS] for pair in corpus]) for side in (0, 1))
+    expected = {f"{a}_f1": f1_score(gold, predicted, average=a, zero_division=1) for a in ("micro", "macro")}
+    sides = [{f"m{i}": pair[side] for i, pair in enumerate(corpus)} for side in (0, 1)]
+    assert labels_f1(*sides, LABELS) == pytest.approx(expected, rel=0, abs=1e-12)
 
 
 def test_a_label_that_nobody_names_is_right() -> None:
