@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from json.decoder import JSONObject
-from json.scanner import py_make_scanner
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ LINE = 2**24  # bytes of a line
 RATIO = 250  # bytes that a compressed one may become; text has 3 to 20, the same text over and over up to 100
 FREE = 2**26  # bytes that any compressed file may become
 BLOCK = 2**20
+STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+TOKEN = re.compile(rf"(?P<key>{STRING})\s*:|{STRING}|[{{}}]")  # of JSON: what tells objects and their keys
 
 
 class RepeatedKey(DataError):
@@ -119,22 +120,17 @@ def value(content: bytes, path: Path, expected: str) -> Any:
 
 
 def line_of_repetition(text: str) -> int:
-    """The line, from 1, in which the first object with a repeated key begins."""
-    starts: list[int] = []
-
-    def parse_object(at: tuple[str, int], *rest: Any) -> Any:
-        starts.append(at[1])
-        parsed = JSONObject(at, *rest)
-        starts.pop()
-        return parsed
-
-    decoder = json.JSONDecoder(object_pairs_hook=_unique)
-    decoder.parse_object = parse_object
-    decoder.scan_once = py_make_scanner(decoder)  # the scanner in C calls no parse_object
-    try:
-        decoder.decode(text)
-    except (RepeatedKey, RecursionError):
-        return text.count("\n", 0, starts[-1]) + 1
+    """The line, from 1, in which the object begins for which ``parse`` raised RepeatedKey: the first one that ends."""
+    objects: list[tuple[int, list[str]]] = []  # those not yet closed: start, keys
+    for token in TOKEN.finditer(text):
+        if token["key"]:
+            objects[-1][1].append(json.loads(token["key"]))
+        elif token[0] == "{":
+            objects.append((token.start(), []))
+        elif token[0] == "}":
+            start, keys = objects.pop()
+            if len(set(keys)) < len(keys):
+                return text.count("\n", 0, start) + 1
     return 1
 
 

@@ -121,10 +121,8 @@ def in_words(example: Example, pieces: Sequence[Span]) -> tuple[Span, ...] | Non
     """The pieces as word numbers, end exclusive; None where a piece is not made of whole words of the example."""
     starts = {a + example.offset: i for i, (a, _) in enumerate(example.words)}
     ends = {b + example.offset: i + 1 for i, (_, b) in enumerate(example.words)}
-    places = [(starts.get(a), ends.get(b)) for a, b in pieces]
-    if any(a is None or b is None for a, b in places):
-        return None
-    return tuple(places)
+    places = tuple((starts[a], ends[b]) for a, b in pieces if a in starts and b in ends)
+    return places if len(places) == len(pieces) else None
 
 
 def in_characters(example: Example, pieces: Iterable[Span]) -> tuple[Span, ...]:

@@ -117,8 +117,10 @@ def _decided(pair: Pair, margin: float, alpha: float, number: int, rng: np.rando
     places = []
     for side in (pair.controlled, pair.plain):
         assert side is not None
-        mixed = [math.sqrt(CORRELATION) * z + math.sqrt(1 - CORRELATION) * rng.standard_normal(DRAWS) for z in shared]
-        places.append(_place(side, margin, alpha, number, *mixed, rng))
+        before, after = (
+            math.sqrt(CORRELATION) * z + math.sqrt(1 - CORRELATION) * rng.standard_normal(DRAWS) for z in shared
+        )
+        places.append(_place(side, margin, alpha, number, before, after, rng))
     (c_above, c_within, c_below, _), (p_above, p_within, p_below, p_less) = places
     c_any, p_any = c_within | c_below, p_within | p_below | p_above
     return (c_any & p_any) | (c_above & (p_above | p_less))

@@ -162,7 +162,8 @@ def load(name: str) -> Dataset:
     key, sample = match[1], int(match[2] or 0)
     taken: set[str] = set()
     world = key.rsplit("_", 1)[0]
-    splits = {other: _splits(other, sample, taken) for other in NAMES if other.startswith(f"{world}_")}
+    tasks = {other: _splits(other, sample, taken) for other in NAMES if other.startswith(f"{world}_")}
+    splits = tasks[key]
     tags = SKETCHES[key].tags
     task = Task(
         name=name,
@@ -170,7 +171,8 @@ def load(name: str) -> Dataset:
         level=1 if tags else 2,
         labels=(TAGGED,) if tags else LABELS,
     )
-    return Dataset(task=task, **splits[key], source=f"planted worlds, version {VERSION}")
+    train, dev, test = (splits[split] for split in SPLITS)
+    return Dataset(task=task, train=train, dev=dev, test=test, source=f"planted worlds, version {VERSION}")
 
 
 def _splits(key: str, sample: int, taken: set[str]) -> dict[str, tuple[Example, ...]]:

@@ -82,12 +82,12 @@ def named(value: Any, names: Sequence[str]) -> str:
     """A label: a string, or the number of one among the names of the column, which a text file writes as a string."""
     if isinstance(value, str):
         return names[int(value)] if value not in names and value.isdecimal() and int(value) < len(names) else value
-    of_type(value, int, "a string or a class-label integer")
+    number: int = of_type(value, int, "a string or a class-label integer")
     if not names:
-        raise DataError(f"found {value}, a class without a name; list the names in order under names in the mapping")
-    if not 0 <= value < len(names):
-        raise DataError(f"found the class {value}, expected 0 to {len(names) - 1} ({', '.join(names)})")
-    return names[value]
+        raise DataError(f"found {number}, a class without a name; list the names in order under names in the mapping")
+    if not 0 <= number < len(names):
+        raise DataError(f"found the class {number}, expected 0 to {len(names) - 1} ({', '.join(names)})")
+    return names[number]
 
 
 def single(value: Any, names: Sequence[str]) -> str:

@@ -89,7 +89,7 @@ def rows(task: Task, examples: Sequence[Example], predictions: Sequence[float]) 
 
 def score(task: Task, examples: Sequence[Example], predictions: Sequence[float]) -> dict[str, float]:
     finite = all(map(math.isfinite, predictions))
-    return correlations([e.value for e in examples], predictions if finite else [0.0] * len(predictions))
+    return correlations([_value(e) for e in examples], predictions if finite else [0.0] * len(predictions))
 
 
 def baselines(task: Task, train: Sequence[Example], examples: Sequence[Example]) -> dict[str, float]:

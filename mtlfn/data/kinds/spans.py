@@ -116,8 +116,11 @@ def labels(task: Task, example: Example, marks: Sequence[int]) -> tuple[list[int
     lost = 0
     for label, pieces in dict.fromkeys(example.mentions):
         places = in_words(example, sorted(set(pieces)))
-        good = places is not None and all(b - a <= task.max_width and {a, b - 1} <= shown for a, b in places)
-        if good and (len(places) == 1 or task.discontiguous):
+        if (
+            places is not None
+            and (len(places) == 1 or task.discontiguous)
+            and all(b - a <= task.max_width and {a, b - 1} <= shown for a, b in places)
+        ):
             out += [task.labels.index(label), len(places), *(n for a, b in places for n in (a, b - a - 1))]
         else:
             lost += 1

@@ -128,7 +128,8 @@ def read(folder: Path, name: str) -> Dataset:
         if split == "test" and path and _unlabelled(path, task, schema):
             path, notes = None, {HIDDEN_TEST: f"no line of {path.name} has a label"}
         splits[split] = _examples(path, task, schema) if path else ()
-    return Dataset(task=task, source=str(folder), notes=notes, **splits)
+    train, dev, test = (splits[split] for split in SPLITS)
+    return Dataset(task=task, train=train, dev=dev, test=test, source=str(folder), notes=notes)
 
 
 def _wanted(split: str) -> str:

@@ -217,8 +217,9 @@ def structure(table: Any, name: str) -> Mapping:
 def _without_test(table: Any) -> Any:
     """The table with ``splits.test = false`` written as no name."""
     splits = table.get("splits") if isinstance(table, dict) else None
-    hidden = isinstance(splits, dict) and splits.get("test") is False
-    return {**table, "splits": {**splits, "test": ""}} if hidden else table
+    if isinstance(splits, dict) and splits.get("test") is False:
+        return {**table, "splits": {**splits, "test": ""}}
+    return table
 
 
 def _string_list(value: Any) -> tuple[str, ...]:

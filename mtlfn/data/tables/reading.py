@@ -64,7 +64,9 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
     if not parts["dev"]:
         parts = splitting.completed(name, parts, lambda e: e.unit, ("dev",))
         notes[MADE_DEV] = "a tenth of the training units, by a hash of their names"
-    return Dataset(task=fitted(task, parts["train"]), source=source, notes={**notes, **counts}, **parts)
+    train, dev, test = (parts[split] for split in SPLITS)
+    task = fitted(task, train)
+    return Dataset(task=task, train=train, dev=dev, test=test, source=source, notes={**notes, **counts})
 
 
 def _name(split: str, mapping: Mapping, tables: dict[Any, Table]) -> str | None:
@@ -156,9 +158,10 @@ class _Reading:
         task = self.task
         if kind_of(task).tags and isinstance(tags := roles["tags"], list):
             named = [names[tag] if type(tag) is int and 0 <= tag < len(names) else tag for tag in tags]
-            if all(isinstance(tag, str) for tag in named):
-                roles["tags"] = to_iob2(named, self.mapping.tags)
-                if roles["tags"] != named:
+            words = [tag for tag in named if isinstance(tag, str)]
+            if len(words) == len(named):
+                roles["tags"] = to_iob2(words, self.mapping.tags)
+                if roles["tags"] != words:
                     self.counts[CONVERTED] += 1
         whole = example(task, roles, names, number, self.mapping.negative)
         if problem := problems(task, whole):

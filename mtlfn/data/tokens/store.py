@@ -145,7 +145,7 @@ def _tokenised(
     task: Task, split: str, examples: Sequence[Example], tokenizer: Any, max_length: int
 ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     """The arrays of a split, and its notes."""
-    notes = dict.fromkeys(NOTES, 0)
+    notes: dict[str, int] = dict.fromkeys(NOTES, 0)
 
     def usable() -> Iterator[Tokenised]:
         for row in tokenise(task, examples, tokenizer, max_length):

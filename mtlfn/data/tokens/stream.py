@@ -152,7 +152,7 @@ def exact(chosen: Sequence[tuple[Corpus, np.ndarray]], budget: int) -> tuple[Mic
     out = []
     for (corpus, examples), part in zip(chosen, lengths, strict=True):
         mine, counts = counts[: len(part)], counts[len(part) :]
-        out.append(collate(corpus, examples, mine))
+        out.append(collate(corpus, examples.tolist(), mine))
     return tuple(micro_batch for micro_batch in out if micro_batch is not None)
 
 
