@@ -120,6 +120,48 @@ def test_a_key_that_occurs_twice_in_an_official_file_is_refused_with_file_and_li
         loading.load(name, folder)
 
 
+names = st.sampled_from(["a", "b", "{", "}", '":', "\\", "é"])
+objects = st.recursive(
+    st.sampled_from([0, None, '{"a": 1, "a": 2}', "}\\"]),
+    lambda inner: st.lists(inner, max_size=3) | st.lists(st.tuples(names, inner), max_size=4).map(tuple),
+    max_leaves=20,
+)
+
+
+@given(objects)
+def test_the_line_of_a_repeated_key_is_that_in_which_its_object_begins(whole):
+    """Written with a line for everything, keys once as they are and once escaped; the first object that ends counts."""
+    text, repeated = "", []
+
+    def write(value):
+        nonlocal text
+        if isinstance(value, tuple):  # the pairs of an object
+            line = text.count("\n") + 1
+            text += "{"
+            for i, (key, each) in enumerate(value):
+                text += ("\n, " if i else "\n") + json.dumps(key, ensure_ascii=i % 2 == 0) + " \n:"
+                write(each)
+            text += "}"
+            if len(dict(value)) < len(value):
+                repeated.append(line)
+        elif isinstance(value, list):
+            text += "["
+            for i, each in enumerate(value):
+                text += ",\n" if i else "\n"
+                write(each)
+            text += "]"
+        else:
+            text += json.dumps(value)
+
+    write(whole)
+    if repeated:
+        with pytest.raises(files.RepeatedKey):
+            files.parse(text)
+        assert files.line_of_repetition(text) == repeated[0]
+    else:
+        files.parse(text)
+
+
 # Texts without sentence ends
 
 

@@ -11,7 +11,6 @@ from mtlfn.data.document import Log
 from mtlfn.data.official import OFFICIAL
 from mtlfn.data.scoring import classes, ranking, spans, temporal
 from mtlfn.data.semeval.formats import (
-    relevancy,
     semeval2014_t7,
     semeval2015_t14,
     semeval2016_t12,
@@ -20,6 +19,7 @@ from mtlfn.data.semeval.formats import (
 )
 from mtlfn.data.semeval.semeval2016_t12 import SUBTASKS
 from mtlfn.data.task import Dataset
+from tests.data.semeval import relevancy
 
 Read = Callable[[Dataset, Path], dict[str, float]]  # the files of predictions for the test split -> their scores
 UNMARKED = "is an EVENT without properties; it is read without attributes"
@@ -72,7 +72,7 @@ def links(dataset: Dataset, folder: Path) -> dict[str, float]:
 def ranks(subtask: semeval2017_t3.Subtask) -> Read:
     def read(dataset: Dataset, folder: Path) -> dict[str, float]:
         lines: dict[str, list[relevancy.Judgement]] = {}
-        for line in relevancy.read_relevancy(folder / f"test.subtask{subtask}.pred"):
+        for line in relevancy.read(folder / f"test.subtask{subtask}.pred"):
             lines.setdefault(line.query, []).append(line)
         rows = []
         for query in dataset.gold["test"]:

@@ -7,8 +7,7 @@ import math
 from pathlib import Path
 
 from mtlfn.data.official import OFFICIAL
-from mtlfn.data.semeval.formats import relevancy
-from tests.data.semeval import small
+from tests.data.semeval import relevancy, small
 from tests.data.semeval.test_conformance import agree, corpora
 
 __all__ = ["corpora"]
@@ -33,6 +32,6 @@ def test_scores_that_are_no_numbers_are_written_as_they_are_ranked(corpora: Path
     first, *rest = dataset.test
     values = [math.inf, math.nan, -math.inf, *([0.5] * (len(first.texts) - 3))]
     agree(dataset, [values, *([0.0] * len(e.texts) for e in rest)], tmp_path)
-    lines = [line for line in relevancy.read_relevancy(tmp_path / "test.subtaskA.pred") if line.query == first.id]
+    lines = [line for line in relevancy.read(tmp_path / "test.subtaskA.pred") if line.query == first.id]
     assert [line.label for line in lines[:4]] == [True, False, False, True]
     assert all(math.isfinite(line.score) for line in lines)

@@ -17,6 +17,7 @@ from mtlfn.data.document import Candidate, Log, Query
 from mtlfn.data.example import DataError
 from mtlfn.data.semeval.formats import relevancy
 from mtlfn.data.semeval.formats import semeval2017_t3 as t3
+from tests.data.semeval import relevancy as judgements
 
 STEM = "SemEval2016-Task3-CQA-QL"
 DECLARED = (
@@ -400,7 +401,6 @@ def test_missing_folder_and_unknown_subtask(tmp_path: Path) -> None:
     for use in (
         lambda: t3.read(tmp_path, wrong, Log()),
         lambda: t3.write(tmp_path, "dev", wrong, ()),
-        lambda: relevancy.write_relevancy(tmp_path / "x", wrong, ()),
         lambda: relevancy.write_predictions(tmp_path / "x", wrong, (), {}),
     ):
         with pytest.raises(DataError, match="found the subtask 'D', expected one of A, B, C"):
@@ -517,28 +517,29 @@ def test_unknown_split_and_a_rank_that_no_file_holds(tmp_path: Path) -> None:
         t3.write(tmp_path, "dev", "B", (related,))
 
 
-def test_relevancy_file_to_the_byte(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("subtask", "expected"),
+    [
+        ("B", [("Q7_R12", 12, True), ("Q7_R3", 3, True), ("Q2_R1", 1, False)]),
+        (
+            "C",
+            [
+                ("Q7_R12_C1", 1201, False),
+                ("Q7_R12_C2", 1202, True),
+                ("Q7_R3_C1", 301, False),
+                ("Q2_R1_C1", 101, False),
+            ],
+        ),
+    ],
+)
+def test_ranks_and_what_counts_as_relevant(tmp_path: Path, subtask: t3.Subtask, expected: list) -> None:
     save(tmp_path, "dev.xml", MAIN)
-    path = tmp_path / "a" / "b.relevancy"
-    relevancy.write_relevancy(path, "B", read(tmp_path, "B"))
-    assert path.read_bytes() == (
-        b"Q7\tQ7_R12\t12\t0.08333333333333333\ttrue\nQ7\tQ7_R3\t3\t0.3333333333333333\ttrue\nQ2\tQ2_R1\t1\t1.0\tfalse\n"
-    )
-    relevancy.write_relevancy(path, "C", read(tmp_path, "C"))
-    cells = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-    assert [(c[1], c[2], c[4]) for c in cells] == [
-        ("Q7_R12_C1", "1201", "false"),
-        ("Q7_R12_C2", "1202", "true"),
-        ("Q7_R3_C1", "301", "false"),
-        ("Q2_R1_C1", "101", "false"),
-    ]
+    assert [(c, rank, label) for _, c, rank, label in judged(read(tmp_path, subtask), subtask)] == expected
 
 
-@pytest.mark.parametrize("change", [{"label": None}, {"label": "Relevant"}, {"rank": 0}])
-def test_relevancy_needs_labels_and_ranks(tmp_path: Path, change: dict[str, Any]) -> None:
-    queries = (evolve(QUERY, candidates=(evolve(ONE, **change),)),)
-    with pytest.raises(DataError, match=r"the candidate 'Q1_R2_C3' of 'Q1' has .* expected one of Good, .* at least 1"):
-        relevancy.write_relevancy(tmp_path / "x", "C", queries)
+def judged(queries: tuple[Query, ...], subtask: t3.Subtask) -> list[tuple[str, str, int, bool | None]]:
+    """What the scorer's gold file holds of them: query, candidate, rank, label."""
+    return [(q.id, c.id, c.rank, t3.positive(subtask, c.label)) for q in queries for c in q.candidates]
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
@@ -547,7 +548,7 @@ def test_predictions_keep_every_score_and_its_sign(scores: list[float]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "new" / "x.pred"
         relevancy.write_predictions(path, "C", (evolve(QUERY, candidates=candidates),), {"Q1": scores, "other": [1.0]})
-        lines = relevancy.read_relevancy(path)
+        lines = judgements.read(path)
     assert [line.score for line in lines] == scores
     assert [line.label for line in lines] == [score > 0 for score in scores]
     assert [(line.query, line.candidate, line.rank) for line in lines] == [("Q1", c.id, 0) for c in candidates]
@@ -573,40 +574,7 @@ def test_scores_that_do_not_fit(tmp_path: Path, scores: dict[str, list[float]], 
 def test_ids_that_would_break_a_line_are_refused(tmp_path: Path, name: str) -> None:
     for query in (evolve(QUERY, id=name), evolve(QUERY, candidates=(evolve(ONE, id=name),))):
         with pytest.raises(DataError, match="found a tab or line break in"):
-            relevancy.write_relevancy(tmp_path / "x", "C", (query,))
-        with pytest.raises(DataError, match="found a tab or line break in"):
             relevancy.write_predictions(tmp_path / "x", "C", (query,), {query.id: [1]})
-
-
-def test_read_relevancy_with_either_line_end(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    content = b"Q1\tQ1_R1\t1\t1.0\ttrue\nQ1\tQ1_R4\t4\t0.25\tfalse\n"
-    expected = (
-        relevancy.Judgement(query="Q1", candidate="Q1_R1", rank=1, score=1.0, label=True),
-        relevancy.Judgement(query="Q1", candidate="Q1_R4", rank=4, score=0.25, label=False),
-    )
-    for variant in (content, content.replace(b"\n", b"\r\n"), content[:-1]):
-        path.write_bytes(variant)
-        assert relevancy.read_relevancy(path) == expected
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("Q1\tb\t1\t1.0", "found 'Q1\\tb\\t1\\t1.0', expected question, answer, rank, score and true or false"),
-        ("Q1\tb\t1\t1.0\tyes", "expected question, answer, rank, score and true or false, separated by tabs"),
-        ("Q1\tb\tfirst\t1.0\ttrue", "found the rank 'first' and the score '1.0', expected two numbers"),
-        ("Q1\tb\t1\thigh\ttrue", "found the rank '1' and the score 'high', expected two numbers"),
-        ("Q1\ta\t1\t1.0\ttrue", "found Q1 a again, expected each pair once"),
-    ],
-)
-def test_damaged_relevancy(tmp_path: Path, line: str, said: str) -> None:
-    path = tmp_path / "x"
-    path.write_bytes(f"Q1\ta\t1\t1.0\ttrue\n{line}\n".encode())
-    with pytest.raises(DataError) as caught:
-        relevancy.read_relevancy(path)
-    assert str(caught.value).startswith(f"{path}, line 2: ")
-    assert said in str(caught.value)
 
 
 SAMPLES = pytest.mark.skipif(not os.environ.get("MTLFN_FORMATS"), reason="MTLFN_FORMATS names no folder of samples")
@@ -615,16 +583,16 @@ REAL = pytest.mark.skipif(not os.environ.get("MTLFN_DATA_DIR"), reason="MTLFN_DA
 
 @SAMPLES
 @pytest.mark.parametrize("subtask", ["A", "B", "C"])
-def test_gold_of_the_samples_to_the_byte(tmp_path: Path, subtask: t3.Subtask) -> None:
+def test_gold_of_the_samples(subtask: t3.Subtask) -> None:
     folder = Path(os.environ["MTLFN_FORMATS"]) / "semeval2017_t3"
     splits = t3.read(folder, subtask, Log(strict=True))
     assert {split: len(queries) for split, queries in splits.items()} == (
         {"train": 3, "dev": 1, "test": 1} if subtask == "A" else {"train": 1, "dev": 1, "test": 1}
     )
-    relevancy.write_relevancy(tmp_path / "gold", subtask, splits["dev"])
     stem = f"{STEM}-dev{'-subtaskA' * (subtask == 'A')}.xml.subtask{subtask}"
-    assert (tmp_path / "gold").read_bytes() == (folder / "dev" / f"{stem}.relevancy").read_bytes()
-    lines = relevancy.read_relevancy(folder / "dev" / f"{stem}.pred")
+    gold = judgements.read(folder / "dev" / f"{stem}.relevancy")
+    assert [(q, c, rank, label) for q, c, rank, _, label in gold] == judged(splits["dev"], subtask)
+    lines = judgements.read(folder / "dev" / f"{stem}.pred")
     assert [line.candidate for line in lines] == [c.id for query in splits["dev"] for c in query.candidates]
     assert {c.label for query in splits["test"] for c in query.candidates} == {None}
 
