@@ -124,8 +124,8 @@ def _pearson(sums: Array) -> Array:
 
 def _spread(n: Array, total: Array, squares: Array) -> Array:
     """Sum of squares about the mean; 0 where it is no more than the rounding of equal values."""
-    left = squares - ratio(total * total, n)
-    return np.where(left > 1e-13 * squares, left, 0.0)
+    spread = squares - ratio(total * total, n)
+    return np.where(spread > 1e-13 * squares, spread, 0.0)
 
 
 def _impossible_pearson(row: Array) -> str:

@@ -128,12 +128,12 @@ def load(name: str, cache: Path) -> Dataset:
 def generate(name: str) -> Splits:
     """The documents or queries of one of ``NAMES``, as reading their files gives them back."""
     corpus = CORPORA[name]
-    taken: set[str] = set()
+    used: set[str] = set()
 
     def fresh(*texts: str) -> bool:
-        if not taken.isdisjoint(texts):
+        if not used.isdisjoint(texts):
             return False
-        taken.update(texts)
+        used.update(texts)
         return True
 
     return {

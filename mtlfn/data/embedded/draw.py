@@ -101,8 +101,8 @@ def _rule(text: str, is_open: bool) -> Rule:
         tokens = body[weight.end() if weight else 0 :].split()
         weighted.append((tuple(map(_parse, tokens)), float(weight[1]) if weight else 1.0))
     known = [w for i, w in enumerate(weighted) if not (is_open and i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1)]
-    every, seen = ((tuple(t for t, _ in ws), tuple(accumulate(w for _, w in ws))) for ws in (weighted, known))
-    return Rule(every=every, known=seen)
+    every, training = ((tuple(t for t, _ in ws), tuple(accumulate(w for _, w in ws))) for ws in (weighted, known))
+    return Rule(every=every, known=training)
 
 
 def grammar(*books: str) -> dict[str, Rule]:

@@ -160,9 +160,9 @@ def load(name: str) -> Dataset:
     if match is None:
         raise ValueError(f"no planted task is called {name!r}; expected one of {', '.join(NAMES)}, or one with '.N'")
     key, sample = match[1], int(match[2] or 0)
-    taken: set[str] = set()
+    used: set[str] = set()
     world = key.rsplit("_", 1)[0]
-    tasks = {other: _splits(other, sample, taken) for other in NAMES if other.startswith(f"{world}_")}
+    tasks = {other: _splits(other, sample, used) for other in NAMES if other.startswith(f"{world}_")}
     splits = tasks[key]
     tags = SKETCHES[key].tags
     task = Task(
@@ -175,16 +175,16 @@ def load(name: str) -> Dataset:
     return Dataset(task=task, train=train, dev=dev, test=test, source=f"planted worlds, version {VERSION}")
 
 
-def _splits(key: str, sample: int, taken: set[str]) -> dict[str, tuple[Example, ...]]:
-    """The examples of a task; ``taken``: texts that are in use, to which its own are added."""
+def _splits(key: str, sample: int, used: set[str]) -> dict[str, tuple[Example, ...]]:
+    """The examples of a task; ``used``: texts that are in use, to which its own are added."""
     out = {}
     for split, count in zip(SPLITS, SKETCHES[key].texts, strict=True):
         examples = []
         for number in range(count):
             text = Text(sample, split, number, number % 2)
             words = _words(key, text)
-            if (written := " ".join(words)) not in taken:
-                taken.add(written)
+            if (written := " ".join(words)) not in used:
+                used.add(written)
                 examples.append(_example(f"{split}-{number}", words, text.kind, SKETCHES[key].tags))
         out[split] = tuple(examples)
     return out

@@ -39,11 +39,11 @@ def givers(needs: Sequence[int], rooms: Sequence[int], rng: np.random.Generator)
     has room for it has room for all that follow, so that each finds a receiver whatever was chosen before.
     """
     by_room = sorted(range(len(rooms)), key=lambda i: -rooms[i])
-    out, free, seen = [0] * len(rooms), [], 0
+    out, free, reached = [0] * len(rooms), [], 0
     for giver in sorted(range(len(needs)), key=lambda i: -needs[i]):
-        while seen < len(by_room) and rooms[by_room[seen]] >= needs[giver]:
-            free.append(by_room[seen])
-            seen += 1
+        while reached < len(by_room) and rooms[by_room[reached]] >= needs[giver]:
+            free.append(by_room[reached])
+            reached += 1
         chosen = int(rng.integers(len(free)))
         free[chosen], free[-1] = free[-1], free[chosen]
         out[free.pop()] = giver
@@ -59,5 +59,5 @@ def places(widths: Sequence[int], words: int, rng: np.random.Generator) -> list[
     if spare < 0:
         raise ValueError(f"{sum(widths)} words of mentions do not fit into {words}")
     before = sorted(rng.integers(spare + 1, size=len(widths)).tolist())
-    taken = accumulate(widths, initial=0)
-    return [free + used for free, used in zip(before, taken, strict=False)]
+    offsets = accumulate(widths, initial=0)
+    return [free + used for free, used in zip(before, offsets, strict=False)]

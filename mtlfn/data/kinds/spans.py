@@ -221,10 +221,10 @@ def known_spans(train: Sequence[Example], examples: Sequence[Example]) -> list[l
             if len(pieces) == 1 and (at := in_words(e, pieces)) is not None:
                 marked[label, _run(e, *at[0])] += 1
     wanted = {run for _, run in marked}
-    seen = Counter(run for e in train for run, _ in _runs(e, wanted))
+    occurrences = Counter(run for e in train for run, _ in _runs(e, wanted))
     known: dict[tuple[str, ...], list[str]] = {}
     for label, run in marked:
-        if 2 * marked[label, run] >= seen[run]:
+        if 2 * marked[label, run] >= occurrences[run]:
             known.setdefault(run, []).append(label)
     return [
         [[label, [list(in_characters(e, [at])[0])]] for run, at in _runs(e, known) for label in sorted(known[run])]

@@ -171,10 +171,12 @@ def baselines(task: Task, train: Sequence[Example], examples: Sequence[Example])
     the most frequent training tag of the word, O for unknown words, made IOB2."""
     rng = np.random.Generator(np.random.Philox(0))
     code = _numbers(task.labels)
-    seen = np.array([code[tag] for e in train for tag in e.tags])
+    codes = np.array([code[tag] for e in train for tag in e.tags])
     gold = np.array([code[tag] for e in examples for tag in e.tags])
     first = np.cumsum([0, *(len(e.tags) for e in examples[:-1])])
-    draws = [_entity_f1(gold, _iob2(seen[rng.integers(len(seen), size=len(gold))], first)) for _ in range(whole.DRAWS)]
+    draws = [
+        _entity_f1(gold, _iob2(codes[rng.integers(len(codes), size=len(gold))], first)) for _ in range(whole.DRAWS)
+    ]
     counts = Counter((word, code[tag]) for e in train for word, tag in zip(words_of(e), e.tags, strict=True))
     # Rising frequency, then falling code: the last one stays, and the order of the examples does not matter.
     usual = dict(sorted(counts, key=lambda pair: (counts[pair], -pair[1])))

@@ -158,11 +158,11 @@ def baselines(
     """majority: the most frequent class or label that is not the negative one; random: mean score of ``DRAWS`` fixed
     draws of the labels of a training example."""
     rng = np.random.Generator(np.random.Philox(0))
-    seen, gold = indicator(task, [e.labels for e in train]), indicator(task, [e.labels for e in examples])
-    counts = seen.sum(axis=0)
+    training, gold = indicator(task, [e.labels for e in train]), indicator(task, [e.labels for e in examples])
+    counts = training.sum(axis=0)
     if negative is not None:
         counts[task.labels.index(negative)] = -1
     constant = np.zeros_like(gold)
     constant[:, counts.argmax()] = counts.max() > 0  # what training never shows is not predicted
-    draws = [f1(task, gold, seen[rng.integers(len(seen), size=len(gold))]) for _ in range(DRAWS)]
+    draws = [f1(task, gold, training[rng.integers(len(training), size=len(gold))]) for _ in range(DRAWS)]
     return {"majority": f1(task, gold, constant), "random": float(np.mean(draws))}

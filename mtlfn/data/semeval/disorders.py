@@ -97,11 +97,13 @@ def _with_concepts(dataset: Dataset, dictionary: Path, log: Log) -> Dataset:
     """The data set with the names of its training mentions, then those of the dictionary."""
     content = files.bytes_of(dictionary)
     listed = concepts.parse(decode(content, dictionary, log), dictionary, log)
-    seen = ((m["cui"] or concepts.NO_CUI, mention_text(d.text, m)) for d in dataset.gold["train"] for m in d.mentions)
+    trained = (
+        (m["cui"] or concepts.NO_CUI, mention_text(d.text, m)) for d in dataset.gold["train"] for m in d.mentions
+    )
     notes = {
         f"names in {concepts.FILE}": len(listed),
         f"CUIs in {concepts.FILE}": len({cui for cui, _ in listed}),
         f"SHA-256 of {concepts.FILE}": hashlib.sha256(content).hexdigest(),
     }
-    known = concepts.build(seen), concepts.build(listed)
+    known = concepts.build(trained), concepts.build(listed)
     return attrs.evolve(dataset, concepts=known, notes={**dataset.notes, **notes})

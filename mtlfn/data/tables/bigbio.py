@@ -186,10 +186,10 @@ class _Labelled:
         for number, row in enumerate(map(dict, self.table.with_format(None))):
             roles = {role: value(row) for role, value in self.schema.kinds[self.mapping.kind].items()} | _names(row)
             gold = KINDS[self.mapping.kind].gold
-            if self.mapping.labels and (given := [v for v in _list(roles[gold]) if isinstance(v, str)]):
-                seen.update(given)
-                rest = [value for value in given if value in labels]
-                for _ in given[len(rest) :]:
+            if self.mapping.labels and (values := [v for v in _list(roles[gold]) if isinstance(v, str)]):
+                seen.update(values)
+                rest = [value for value in values if value in labels]
+                for _ in values[len(rest) :]:
                     tally.count("labels that are not asked for left out")
                 if not rest and not KINDS[self.mapping.kind].none_is_an_answer:
                     continue

@@ -45,7 +45,7 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
     parts: dict[str, tuple[Example, ...]] = {}
     notes: dict[str, Any] = {}
     counts: Counter[str] = Counter()
-    seen: list[Table] = []  # each once, also where two splits are parts of it
+    unique: list[Table] = []  # each once, also where two splits are parts of it
     for split in SPLITS:
         wanted = _name(split, mapping, tables)
         if wanted is None:
@@ -58,8 +58,8 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
             parts[split], notes = (), {**notes, HIDDEN_TEST: f"none of the {rows:,} rows of {wanted!r} has a label"}
             continue
         parts[split] = _part(_Reading(task, mapping, counts).examples(table, split, place), wanted)
-        seen += [table] if table not in seen else []
-    for table in seen:
+        unique += [table] if table not in unique else []
+    for table in unique:
         counts.update(table.notes)
     if not parts["dev"]:
         parts = splitting.completed(name, parts, lambda e: e.unit, ("dev",))
@@ -71,15 +71,15 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
 
 def _name(split: str, mapping: Mapping, tables: dict[Any, Table]) -> str | None:
     """What the mapping calls a split; None where it is to have none."""
-    given = getattr(mapping.splits, split)
+    name = getattr(mapping.splits, split)
     if split == "test":
-        if given is None:
+        if name is None:
             return "test" if "test" in tables and "test" not in (mapping.splits.train, mapping.splits.dev) else None
-        return given or None
-    if split == "dev" and given == "validation" and given not in tables:  # the default
+        return name or None
+    if split == "dev" and name == "validation" and name not in tables:  # the default
         free = [other for other in DEV_NAMES if other in tables and other != mapping.splits.train]
         return free[0] if free else None
-    return given
+    return name
 
 
 def _table(wanted: str, split: str, name: str, source: str, tables: dict[Any, Table]) -> Table:
@@ -137,18 +137,18 @@ class _Reading:
         if not names:
             names = table.names.get(columns[kind_of(self.task).gold][0], ())
         out: list[Example] = []
-        seen: dict[str, Place] = {}
+        places: dict[str, Place] = {}
         for number, (where, row) in enumerate(table.rows()):
             try:
                 whole = self._example(_roles(columns, row, table), names, f"{split}-{number:07d}")
-                if whole.id in seen:
-                    raise DataError(f"the id {whole.id!r} is also that of {seen[whole.id]}; ids must be unique")
+                if whole.id in places:
+                    raise DataError(f"the id {whole.id!r} is also that of {places[whole.id]}; ids must be unique")
             except DataError as error:
                 if self.mapping.skip_unusable:
                     self.counts[SKIPPED] += 1
                     continue
                 raise DataError(f"{place}, {where}: {error}") from error
-            seen[whole.id] = where
+            places[whole.id] = where
             out += kind_of(self.task).parts(whole, split == "train")
         if not out:
             raise DataError(f"{place} is empty, expected at least one row")

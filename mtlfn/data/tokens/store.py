@@ -164,9 +164,9 @@ def _tokenised(
 
 def _flatten(rows: Iterable[Tokenised], label_type: str = "int32") -> dict[str, np.ndarray]:
     """The arrays of rows that come one by one: of a million rows, the lists would take ten times the memory."""
-    left = iter(rows)
+    remaining = iter(rows)
     parts = [_columns([], label_type)]
-    while batch := list(islice(left, BATCH)):
+    while batch := list(islice(remaining, BATCH)):
         parts.append(_columns(batch, label_type))
     flat = {name: np.concatenate([part.pop(name) for part in parts]) for name in COLUMNS}
     return flat | {name: np.concatenate([[0], np.cumsum(flat[name])]) for name in STARTS}

@@ -142,12 +142,12 @@ class _Source:
 def _queries(paths: Sequence[Path], subtask: Subtask, log: Log) -> tuple[Query, ...]:
     texts: dict[str, str] = {}
     candidates: dict[str, list[Candidate]] = {}
-    seen: set[tuple[str, str]] = set()
+    ids: set[tuple[str, str]] = set()
     for path in paths:
         root = parse(path, log)
         if root is None:
             continue
-        for query, text, candidate in _rows(_Source(path, subtask, log, seen), root):
+        for query, text, candidate in _rows(_Source(path, subtask, log, ids), root):
             if texts.setdefault(query, text) != text:
                 where = f"candidate {candidate.id}"
                 log.repaired(path, where, f"the text of its query {query} differs from the first, which is kept")
@@ -283,7 +283,7 @@ def _writable(subtask: Subtask, queries: Sequence[Query]) -> None:
     """DataError names the first query or candidate that could not be read back as it is."""
     if repeated := [name for name, times in Counter(query.id for query in queries).items() if times > 1]:
         raise DataError(f"the query id {repeated[0]!r} occurs more than once; ids must be unique")
-    seen: set[str] = set()
+    ids: set[str] = set()
     related: set[str] = set()
     for query in queries:
         if not query.id or not query.candidates:
@@ -292,9 +292,9 @@ def _writable(subtask: Subtask, queries: Sequence[Query]) -> None:
         previous = None
         for candidate in query.candidates:
             place = f"the candidate {candidate.id!r} of the query {query.id!r}"
-            if not candidate.id or candidate.id in seen:
+            if not candidate.id or candidate.id in ids:
                 raise DataError(f"{place} has an empty or repeated id; ids must be unique")
-            seen.add(candidate.id)
+            ids.add(candidate.id)
             if candidate.label is not None and candidate.label not in LABELS[subtask]:
                 allowed = f"None or one of {', '.join(LABELS[subtask])}"
                 raise DataError(f"{place} has the label {candidate.label!r}, expected {allowed}")
