@@ -15,9 +15,10 @@ from attrs import field, frozen
 from attrs.validators import optional
 
 from mtlfn.run import documents
-from mtlfn.run.commands.command import again, cli, guarded
+from mtlfn.run.commands.command import cli, guarded
+from mtlfn.run.commands.machines import Machines
 from mtlfn.run.config import Config
-from mtlfn.run.errors import BUG, OK, UsageError
+from mtlfn.run.errors import OK, UsageError
 from mtlfn.run.terminal import say
 
 
@@ -86,6 +87,17 @@ class Study:
     accept_environment: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on although the environment of begun runs changed. The change stays on record."""
 
+    only: str | None = None
+    """Run this one node of the study, as --plan names it; 0: it is finished, 75: the same command goes on."""
+
+    conclude: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Run nothing: verdict and report of what is finished."""
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """With --plan: the graph of the runs as JSON, for other programs."""
+
+    machines: tyro.conf.OmitArgPrefixes[Machines] = field(factory=Machines)
+
 
 @frozen
 class Report:
@@ -116,38 +128,9 @@ def study(description: str, argv: Sequence[str] | None = None) -> int:
         asked = cli(Study, argv, None, "mtlfn.experiments.study", description)
         if isinstance(asked, int):
             return asked
-        from mtlfn.analysis import study as studies
+        from mtlfn.analysis import study_command
 
-        made = studies.read(asked.study)
-        at_looks = asked.seeds is None
-        names = ("output_dir", "threads", "max_hours", "skip_smoke_test", "accept_environment")
-        changes = {name: getattr(asked, name) for name in names}
-        run = attrs.evolve(made.run, **{name: value for name, value in changes.items() if value})
-        made = attrs.evolve(made, run=run, seeds=made.seeds if asked.seeds is None else asked.seeds)
-        nodes, root = studies.nodes(made), studies.folder(made)
-        studies.check(made, root, more_seeds=asked.seeds is not None)
-        for line in studies.lines(made, root, nodes):
-            say(line)
-        if asked.plan:
-            for line in studies.power_lines(made, root, nodes):
-                say(line)
-            return OK
-        from mtlfn.run.many import execute
-
-        studies.claim(made, root)
-        code = OK
-        for stage in studies.stages(made) if at_looks else (made,):
-            nodes = studies.nodes(stage)
-            code = execute.execute(root, nodes, again("study", argv))
-            if code == OK or (code == BUG and studies.any_finished(root, nodes)):
-                document = studies.conclude(stage, root, nodes)
-                say(f"everything is in {root / studies.REPORT}" + (", of what is finished" if code else ""))
-            if code != OK:
-                break
-            if stage.seeds < made.seeds and studies.all_decided(document):
-                say(f"every task is decided at the look at {stage.seeds} seeds: no more are trained")
-                break
-        return code
+        return study_command.run(asked, argv)
 
     return guarded(work)
 

@@ -35,6 +35,7 @@ from mtlfn.run.many import plan, trials
 from mtlfn.run.one import matched
 from mtlfn.run.one.directory import Mismatch
 from mtlfn.run.preset import from_table, read_toml, typed
+from mtlfn.run.storage import lock
 
 REPORT = "report"
 MULTI_RUN = re.compile(r"seed-[^/]*/multi")  # name of the node of a multi-task run
@@ -259,14 +260,22 @@ def _listed(value: Any) -> list[Any]:
 
 
 def claim(study: Study, root: Path) -> None:
-    """Puts on record what the study compares. UsageError where the folder cannot be written."""
-    before = looks.recorded(root) or {looks.TAKEN: [], looks.LATE: sum(1 for _ in root.rglob(documents.RESULT))}
-    said = {**about(study), **{name: before[name] for name in (looks.TAKEN, looks.LATE)}}
-    if before == said:
-        return
+    """Puts on record what the study compares.
+
+    Runs of one study may begin side by side, and claim it one after the other.
+
+    Raises:
+        UsageError: the folder cannot be written.
+        Mismatch: another study claimed it since it was checked.
+    """
     try:
         make_folder(root)
-        documents.write(root / looks.DOCUMENT, said)
+        with lock.turn(root / looks.LOCK):
+            check(study, root, more_seeds=True)
+            before = looks.recorded(root) or {looks.TAKEN: [], looks.LATE: sum(1 for _ in root.rglob(documents.RESULT))}
+            said = {**about(study), **{name: before[name] for name in (looks.TAKEN, looks.LATE)}}
+            if before != said:
+                documents.write(root / looks.DOCUMENT, said)
     except OSError as error:
         raise UsageError(f"--output-dir {root}: cannot be written ({error.strerror}); name another folder") from None
 

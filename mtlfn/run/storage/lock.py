@@ -7,7 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import psutil
 
 from mtlfn.run.errors import RESUMABLE
 
+LOCK = "lock"  # of a run directory
 OWNER = "lock.owner"
 
 
@@ -46,6 +47,30 @@ def held(path: Path, say: Callable[[str], None]) -> Iterator[None]:
                 yield
             return
         yield
+
+
+@contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Waits for the lock file and holds it as long as the block runs, for a short change that several processes make.
+
+    Where the file cannot be opened, or the file system knows no locks, the block runs all the same.
+    """
+    with ExitStack() as open_:
+        with suppress(OSError):
+            fcntl.flock(open_.enter_context(path.open("a")), fcntl.LOCK_EX)
+        yield
+
+
+def free(path: Path) -> bool | None:
+    """Whether nobody holds the lock file now; None where there is none, or no lock to be had."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 @contextmanager
