@@ -163,8 +163,10 @@ def _started(root: Path, what: Launch, machines: Machines) -> Iterator[Path]:
         _hold(held, start / launch.LOCK, root)
         typed.write(start, what)
         (start / "resources.json").write_text(json.dumps(_resources(start, what, machines)), encoding="utf-8")
-        yield start
-        shutil.rmtree(start, ignore_errors=True)
+        try:
+            yield start
+        finally:
+            shutil.rmtree(start, ignore_errors=True)
 
 
 def _hold(held: ExitStack, path: Path, root: Path) -> None:
