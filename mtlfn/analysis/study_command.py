@@ -52,6 +52,9 @@ def run(asked: Asked, argv: Sequence[str]) -> int:
         for line in studies.power_lines(study, root, nodes):
             say(line)
         return OK
+    if asked.machines.export_slurm is not None:
+        _export(asked, asked.machines.export_slurm, study, root)
+        return OK
     studies.claim(study, root)
     return _all(asked, study, root, _way(asked, study, root, argv))
 
@@ -70,6 +73,15 @@ def _check(asked: Asked) -> None:
     given = [flag for flag, on in modes.items() if on]
     if len(given) > 1 and given != ["--jobs", "--slurm"] and "--plan" not in given:
         raise UsageError(f"{given[0]} and {given[1]}: expected one of them")
+
+
+def _export(asked: Asked, path: Path, study: studies.Study, root: Path) -> None:
+    from mtlfn.run.many import array
+
+    assert study.run.threads is not None
+    machines = attrs.evolve(asked.machines.chosen(study.run.threads, None), queue=asked.machines.queue())
+    array.export(path, root, studies.nodes(study), node_command(asked, study, root), machines)
+    say(f"to queue it: bash {path}")
 
 
 def node_command(asked: Asked, study: studies.Study, root: Path) -> list[str]:

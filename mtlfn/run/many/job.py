@@ -26,7 +26,6 @@ from mtlfn.run.storage import lock
 
 TRIES = 3  # of a run that comes no further
 POLL = 0.2  # seconds
-MARGIN = 60.0  # seconds of an allocation that are left to its end
 PARENT_DEATH = 1  # PR_SET_PDEATHSIG of Linux's prctl.h
 
 
@@ -141,7 +140,7 @@ def _follow() -> Callable[[], None] | None:
 def _hours(what: Launch, item: launch.Item) -> float | None:
     """What a run may take: until its start is over, and its allocation."""
     ends = [] if what.ends is None else [what.ends - time.time()]
-    ends += [60 * item.minutes - MARGIN] if what.waits else []
+    ends += [60 * (item.minutes - launch.MARGIN_MINUTES)] if what.waits else []
     return min(ends) / 3600 if ends else None
 
 

@@ -17,6 +17,7 @@ from mtlfn.run import documents
 
 FOLDER, LOGS = ".jobs", "logs"  # in the folder of the plan
 DONE, RUNNING, TRIES = "done", "running", "tries"  # in that of a start: one file a run, named by its number
+MARGIN_MINUTES = 1  # of an allocation, that are left to its end
 STOP, LOCK = "STOP", "lock"
 State = Literal["finished", "failed", "left", "not begun"]
 

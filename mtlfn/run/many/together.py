@@ -102,7 +102,7 @@ def execute(
     if not left:
         return OK
     program = snakemake.program(machines.snakemake)
-    what = _launch(root, nodes, left, node_command, machines)
+    what = launched(root, nodes, left, node_command, machines)
     with _started(root, what, machines) as start:
         view = console.View(start, what, len(nodes) - len(left), say)
         try:
@@ -113,9 +113,10 @@ def execute(
         return _concluded(root, nodes, command, what, view.ended, code, stopped, say)
 
 
-def _launch(
+def launched(
     root: Path, nodes: Sequence[plan.Node], left: Sequence[plan.Node], command: Sequence[str], machines: Machines
 ) -> Launch:
+    """What the processes of a start are told; ``left``: the nodes that are not finished, of all."""
     expected, queue = estimate.estimate(root, nodes), machines.queue
     numbers = {node.name: number for number, node in enumerate(left)}
     minutes = None if queue is None else queue.minutes
