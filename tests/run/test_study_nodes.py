@@ -247,7 +247,7 @@ def _victim(which: str, process: subprocess.Popen[str], random_: random.Random) 
             except psutil.Error:
                 continue
             sign = signs.get(which, "--only")
-            if sign in words and (sign != "bin/snakemake" or "--only" not in words) and "env PYTHON" not in words:
+            if sign in words and not any(other in words for other in ("--version", "env PYTHON", "many/tied.py")):
                 time.sleep(random_.uniform(0, 6))
                 return process.pid if which in ("start", "Ctrl-C") else child.pid
         time.sleep(0.05)

@@ -15,7 +15,7 @@ from attrs.validators import ge, optional
 from mtlfn.run.errors import UsageError
 
 if TYPE_CHECKING:
-    from mtlfn.run.many import together
+    from mtlfn.run.many import slurm, together
 
 AT_A_TIME = 100  # jobs in a cluster's queue, unless --jobs says otherwise
 QUEUED = ("partition", "account", "constraint", "minutes", "memory", "slurm_args")
@@ -99,11 +99,11 @@ class Machines:
             queue=self.queue() if self.slurm else None,
         )
 
-    def queue(self) -> together.Queue:
+    def queue(self) -> slurm.Queue:
         """What each job asks a cluster for."""
-        from mtlfn.run.many import together
+        from mtlfn.run.many import slurm
 
-        return together.Queue(
+        return slurm.Queue(
             partition=self.partition,
             account=self.account,
             constraint=self.constraint,

@@ -44,7 +44,7 @@ def script(
     options += [f"--gpus={machines.gpus}"] if machines.gpus else []
     lines = [
         "#!/usr/bin/env bash",
-        f"# A study of {len(nodes)} runs for Slurm, written by mtlfn: `bash {path.name}` queues its runs, and the verdict",
+        f"# A study of {len(nodes)} runs for Slurm, written by mtlfn: `bash {path.name}` queues them, and the verdict",
         "# after them. Give it again for what was not finished; what is finished ends at once.",
         "set -uo pipefail",
         "",

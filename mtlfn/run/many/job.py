@@ -6,7 +6,6 @@ that called it, an end on record is a success; the run's needs and the start loo
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -20,13 +19,12 @@ from mtlfn.run import documents
 from mtlfn.run.disk import make_folder
 from mtlfn.run.documents import typed
 from mtlfn.run.errors import BUG, OK, RESUMABLE
-from mtlfn.run.many import launch, lease
+from mtlfn.run.many import launch, lease, tied
 from mtlfn.run.many.launch import Launch, Outcome
 from mtlfn.run.storage import lock
 
 TRIES = 3  # of a run that comes no further
-POLL = 0.2  # seconds
-PARENT_DEATH = 1  # PR_SET_PDEATHSIG of Linux's prctl.h
+POLL, POLL_SHARED = 0.2, 2.0  # seconds; the folder of a queue lies where hundreds of jobs look
 
 
 def main(argv: Sequence[str]) -> int:
@@ -110,31 +108,22 @@ def _run(words: Sequence[str], what: Launch, held: lease.Lease | None, output: A
         environment["CUDA_VISIBLE_DEVICES"] = held.gpu
     handles = () if held is None else (held.handle,)
     process = subprocess.Popen(
-        words,
+        tied.command(words),
         cwd=what.working,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
         pass_fds=handles,
-        preexec_fn=_follow(),
     )
     asked = False
     while True:
         try:
-            return process.wait(POLL)
+            return process.wait(POLL_SHARED if what.waits else POLL)
         except subprocess.TimeoutExpired:
             if not asked and stop():
                 process.terminate()
                 asked = True
-
-
-def _follow() -> Callable[[], None] | None:
-    """What makes the kernel tell a run to save and leave when this process dies, where the kernel knows how."""
-    if not sys.platform.startswith("linux"):
-        return None
-    control = ctypes.CDLL(None).prctl
-    return lambda: control(PARENT_DEATH, signal.SIGTERM)
 
 
 def _hours(what: Launch, item: launch.Item) -> float | None:

@@ -25,7 +25,7 @@ from mtlfn.run import terminal
 from mtlfn.run.disk import make_folder
 from mtlfn.run.documents import typed
 from mtlfn.run.errors import BUG, OK, RESUMABLE, USAGE, UsageError
-from mtlfn.run.many import console, estimate, job, launch, lease, plan, snakemake
+from mtlfn.run.many import console, estimate, job, launch, lease, plan, slurm, snakemake, tied
 from mtlfn.run.many.execute import check_folder, tell
 from mtlfn.run.many.launch import Item, Launch, Outcome
 from mtlfn.run.one.directory import Failed
@@ -54,25 +54,7 @@ class Machines:
     threads: int = 1
     snakemake: Path | None = None
     ends: float | None = None
-    queue: Queue | None = None
-
-
-@frozen(kw_only=True)
-class Queue:
-    """What every job asks a Slurm cluster for; None is left to the cluster, or to the plan.
-
-    Attributes:
-        minutes: longest time of a job; a run that needs more leaves before it is over, and is queued again.
-        memory_mb: of a job.
-        extra: options of sbatch, as they are.
-    """
-
-    partition: str | None = None
-    account: str | None = None
-    constraint: str | None = None
-    minutes: int | None = None
-    memory_mb: int | None = None
-    extra: tuple[str, ...] = ()
+    queue: slurm.Queue | None = None
 
 
 def execute(
@@ -102,6 +84,8 @@ def execute(
     if not left:
         return OK
     program = snakemake.program(machines.snakemake)
+    if machines.queue is not None:
+        slurm.check()
     what = launched(root, nodes, left, node_command, machines)
     with _started(root, what, machines) as start:
         view = console.View(start, what, len(nodes) - len(left), say)
@@ -213,11 +197,11 @@ def _watched(program: Path, start: Path, what: Launch, machines: Machines, view:
         machines.jobs,
         machines.gpus if local and machines.gpus else None,
         "local" if local else "slurm",
-        () if machines.queue is None else _queued(machines.queue),
+        () if machines.queue is None else slurm.options(machines.queue, slurm.job_name(start)),
     )
     with log.open("wb") as output, _asked() as asked:
         process = subprocess.Popen(
-            words,
+            tied.command(words),
             cwd=start,
             env=snakemake.environment(),
             stdin=subprocess.DEVNULL,
@@ -226,12 +210,14 @@ def _watched(program: Path, start: Path, what: Launch, machines: Machines, view:
             start_new_session=True,
         )
         stopped = killed = False
-        while process.poll() is None or _still_running(start):
+        while process.poll() is None or (local and _still_running(start)):
             if asked() and not stopped:
                 stopped = True
                 view.say("stopping: runs save and leave; once more kills them, and what was saved stands")
                 (start / launch.STOP).touch()
                 process.terminate()
+                if not local:
+                    slurm.cancel(slurm.job_name(start))
             if asked() > 1 and not killed:
                 killed = True
                 os.killpg(process.pid, signal.SIGKILL)
@@ -240,13 +226,6 @@ def _watched(program: Path, start: Path, what: Launch, machines: Machines, view:
             view.update()
             console.pause()
     return process.returncode, stopped
-
-
-def _queued(queue: Queue) -> list[str]:
-    """The queue's options as Snakemake's."""
-    named = {"slurm_partition": queue.partition, "slurm_account": queue.account, "constraint": queue.constraint}
-    given = [f"{name}={value}" for name, value in named.items() if value is not None]
-    return ["--default-resources", "tasks=1", *given] + ([] if queue.account else ["--slurm-no-account"])
 
 
 def _still_running(start: Path) -> bool:
