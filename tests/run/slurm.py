@@ -1,4 +1,7 @@
-"""A real Slurm of one node on this machine, with its own keys, ports and folder; nothing else here is touched."""
+"""A real Slurm of one node on this machine, with its own keys, ports and folder.
+
+Only its configuration is named where Slurm looks for it, as long as it is there: jobs of Snakemake know no other place.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from pathlib import Path
 import psutil
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
+PLACE, FILES = Path("/etc/slurm"), ("slurm.conf", "gres.conf", "cgroup.conf")
 PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
@@ -21,7 +25,10 @@ def lacking() -> str:
     """Why there can be no Slurm here; empty where there can."""
     if missing := [name for name in (*DAEMONS, "sbatch") if shutil.which(name, path=PATH) is None]:
         return f"{missing[0]} is not installed (Debian: slurmctld slurmd slurm-client munge)"
-    return "" if os.getuid() == 0 else "slurmd starts jobs as root alone"
+    if os.getuid() != 0:
+        return "slurmd starts jobs as root alone"
+    own = next((name for name in FILES if (PLACE / name).exists()), None)
+    return "" if own is None else f"this machine has a Slurm of its own ({PLACE / own})"
 
 
 def _ports(count: int) -> list[int]:
@@ -97,6 +104,10 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     munge = ["munged", "--foreground", "--force", "--key-file", folder / "munge.key"]
     flags = {"socket": "--socket", "pid": "--pid-file", "log": "--log-file", "seed": "--seed-file"}
     munge += [word for name, flag in flags.items() for word in (flag, places[name])]
+    PLACE.mkdir(exist_ok=True)
+    for name in FILES:
+        (PLACE / name).unlink(missing_ok=True)  # a link into a folder that is gone
+        (PLACE / name).symlink_to(folder / name)
     daemons = [munge, ["slurmctld", "-D"], ["slurmd", "-D", "-N", host]]
     processes = []
     try:
@@ -108,6 +119,8 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
         yield own
     finally:
         subprocess.run(["scancel", "--full", "--user=root"], env=own, timeout=20, check=False)
+        for name in FILES:
+            (PLACE / name).unlink(missing_ok=True)
         for process in reversed(processes):
             process.terminate()
         for process in processes:

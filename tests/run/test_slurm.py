@@ -210,3 +210,19 @@ def test_the_script_of_arrays_runs_the_study_on_slurm(file, cluster, capsys):
     asker.join()
     assert digests(out) == wanted
     assert "goes on in another job" in "".join(p.read_text() for p in (out / "logs").glob("mtlfn-0-*.log"))
+
+
+def test_a_job_that_ends_before_its_run_begins_is_not_queued_for_ever(tmp_path):
+    logs = tmp_path / ".snakemake/slurm_logs" / slurm.RULE / "00007"
+    logs.mkdir(parents=True)
+    for number in range(slurm.FUTILE):
+        (logs / f"{number}.log").write_text("srun: fatal")
+        os.utime(logs / f"{number}.log", (number, number))
+    assert slurm.unbegun(tmp_path) is None
+    (logs / "9.log").touch()
+    assert slurm.unbegun(tmp_path) == logs / f"{slurm.FUTILE - 1}.log"
+    (tmp_path / launch.TRIES).mkdir()
+    (
+        tmp_path / launch.TRIES / launch.name(7)
+    ).touch()  # it began: a run that is queued again and again is as it should be
+    assert slurm.unbegun(tmp_path) is None

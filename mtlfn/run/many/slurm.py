@@ -9,7 +9,10 @@ from pathlib import Path
 from attrs import frozen
 
 from mtlfn.run.errors import UsageError
+from mtlfn.run.many import launch
 
+RULE = "rule_one"  # of the Snakefile
+FUTILE = 3  # jobs of a run that did not begin
 TIMEOUT = 60.0  # seconds for an answer of the controller
 
 
@@ -66,6 +69,16 @@ def cancel(name: str) -> None:
     waiting = [words[0] for words in lines if len(words) == 3 and words[1] == "PENDING" and words[2].startswith(name)]
     if waiting:
         _answer("scancel", *waiting)
+
+
+def unbegun(start: Path) -> Path | None:
+    """The log of a job that ended again and again before its run began: Slurm or Snakemake cannot run it there."""
+    for folder in (start / ".snakemake" / "slurm_logs" / RULE).glob("*"):
+        logs = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)
+        begun = any((start / part / f"{folder.name}.json").exists() for part in (launch.TRIES, launch.DONE))
+        if len(logs) > FUTILE and not begun:
+            return logs[-2]  # the last one may still go on
+    return None
 
 
 def _answer(*words: str) -> str:

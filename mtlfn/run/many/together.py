@@ -209,9 +209,12 @@ def _watched(program: Path, start: Path, what: Launch, machines: Machines, view:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        futile = ""
         stopped = killed = False
         while process.poll() is None or (local and _still_running(start)):
-            if asked() and not stopped:
+            if not local and not futile and (futile := _futile(start, Path(what.root))):
+                view.say(f"mtlfn: {futile}")
+            if (asked() or futile) and not stopped:
                 stopped = True
                 view.say("stopping: runs save and leave; once more kills them, and what was saved stands")
                 (start / launch.STOP).touch()
@@ -225,7 +228,18 @@ def _watched(program: Path, start: Path, what: Launch, machines: Machines, view:
                 (start / launch.STOP).touch()  # it was killed: nobody would take the runs' ends
             view.update()
             console.pause()
+    if futile:
+        raise Failed(BUG, futile)
     return process.returncode, stopped
+
+
+def _futile(start: Path, root: Path) -> str:
+    """Why jobs of the queue will not come to anything; empty where they may."""
+    if (log := slurm.unbegun(start)) is None:
+        return ""
+    kept = launch.log(root, "slurm")
+    shutil.copy(log, kept)
+    return f"--slurm: jobs end before their run begins; {kept} is what the last one said: mend that, and begin again"
 
 
 def _still_running(start: Path) -> bool:
