@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mtlfn.data import cache
 from mtlfn.run import documents
 from mtlfn.run.errors import UsageError
-from mtlfn.run.storage import lock
 
 DOCUMENT, LOCK = documents.STUDY, "study.lock"
 TAKEN, LATE = "looks_taken", "finished_before"  # looks; runs that were finished when the study was declared
@@ -100,7 +100,7 @@ def record(root: Path, document: Mapping[str, Any], now: datetime | None = None)
             for study in document["studies"]
         ],
     }
-    with lock.turn(root / LOCK):
+    with cache.locked(root / LOCK):
         study = recorded(root)
         assert study is not None
         looks = study[TAKEN]

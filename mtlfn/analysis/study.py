@@ -27,6 +27,7 @@ from mtlfn.analysis.reporting import report
 from mtlfn.analysis.runs import cells, matches
 from mtlfn.analysis.runs.records import get
 from mtlfn.analysis.statistics import planning, verdict
+from mtlfn.data import cache
 from mtlfn.run import documents
 from mtlfn.run.config import Config, finite, identity, task_names
 from mtlfn.run.disk import make_folder
@@ -35,7 +36,6 @@ from mtlfn.run.many import plan, trials
 from mtlfn.run.one import matched
 from mtlfn.run.one.directory import Mismatch
 from mtlfn.run.preset import from_table, read_toml, typed
-from mtlfn.run.storage import lock
 
 REPORT = "report"
 MULTI_RUN = re.compile(r"seed-[^/]*/multi")  # name of the node of a multi-task run
@@ -270,7 +270,7 @@ def claim(study: Study, root: Path) -> None:
     """
     try:
         make_folder(root)
-        with lock.turn(root / looks.LOCK):
+        with cache.locked(root / looks.LOCK):
             check(study, root, more_seeds=True)
             before = looks.recorded(root) or {looks.TAKEN: [], looks.LATE: sum(1 for _ in root.rglob(documents.RESULT))}
             said = {**about(study), **{name: before[name] for name in (looks.TAKEN, looks.LATE)}}

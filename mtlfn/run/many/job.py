@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mtlfn.data import cache
 from mtlfn.run import documents
 from mtlfn.run.disk import make_folder
 from mtlfn.run.documents import typed
@@ -39,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
 
     make_folder(start / launch.RUNNING)
     running = start / launch.RUNNING / launch.name(number)
-    with lock.turn(running.with_suffix(".lock")):
+    with cache.locked(running.with_suffix(".lock")):
         try:
             outcome = _outcome(start, what, number, running, stop)
         finally:

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +46,6 @@ def held(path: Path, say: Callable[[str], None]) -> Iterator[None]:
             with _owned(path.with_name(OWNER), say):
                 yield
             return
-        yield
-
-
-@contextmanager
-def turn(path: Path) -> Iterator[None]:
-    """Waits for the lock file and holds it as long as the block runs, for a short change that several processes make.
-
-    Where the file cannot be opened, or the file system knows no locks, the block runs all the same.
-    """
-    with ExitStack() as open_:
-        with suppress(OSError):
-            fcntl.flock(open_.enter_context(path.open("a")), fcntl.LOCK_EX)
         yield
 
 
