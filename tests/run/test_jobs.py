@@ -20,7 +20,7 @@ from mtlfn.run import documents
 from mtlfn.run.config import Config
 from mtlfn.run.documents import typed
 from mtlfn.run.errors import UsageError
-from mtlfn.run.many import launch, lease, plan, snakemake, together
+from mtlfn.run.many import console, launch, lease, plan, snakemake, together
 from mtlfn.run.many.launch import Item, Launch
 from mtlfn.run.storage import lock
 
@@ -359,3 +359,44 @@ def test_tokens_are_read_off_the_last_whole_step(tmp_path):
     path = tmp_path / documents.METRICS
     path.write_text('{"step": 1, "tokens": 10}\n{"step": 2, "tokens": 25}\n{"step": 2, "event": "quick"}\n{"step": 3,')
     assert launch.tokens(tmp_path) == 25
+
+
+# What is shown
+
+
+@pytest.fixture
+def shown(make):
+    """A start of three runs: one finished, one failed, one that runs and has seen 6 of its 10 tokens."""
+    start = make(0, 1, 0)
+    what = typed.read(start.folder, Launch)
+    launch.tell(start.folder, 0, launch.Outcome(state="finished", code=0, seconds=90.0))
+    launch.tell(start.folder, 1, launch.Outcome(state="failed", code=1, why="a reason"))
+    documents.write(start.folder / launch.RUNNING / launch.name(2), {"name": "run-2", "gpu": "5"})
+    (start.root / "run-2" / documents.METRICS).write_text('{"step": 1, "tokens": 6}\n')
+    return start.folder, what
+
+
+def test_a_line_a_run_that_began_or_ended(shown):
+    said: list[str] = []
+    view = console.View(*shown, 4, said.append)
+    view.update()
+    view.update()
+    assert said == [
+        "[5/7] run-0: finished in 1.5 min",
+        "[5/7] run-1: failed: a reason",
+        "[5/7] run-2: 10 tokens, GPU 5",
+    ]
+    assert view.ended[1].code == 1
+
+
+def test_on_a_terminal_there_is_a_bar_over_tokens_with_what_runs_now(shown, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "150")
+    view = console.View(*shown, 4, print)
+    view.update()
+    (row,) = view._bar.tasks
+    assert (row.completed, row.total) == (16, 30)
+    assert row.fields["now"] == "run-2"
+    view.close()
+    assert "run-1: failed: a reason" in capsys.readouterr().out

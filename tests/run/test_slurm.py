@@ -226,3 +226,43 @@ def test_a_job_that_ends_before_its_run_begins_is_not_queued_for_ever(tmp_path):
         tmp_path / launch.TRIES / launch.name(7)
     ).touch()  # it began: a run that is queued again and again is as it should be
     assert slurm.unbegun(tmp_path) is None
+
+
+@pytest.fixture
+def answers(tmp_path, monkeypatch):
+    """A Slurm that answers as it is told, and writes down what it is asked for."""
+    (tmp_path / "bin").mkdir()
+    for name in ("squeue", "scontrol", "scancel"):
+        (tmp_path / "bin" / name).write_text(
+            f'#!/bin/bash\necho {name} "$@" >>{tmp_path}/asked\ncat {tmp_path}/{name}\n'
+        )
+        (tmp_path / "bin" / name).chmod(0o755)
+        (tmp_path / name).touch()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.defpath}")
+    return tmp_path
+
+
+def test_jobs_that_wait_are_taken_back_and_those_of_others_and_those_that_run_are_not(answers):
+    name = slurm.job_name(Path("x/12-ab"))
+    lines = [f"5 PENDING {name}_7", f"6 RUNNING {name}_8", "7 PENDING other", f"8_3 PENDING {name}"]
+    (answers / "squeue").write_text("\n".join(lines) + "\n")
+    slurm.cancel(name)
+    assert (answers / "asked").read_text().splitlines()[-1] == "scancel 5 8_3"
+    (answers / "squeue").write_text("")
+    slurm.cancel(name)
+    assert (answers / "asked").read_text().splitlines()[-1].startswith("squeue")
+
+
+def test_a_cluster_without_accounts_of_ended_jobs_is_asked_for_its_queue(answers):
+    queue = slurm.Queue(partition="p", account="a", constraint="c")
+    assert slurm.options(queue, "name")[:5] == [
+        "--default-resources",
+        "tasks=1",
+        "slurm_partition=p",
+        "slurm_account=a",
+        "constraint=c",
+    ]
+    assert "--slurm-status-command" not in slurm.options(queue, "name")
+    assert "--slurm-no-account" not in slurm.options(queue, "name")
+    (answers / "scontrol").write_text("AccountingStorageType   = accounting_storage/none\n")
+    assert slurm.options(slurm.Queue(), "name")[-3:] == ["--slurm-no-account", "--slurm-status-command", "squeue"]
