@@ -178,7 +178,8 @@ def test_a_run_waits_for_the_process_that_still_saves_it(make):
     start = make(0)
     with lock.held(start.root / "run-0/lock", print):
         process = start.begin(0)
-        time.sleep(1.0)
+        wait_for((start.folder / launch.RUNNING / launch.name(0)).with_suffix(".lock"))
+        time.sleep(3.0)  # ten times what it would take to begin
         assert process.poll() is None
         assert not (start.root / "calls").exists()
     assert process.wait(60) == 0

@@ -196,31 +196,36 @@ def outcome(out: Path) -> tuple[dict[str, str], dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def serial(places, tmp_path_factory) -> tuple[dict[str, str], dict[str, Any]]:
+    """What one after the other is: of one seed, five runs."""
     folder = tmp_path_factory.mktemp("serial")
-    path = write(folder, {**places, "output_dir": "out"})
-    finished(path)
+    finished(write(folder, {**places, "output_dir": "out"}, seeds=1))
     return outcome(folder / "out")
 
 
+@pytest.fixture
+def small(places, tmp_path) -> Path:
+    return write(tmp_path, {**places, "output_dir": "out"}, seeds=1)
+
+
 @pytest.mark.slow
 @side_by_side
-def test_side_by_side_is_what_one_after_the_other_is(file, tmp_path, serial):
-    said = finished(file, "--jobs", 2)
+def test_side_by_side_is_what_one_after_the_other_is(small, tmp_path, serial):
+    said = finished(small, "--jobs", 2)
     assert outcome(tmp_path / "out") == serial
-    assert said.count("finished in") == 10
-    assert "[10/10]" in said
-    again = finished(file, "--jobs", 2)
-    assert "10 of 10 runs are finished" in again
+    assert said.count("finished in") == 5
+    assert "[5/5]" in said
+    again = finished(small, "--jobs", 2)
+    assert "5 of 5 runs are finished" in again
     assert outcome(tmp_path / "out") == serial
 
 
 @pytest.mark.slow
 @side_by_side
-def test_whatever_is_killed_whenever_the_same_command_goes_on_to_the_same_bits(file, tmp_path, serial):
+def test_whatever_is_killed_whenever_the_same_command_goes_on_to_the_same_bits(small, tmp_path, serial):
     """The start, Snakemake, a job or a run, each with signal 9 at a random moment; and Ctrl-C."""
     random_, out = random.Random(0), tmp_path / "out"
     for which in ("start", "snakemake", "job", "run", "Ctrl-C"):
-        process = begun(file, "--jobs", 2)
+        process = begun(small, "--jobs", 2)
         victim = _victim(which, process, random_)
         if victim is not None:
             os.kill(victim, signal.SIGINT if which == "Ctrl-C" else signal.SIGKILL)
@@ -228,7 +233,7 @@ def test_whatever_is_killed_whenever_the_same_command_goes_on_to_the_same_bits(f
         wanted = {"start": (-9,), "snakemake": (75,), "Ctrl-C": (75,), "job": (0, 75), "run": (0, 75)}[which]
         assert process.returncode in wanted, (which, said)
         assert "Traceback" not in said
-    finished(file, "--jobs", 2)
+    finished(small, "--jobs", 2)
     assert outcome(out) == serial
     assert not list((out / ".jobs").glob("*/"))
 
@@ -256,19 +261,20 @@ def _victim(which: str, process: subprocess.Popen[str], random_: random.Random) 
 
 @pytest.mark.slow
 @side_by_side
-def test_one_failed_run_fails_what_needs_it_and_not_the_study(file, tmp_path):
+def test_one_failed_run_fails_what_needs_it_and_not_the_study(places, tmp_path):
+    small = write(tmp_path, {**places, "output_dir": "out"}, controls=["total"])
     run = tmp_path / "out/seed-0/multi"
     run.mkdir(parents=True)
     (run / "of somebody").write_text("else")
-    process = begun(file, "--jobs", 2)
+    process = begun(small, "--jobs", 2)
     said, _ = process.communicate(timeout=1500)
     assert process.returncode == 4, said  # before anything runs, as one after the other
     (run / "of somebody").unlink()
     (run / "lock").mkdir()  # the run cannot lock it
-    process = begun(file, "--jobs", 2)
+    process = begun(small, "--jobs", 2)
     said, _ = process.communicate(timeout=1500)
     assert process.returncode == 1, said
-    assert "5 of 10 runs failed" in said
-    assert said.count("not begun: it needs seed-0/multi") >= 4
-    assert len(list((tmp_path / "out").rglob("result.json"))) == 5
+    assert "3 of 6 runs failed" in said
+    assert said.count("not begun: it needs seed-0/multi") >= 2
+    assert len(list((tmp_path / "out").rglob("result.json"))) == 3
     assert (tmp_path / "out/report/verdict.json").exists()

@@ -25,6 +25,7 @@ from mtlfn.run.many.launch import Launch, Outcome
 from mtlfn.run.storage import lock
 
 TRIES = 3  # of a run that comes no further
+MARK = "---"  # of a line in the log that is not the run's
 POLL, POLL_SHARED = 0.2, 2.0  # seconds; the folder of a queue lies where hundreds of jobs look
 
 
@@ -89,7 +90,7 @@ def _tried(
             return Outcome(state="failed", code=BUG, why=why)
         words = [*what.command, "--only", item.name, *(() if hours is None else ("--max-hours", f"{hours:.4f}"))]
         with log.open("ab") as output:
-            output.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}: start {tries} from here\n".encode())
+            output.write(f"{MARK} {time.strftime('%Y-%m-%d %H:%M:%S')}: start {tries} from here\n".encode())
             output.flush()
             at = output.tell()
             code = _run(words, what, held, output, stop)
@@ -166,6 +167,7 @@ def _last(log: Path, at: int) -> str:
     with log.open("rb") as file:
         file.seek(max(at, file.seek(0, 2) - 2**16))
         lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(MARK)]
     said = [line for line in lines if line.startswith("mtlfn: ")] or lines or ["it said nothing"]
     return said[-1].removeprefix("mtlfn: ")[:1000]
 
