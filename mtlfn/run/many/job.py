@@ -83,7 +83,7 @@ def _tried(
     make_folder(log.parent)
     while True:
         hours = _hours(what, item)
-        if hours is not None and hours <= 0:
+        if hours is not None and hours < 0.001:
             return Outcome(state="left", code=RESUMABLE, why="no time is left")
         if (tries := _count(start, number, launch.steps(folder))) > TRIES:
             why = f"ended {TRIES} times without coming further ({_last(log, 0)}); see {log}"
