@@ -106,16 +106,27 @@ def predict(argv: Sequence[str] | None = None) -> int:
 
 
 def data(argv: Sequence[str] | None = None) -> int:
-    """What a data set holds, as ``python -m mtlfn.data check`` prints it; returns the exit code."""
+    """``python -m mtlfn.data check`` and ``init``: what a data set holds, and a first configuration of files."""
     argv = list(sys.argv[1:] if argv is None else argv)
 
-    def check() -> int:
+    def work() -> int:
+        if argv[:1] == ["init"]:
+            about = "Looks at a folder of data, or a file, and writes a configuration that reads it; then reads it."
+            drafted = cli(Init, argv[1:], None, "mtlfn.data init", about)
+            if isinstance(drafted, int):
+                return drafted
+            from mtlfn.run.commands import init
+
+            return init.init(drafted.folder, drafted.output)
         if argv[:1] != ["check"] and argv[:1] not in ([], ["--help"], ["-h"]):
             raise UsageError(
-                f"python -m mtlfn.data {argv[0]}: expected python -m mtlfn.data check DIR --task NAME, or check "
-                "--config FILE"
+                f"python -m mtlfn.data {argv[0]}: expected python -m mtlfn.data check DIR --task NAME, check "
+                "--config FILE, or init FOLDER"
             )
-        about = "Reads a data set and says what it holds, what was skipped or repaired, and what its splits share."
+        about = (
+            "Reads a data set and says what it holds, what was skipped or repaired, and what its splits share. (For a "
+            "first configuration of your files: python -m mtlfn.data init FOLDER)"
+        )
         asked = cli(Check, argv[1:] or ["--help"], Check(), "mtlfn.data check", about)
         if isinstance(asked, int):
             return asked
@@ -124,7 +135,18 @@ def data(argv: Sequence[str] | None = None) -> int:
         config = None if asked.config is None else from_toml(asked.config)
         return check.check(asked.dir, config, asked.task, asked.backbone, asked.strict)
 
-    return guarded(check)
+    return guarded(work)
+
+
+@frozen
+class Init:
+    """What to look at, and where to write."""
+
+    folder: tyro.conf.Positional[Path]
+    """A folder of data in one format, a folder of such folders, or a file."""
+
+    output: Path = Path("my.toml")
+    """The file to write; one that exists is not written over."""
 
 
 @frozen(kw_only=True)
