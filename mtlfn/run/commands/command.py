@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import attrs
 import tyro
 from attrs import field, frozen
+from attrs.validators import ge, le
 
 from mtlfn.data.example import DataError
 from mtlfn.run import terminal
@@ -94,7 +95,8 @@ def predict(argv: Sequence[str] | None = None) -> int:
             list(sys.argv[1:] if argv is None else argv),
             None,
             "mtlfn.predict",
-            "What a trained model says of the rows of a file: a JSON line each, with id and prediction.",
+            "What a trained model says of the rows of a file, or of the texts of a folder: JSON lines, CoNLL columns, "
+            "brat's annotation, or an official task's own files.",
         )
         if isinstance(asked, int):
             return asked
@@ -203,19 +205,33 @@ class Predict:
     """A finished run's directory, or the folder of an export."""
 
     input: Path
-    """JSON Lines (.jsonl, .jsonl.gz) with the columns of the task's kind, or any other text file: a text a line."""
+    """A file or folder. Its ending says the format, if --format does not: JSON Lines (.jsonl, .json, .gz) with the
+    columns of the task's kind, CoNLL columns (.conll, .iob2, …), a folder of texts (.txt), with brat's annotation
+    (.ann) or without; any other file: a text a line."""
 
     task: str | None = None
     """Which task of the run. May be left out where it has one."""
 
     output: Path | None = None
-    """File to write, whole or not at all. Default: standard output."""
+    """File to write, or for brat and official a folder; whole or not at all. Default: standard output. A name that ends
+    in .jsonl asks for JSON lines, whatever is read."""
+
+    format: Literal["jsonl", "text", "conll", "brat", "official"] | None = None
+    """Of the input; official: a folder of the organisers' files of a SemEval task, whose prediction files are
+    written."""
+
+    pairs: str = ""
+    """Relations in brat: which types of head and tail to look at, as Drug:Disease,Drug:Drug. Default: all."""
 
     backbone: str | None = None
     """Where the backbone is now, if not where it was. Its weights must be the same."""
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+
+    batch_tokens: int = field(default=2048, validator=[ge(1), le(2**20)])
+    """Padded tokens that are computed together: more use a GPU better, and take more memory. Other numbers may give
+    other last bits."""
 
     threads: int | None = field(default=None, validator=attrs.fields(Config).threads.validator)
     """CPU threads."""
