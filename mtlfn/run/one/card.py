@@ -152,8 +152,8 @@ def _limits(task: Task, max_length: int) -> str:
     }.get(task.kind, "What is behind that is not read.")
     return (
         f"Sequences have at most {max_length} tokens. {long} Texts unlike those of training, in genre or language, "
-        "are\nnot what the scores speak of. A research artefact, not a medical device: no decision about a patient may rest "
-        "on it.\n"
+        "are\nnot what the scores speak of. A research artefact, not a medical device: no decision about a patient may "
+        "rest on it.\n"
     )
 
 
