@@ -107,6 +107,48 @@ def predict(argv: Sequence[str] | None = None) -> int:
     return guarded(work)
 
 
+def track(argv: Sequence[str] | None = None) -> int:
+    """Sends what a run or study writes to trackers; returns the exit code."""
+
+    def work() -> int:
+        asked = cli(
+            Track,
+            list(sys.argv[1:] if argv is None else argv),
+            None,
+            "mtlfn.track",
+            "Sends the metrics of a run, or of all runs of a study, to trackers, from a process of its own that the "
+            "run cannot notice. Each line is sent once, however often the run is stopped, or this command.",
+        )
+        if isinstance(asked, int):
+            return asked
+        from mtlfn.run.commands import track
+
+        return track.track(asked)
+
+    return guarded(work)
+
+
+def push(argv: Sequence[str] | None = None) -> int:
+    """Shares an export on the Hugging Face Hub; returns the exit code."""
+
+    def work() -> int:
+        asked = cli(
+            Push,
+            list(sys.argv[1:] if argv is None else argv),
+            None,
+            "mtlfn.push",
+            "Uploads the export of a task (adapter, head, card) to the Hugging Face Hub, as a private model unless "
+            "--public; with --dry-run only writes what would be there.",
+        )
+        if isinstance(asked, int):
+            return asked
+        from mtlfn.run.commands import push
+
+        return push.push(asked)
+
+    return guarded(work)
+
+
 def data(argv: Sequence[str] | None = None) -> int:
     """``python -m mtlfn.data check`` and ``init``: what a data set holds, and a first configuration of files."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -195,6 +237,49 @@ class Replay:
 
     backbone: str | None = None
     """Where the backbone is now. Its content must be the same."""
+
+
+@frozen
+class Track:
+    """What to follow, and where to send it."""
+
+    run: tyro.conf.Positional[Path]
+    """The directory of a run that has begun, or of a study."""
+
+    to: str
+    """tensorboard, wandb, trackio, mlflow, or several, separated by commas."""
+
+    follow: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on until the run, or the study, has ended."""
+
+    every: float = field(default=5.0, validator=[ge(0.1), le(3600)])
+    """With --follow: seconds between two looks."""
+
+    project: str = "mtlfn"
+    """What the tracker calls what belongs together."""
+
+    output: Path | None = None
+    """Folder for what was sent (cursors), and for what trackers write on this machine. Default: track in the run."""
+
+
+@frozen
+class Push:
+    """What to share, and where."""
+
+    run: tyro.conf.Positional[Path]
+    """A finished run's directory, or the folder of an export."""
+
+    to: str
+    """Name of the model on the Hub: OWNER/NAME, or NAME for your own."""
+
+    task: str | None = None
+    """Which task of the run. May be left out where it has one."""
+
+    dry_run: Path | None = None
+    """A folder for what would be uploaded; nothing is sent."""
+
+    public: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """A model that is created is one that all can see. The terms of the training data have to allow it."""
 
 
 @frozen

@@ -137,8 +137,8 @@ def load(
     Raises:
         UsageError: no such folder or task, an export that is damaged, or a backbone of other weights than its own.
     """
-    folder, recorded = _export(Path(path).expanduser(), task)
-    about = _about(folder)
+    folder, recorded = export_of(Path(path).expanduser(), task)
+    about = described(folder)
     name, revision = (backbone, None) if backbone is not None else recorded or _place(about)
     try:
         base = backbones.load(name, revision)
@@ -157,7 +157,7 @@ def load(
         raise UsageError(str(error)) from None
 
 
-def _export(path: Path, task: str | None) -> tuple[Path, tuple[str, str | None] | None]:
+def export_of(path: Path, task: str | None) -> tuple[Path, tuple[str, str | None] | None]:
     """The folder of the task's export, and name and revision of the backbone, where a run says them."""
     if (path / HEAD).is_file():
         return path, None
@@ -175,7 +175,7 @@ def _export(path: Path, task: str | None) -> tuple[Path, tuple[str, str | None] 
     return path / "export" / task, (settings["backbone"], settings["revision"])
 
 
-def _about(folder: Path) -> dict[str, Any]:
+def described(folder: Path) -> dict[str, Any]:
     """What the export says of itself; UsageError where it does not say enough."""
     about: dict[str, Any] = {}
     for file, names in NEEDED.items():
