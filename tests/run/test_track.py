@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import struct
 import threading
@@ -281,8 +280,8 @@ def test_mlflow_has_the_metrics_in_its_files(finished, monkeypatch):
 
 
 def test_trackio_has_the_values_in_its_data_base(finished, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(finished / "track/trackio"))  # which is read once, by the import
     pytest.importorskip("trackio", reason="extra track")
-    monkeypatch.setitem(os.environ, "TRACKIO_DIR", str(finished / "track/trackio"))
     assert go_track(finished, to="trackio") == 0
     import sqlite3
 

@@ -15,7 +15,7 @@ from attrs.validators import ge, le
 from mtlfn.data.example import DataError
 from mtlfn.run import terminal
 from mtlfn.run.config import Config
-from mtlfn.run.errors import RESUMABLE, USAGE, UsageError
+from mtlfn.run.errors import OK, RESUMABLE, USAGE, UsageError
 from mtlfn.run.preset import from_toml
 
 T = TypeVar("T")
@@ -23,8 +23,16 @@ T = TypeVar("T")
 HINT = "--config FILE.toml gives defaults that the other flags override."
 
 
-def main(strategy: str, description: str, argv: Sequence[str] | None = None) -> int:
-    """Parses the flags, trains, and returns the exit code."""
+def main(
+    strategy: str,
+    description: str,
+    argv: Sequence[str] | None = None,
+    after: Callable[[Path, Callable[[str], None]], None] = lambda folder, say: None,
+) -> int:
+    """Parses the flags, trains, and returns the exit code.
+
+    ``after``: what is done with the directory of a run that has ended, such as its page; it may not fail.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
 
     def train() -> int:
@@ -39,7 +47,12 @@ def main(strategy: str, description: str, argv: Sequence[str] | None = None) -> 
             return execute.execute(plan.folder(f"{strategy}-seeds", config), nodes, command)
         from mtlfn.run.one import loop
 
-        return loop.run(strategy, config, command)
+        code = loop.run(strategy, config, command)
+        if code == OK:
+            from mtlfn.run.one import directory
+
+            after(directory.resolve(config, strategy), terminal.say)
+        return code
 
     return guarded(train)
 

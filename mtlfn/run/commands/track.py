@@ -34,8 +34,9 @@ def track(asked: Track, say: Say = terminal.say) -> int:
     Nothing of a run is written, or locked: it cannot notice.
     """
     names = [name.strip() for name in asked.to.split(",") if name.strip()]
-    if not names or (unknown := [name for name in names if name not in TRACKERS]):
-        wrong = unknown[0] if names else asked.to
+    unknown = [name for name in names if name not in TRACKERS]
+    if unknown or not names:
+        wrong = unknown[0] if unknown else asked.to
         raise UsageError(f"--to {wrong}: is no tracker, expected some of {', '.join(TRACKERS)}, parted by commas")
     if not _runs(asked.run):
         raise UsageError(f"{asked.run}: is no run (with {documents.CONFIG}), and no study with one")

@@ -24,7 +24,7 @@ EVALUATIONS = {"quick": "quick_dev", "full": "dev"}  # event -> how its scores a
 
 
 def points(line: Line) -> dict[str, float]:
-    """Name -> value; empty for lines that hold no number to draw. Names are paths: ``loss/ddi``, ``dev/ddi/micro_f1``."""
+    """Name -> value; empty for lines that hold no number to draw. Names are paths, as ``loss/ddi``."""
     event = line.get("event")
     if event in EVALUATIONS:
         return dict(_numbers(EVALUATIONS[event], line.get("scores", {})))

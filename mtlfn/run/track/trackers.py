@@ -102,8 +102,7 @@ def wandb(run: Run, key: str, project: str) -> Sink:
 def mlflow(run: Run, key: str, project: str) -> Sink:
     """``MLFLOW_TRACKING_URI`` names a server or a data base; without it, files below ``mlflow/``."""
     module = _library("mlflow", "mlflow-skinny")
-    from mlflow.entities import Metric, Param
-
+    entities = _library("mlflow.entities", "mlflow-skinny")
     place = os.environ.get("MLFLOW_TRACKING_URI") or f"file://{(run.folder / 'mlflow').resolve()}"
     if place.startswith("file:"):
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # its later releases ask for it
@@ -113,7 +112,7 @@ def mlflow(run: Run, key: str, project: str) -> Sink:
         number = client.create_experiment(project) if experiment is None else experiment.experiment_id
         tags = {"mlflow.runName": run.name, **({"study": run.group} if run.group else {})}
         key = client.create_run(number, tags=tags).info.run_id
-        params = [Param(_plain(name), str(value)[:500]) for name, value in run.facts.items()]
+        params = [entities.Param(_plain(name), str(value)[:500]) for name, value in run.facts.items()]
         client.log_batch(key, params=params[:100])
     opened = key
 
@@ -121,7 +120,9 @@ def mlflow(run: Run, key: str, project: str) -> Sink:
         key = opened
 
         def send(self, batch: Sequence[tuple[int, Values, str | None]]) -> None:
-            metrics = [Metric(_plain(name), v, 0, step) for step, values, _ in batch for name, v in values.items()]
+            metrics = [
+                entities.Metric(_plain(name), v, 0, step) for step, values, _ in batch for name, v in values.items()
+            ]
             for at in range(0, len(metrics), 1000):
                 client.log_batch(opened, metrics=metrics[at : at + 1000])
             for step, _, text in batch:
@@ -138,8 +139,8 @@ def trackio(run: Run, key: str, project: str) -> Sink:
     """``TRACKIO_DIR`` names the folder of its data base; without it, ``trackio/``."""
     os.environ.setdefault("TRACKIO_DIR", str((run.folder / "trackio").resolve()))
     library = _library("trackio", "trackio")
-    group = {"group": run.group} if run.group else {}
-    opened = library.init(project=project, name=run.name, resume="allow", config=_flat(run.facts), embed=False, **group)
+    more = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False, **({"group": run.group} if run.group else {})}
+    opened = library.init(project=project, name=run.name, resume="allow", config=_flat(run.facts), **more)
 
     class Logged:
         key = run.name
