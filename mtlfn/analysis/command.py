@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,7 +104,8 @@ class Report:
     """What to report on."""
 
     study: tyro.conf.Positional[Path]
-    """Folder of a study: finished multi-task runs and their controls lie in it."""
+    """Folder of a study: finished multi-task runs and their controls lie in it. Or the directory of one finished
+    run."""
 
     output: Path | None = None
     """Folder for the report. Default: report/ in the study."""
@@ -197,6 +198,29 @@ def _power(asked: Verdict) -> list[str]:
     return planning.plan_lines({"given variances": plan}, rule.margin)
 
 
+def page(folder: Path, say: Callable[[str], None]) -> None:
+    """The page of a run that has ended; never fails."""
+    from mtlfn.analysis.reporting import run_page
+
+    run_page.attempt(folder, say)
+
+
+def _page(asked: Report) -> int:
+    """The page of one run."""
+    given = [name for name in ("output", "margin", "alpha", "draws") if getattr(asked, name) is not None]
+    if given:
+        raise UsageError(f"--{given[0]}: is of studies; the page of a run is report/index.html in its directory")
+    from mtlfn.analysis.reporting import run_page
+
+    try:
+        say(f"the page of the run is {run_page.write(asked.study)}")
+    except FileNotFoundError:
+        raise UsageError(f"{asked.study}: the run is not finished; give its command again") from None
+    except documents.Altered as error:
+        raise UsageError(f"{asked.study / documents.RESULT}: {error}; give the run's command again") from None
+    return OK
+
+
 def report(argv: Sequence[str] | None = None) -> int:
     """Writes the report on a study; returns the exit code."""
 
@@ -207,10 +231,13 @@ def report(argv: Sequence[str] | None = None) -> int:
             None,
             "mtlfn.report",
             "The report on a study: verdict, differences, learning curves, token counts, conflicts, transfer, hashes "
-            "and cost, as a page (report.html), Markdown, pictures, and the verdict as JSON, CSV and LaTeX.",
+            "and cost, as a page (report.html), Markdown, pictures, and the verdict as JSON, CSV and LaTeX. Of one "
+            "run: its scores, curves, conflicts and tokens, as a page (report/index.html).",
         )
         if isinstance(asked, int):
             return asked
+        if (asked.study / documents.CONFIG).is_file():
+            return _page(asked)
         from mtlfn.analysis import outcome, study
         from mtlfn.analysis.reporting import report
         from mtlfn.analysis.runs import cells
