@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from mtlfn.data.example import DataError
 from mtlfn.data.tables import reading
 from mtlfn.data.task import check
 from mtlfn.run.commands.command import data as command
+from mtlfn.run.draft import columns, look
 from mtlfn.run.preset import from_toml
 from tests.data import test_documents as notes
 
@@ -197,11 +202,11 @@ def test_columns_play_the_roles_that_they_show(tmp_path):
         "Parquet with int tags": {"tokens": "tokens", "tags": "ner_tags"},
         "rankings in JSON Lines": {"query": "query", "candidates": "candidates", "relevance": "relevance"},
     }
-    for number, (name, columns) in enumerate(expected.items()):
+    for number, (name, roles) in enumerate(expected.items()):
         (tmp_path / str(number) / "data").mkdir(parents=True)
         SOURCES[name][0](tmp_path / str(number) / "data")
         (task,) = drafted(tmp_path / str(number) / "data").values()
-        assert task["columns"] == columns, name
+        assert task["columns"] == roles, name
 
 
 def test_a_folder_of_folders_is_a_task_each(tmp_path):
@@ -247,6 +252,38 @@ def test_what_shows_no_task_is_told_and_nothing_is_written(files, said, tmp_path
     assert said in told.err, told.err
     assert len(told.err.splitlines()) == 1
     assert not (tmp_path / "my.toml").exists()
+
+
+VALUE = st.one_of(
+    *(st.none(), st.booleans(), st.integers(-2, 3), st.sampled_from([0.5, float("nan"), float("inf"), 10**18])),
+    st.sampled_from(
+        ["", "O", "B-x", "E-x", "I-", "flu", "no flu", "none", "[", "[1]", "[[0, 3]]", "7", "0.5", "\ud800"]
+    ),
+    st.sampled_from([{}, {"label": "x", "start": 0}, {"label": [], "spans": []}, {"label": 1, "spans": [[0, 1]]}]),
+)
+CELL = st.one_of(VALUE, st.lists(VALUE, max_size=3), st.lists(st.sampled_from(["O", "B-x"]), min_size=2, max_size=2))
+COLUMN = st.one_of(st.lists(CELL, min_size=3, max_size=3), CELL.map(lambda value: [value] * 3))
+HEADS = ("text", "tokens", "tags", "label", "labels", "head", "tail", "mentions", "query", "candidates", "id", "x")
+
+
+@settings(max_examples=2_000, deadline=None)
+@given(st.dictionaries(st.sampled_from(HEADS), COLUMN, min_size=1, max_size=5), st.sampled_from([(), ("O", "B-x")]))
+def test_whatever_columns_hold_they_are_drafted_or_not(table, names):
+    drafted = columns.draft([columns.Column(name=name, values=v, classes=names) for name, v in table.items()])
+    assert drafted is None or set(drafted.columns.values()) <= table.keys()
+    assert drafted is None or all(isinstance(label, str) for label in drafted.labels)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from([".csv", ".tsv", ".jsonl", ".json", ".conll", ".txt", ".xml", ".ann", ".parquet"]),
+    st.one_of(st.binary(max_size=60), st.text('a,O\t\n"[]{}:1 -B', max_size=60).map(str.encode)),
+)
+def test_whatever_a_file_holds_it_is_looked_at_or_refused(tmp_path_factory, ending, content):
+    path = tmp_path_factory.mktemp("any") / f"train{ending}"
+    path.write_bytes(content)
+    with suppress(DataError):
+        assert look.look("any", path).drafts
 
 
 def test_a_file_that_exists_is_not_written_over(tmp_path, capfd):

@@ -128,7 +128,7 @@ def _spans(columns: Sequence[Column]) -> Draft | None:
         if text is not None:
             return Draft(
                 kind="spans",
-                labels=_sorted(m["label"] for value in mentions.values for m in value or []),
+                labels=_sorted(str(m["label"]) for value in mentions.values for m in value or []),
                 columns={"text": text.name, "mentions": mentions.name, **_keys(columns, (text, mentions))},
             )
     return None
@@ -290,7 +290,8 @@ def _classes(label: Column) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if all(type(value) is bool for value in values):
         return ("false", "true"), ("false", "true")
     if all(type(value) is int for value in values):
-        names = tuple(str(number) for number in range(max([v for v in values if v >= 0], default=0) + 1))
+        most = max([v for v in values if v >= 0], default=0)
+        names = tuple(str(number) for number in range(most + 1)) if most < MOST else ()
         return names, names
     return _sorted(map(str, values)), ()
 
@@ -315,7 +316,7 @@ def _text_like(value: Any) -> bool:
 
 
 def _label_list(value: Any) -> bool:
-    return _list_of(value, lambda each: isinstance(each, str) or type(each) is int)
+    return _list_of(value, _key)
 
 
 def _span(value: Any) -> bool:
@@ -327,7 +328,11 @@ def _pieces(value: Any) -> bool:
 
 
 def _mention(value: Any) -> bool:
-    return isinstance(value, dict) and "label" in value and bool({"start", "spans"} & value.keys())
+    return isinstance(value, dict) and _key(value.get("label")) and bool({"start", "spans"} & value.keys())
+
+
+def _key(value: Any) -> bool:
+    return isinstance(value, str) or type(value) is int
 
 
 def _parts(value: Any) -> list[Any]:
@@ -336,13 +341,16 @@ def _parts(value: Any) -> list[Any]:
 
 def _parallel(column: Column, other: Column) -> bool:
     """Whether both hold lists, of equal length in every row."""
-    texts = isinstance(column.values[0], str)
+    texts = any(isinstance(value, str) for value in column.values)
     same = all(isinstance(b, str if texts else list) for b in other.values)
     return same and all(len(_parts(a)) == len(_parts(b)) for a, b in zip(column.values, other.values, strict=True))
 
 
 def _like_tags(column: Column) -> bool:
-    values = {value for each in column.values for value in _parts(each)}
+    parts = [value for each in column.values for value in _parts(each)]
+    if not all(map(_key, parts)):
+        return False
+    values = set(parts)
     if column.classes:
         return all(type(value) is int for value in values) and any(name == "O" for name in column.classes)
     prefixed = all(isinstance(v, str) and (v == "O" or (v.partition("-")[0] in LIKE and "-" in v)) for v in values)
