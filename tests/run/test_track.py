@@ -292,4 +292,4 @@ def test_trackio_has_the_values_in_its_data_base(finished, monkeypatch):
         rows = connection.execute("select step, metrics from metrics").fetchall()
     lines = [line for line in record.lines(finished / METRICS) if points.points(line)]
     assert len(rows) == len(lines)
-    assert any("loss/ddi" in metrics for _, metrics in rows)
+    assert any(b"loss/ddi" in (m if isinstance(m, bytes) else m.encode()) for _, m in rows)
