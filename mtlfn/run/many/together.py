@@ -272,7 +272,7 @@ def _concluded(
 ) -> int:
     """The exit code of a start, and what is to be said at its end."""
     log = launch.log(root, "snakemake")
-    if code and not ended and not stopped:
+    if code > 0 and not ended and not stopped:
         raise Failed(BUG, f"Snakemake ended with {code} and began nothing; see {log}")
     failed = {what.runs[n].name: o.why for n, o in ended.items() if o.state in ("failed", "not begun")}
     finished = {what.runs[n].name for n, o in ended.items() if o.state == "finished"}
