@@ -344,9 +344,10 @@ def test_a_snakemake_that_begins_nothing_is_told_with_its_log(tmp_path):
     assert not [path for path in (tmp_path / "out/.jobs").iterdir() if path.is_dir()]
 
 
-def test_a_snakemake_that_is_killed_leaves_everything_to_go_on(tmp_path):
+@pytest.mark.parametrize("end", ["kill -9 $$", "mkdir tries; exit 1"])  # it, or a job that had begun a run
+def test_what_is_killed_leaves_everything_to_go_on(tmp_path, end):
     program = tmp_path / "snakemake"
-    program.write_text('#!/bin/sh\n[ "$1" = --version ] && echo 9.9.9 && exit\nkill -9 $$\n')
+    program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo 9.9.9 && exit\n{end}\n')
     program.chmod(0o755)
     said: list[str] = []
     assert execute(tmp_path, program, said) == 75
