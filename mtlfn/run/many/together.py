@@ -271,7 +271,7 @@ def _concluded(
     begun: bool,
     say: Say,
 ) -> int:
-    """The exit code of a start, and what is to be said at its end; ``begun``: whether any run was, or all were stopped."""
+    """The exit code of a start, and what is said at its end; ``begun``: whether a run was, or all were stopped."""
     log = launch.log(root, "snakemake")
     if code > 0 and not ended and not begun:
         raise Failed(BUG, f"Snakemake ended with {code} and began nothing; see {log}")
@@ -280,7 +280,7 @@ def _concluded(
     left = [item.name for item in what.runs if item.name not in failed and item.name not in finished]
     if left:
         say(f"mtlfn: {len(left)} of {len(nodes)} runs are left: {', '.join(left)}")
-        if code:
+        if code < 0:
             say(f"mtlfn: Snakemake ended with {code}; see {log}")
     codes = {o.code for o in ended.values() if o.state == "failed"}
     if codes == {USAGE} and not finished and len(nodes) == len(what.runs):
