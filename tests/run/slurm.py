@@ -128,6 +128,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
 
 
 def _wait(own: dict[str, str], folder: Path) -> None:

@@ -344,6 +344,17 @@ def test_a_snakemake_that_begins_nothing_is_told_with_its_log(tmp_path):
     assert not [path for path in (tmp_path / "out/.jobs").iterdir() if path.is_dir()]
 
 
+@pytest.mark.parametrize("end", ["kill -9 $$", "mkdir tries; exit 1"])  # it, or a job that had begun a run
+def test_what_is_killed_leaves_everything_to_go_on(tmp_path, end):
+    program = tmp_path / "snakemake"
+    program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo 9.9.9 && exit\n{end}\n')
+    program.chmod(0o755)
+    said: list[str] = []
+    assert execute(tmp_path, program, said) == 75
+    assert any("3 of 3 runs are left: first, run-1, run-2" in line for line in said)
+    assert said[-1] == "to go on: again"
+
+
 def test_one_start_of_a_study_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(together, "PATIENCE", 0.2)
     program = straw(tmp_path / "snakemake", "9.9.9")

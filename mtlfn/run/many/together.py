@@ -94,7 +94,8 @@ def execute(
         finally:
             view.close()
         view.update()
-        return _concluded(root, nodes, command, what, view.ended, code, stopped, say)
+        begun = stopped or (start / launch.TRIES).is_dir()
+        return _concluded(root, nodes, command, what, view.ended, code, begun, say)
 
 
 def launched(
@@ -267,19 +268,19 @@ def _concluded(
     what: Launch,
     ended: Mapping[int, Outcome],
     code: int,
-    stopped: bool,
+    begun: bool,
     say: Say,
 ) -> int:
-    """The exit code of a start, and what is to be said at its end."""
+    """The exit code of a start, and what is said at its end; ``begun``: whether a run was, or all were stopped."""
     log = launch.log(root, "snakemake")
-    if code and not ended and not stopped:
+    if code > 0 and not ended and not begun:
         raise Failed(BUG, f"Snakemake ended with {code} and began nothing; see {log}")
     failed = {what.runs[n].name: o.why for n, o in ended.items() if o.state in ("failed", "not begun")}
     finished = {what.runs[n].name for n, o in ended.items() if o.state == "finished"}
     left = [item.name for item in what.runs if item.name not in failed and item.name not in finished]
     if left:
         say(f"mtlfn: {len(left)} of {len(nodes)} runs are left: {', '.join(left)}")
-        if code and not stopped:
+        if code < 0:
             say(f"mtlfn: Snakemake ended with {code}; see {log}")
     codes = {o.code for o in ended.values() if o.state == "failed"}
     if codes == {USAGE} and not finished and len(nodes) == len(what.runs):
