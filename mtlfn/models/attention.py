@@ -17,6 +17,7 @@ from attrs import field, frozen
 from torch import Tensor
 
 from mtlfn.models.families import BackboneError
+from mtlfn.models.transfer import moved
 
 ATTENTION = "mtlfn_rectangles"
 HALVES = (torch.bfloat16, torch.float16)
@@ -53,7 +54,7 @@ class Rule:
         if width not in self.known:
             mask = self.mask(width)
             same = (rule for rule in (EVERYTHING, CAUSAL) if torch.equal(mask, rule.mask(width)))
-            self.known[width] = next(same, mask.to(device))
+            self.known[width] = next(same, moved(mask, device))
         return self.known[width]
 
 
@@ -121,7 +122,7 @@ def attention(
         if softcap is None and s_aux is None:
             o = _fused(q, k, v, attention_mask, inside, scaling)
         else:
-            allowed = _beside_padding(attention_mask.mask(width).to(q.device), inside)
+            allowed = _beside_padding(moved(attention_mask.mask(width), q.device), inside)
             o = _plain(q, k, v, allowed, scaling, softcap, s_aux)
         out.append(o.transpose(1, 2).flatten(0, 1))
     return (out[0] if len(out) == 1 else torch.cat(out)).unsqueeze(0), None

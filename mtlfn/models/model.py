@@ -29,6 +29,7 @@ from mtlfn.models.layout import Layout, Rectangle, lay_out, spread, taken_apart,
 from mtlfn.models.placement import Hidden, install_read_out, joined
 from mtlfn.models.recompute import install_recomputation
 from mtlfn.models.strategy import Strategy, block_name, tasks_through
+from mtlfn.models.transfer import moved
 from mtlfn.models.wide import widen
 
 
@@ -258,7 +259,7 @@ def forward(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key
     for m, r, read in zip(micro_batches, rectangles, map(_normalised, below), strict=True):
         task = _task(model, m.task)
         if model.strategy.hierarchical and task.level == 2:
-            mask = None if r.mask is None else r.mask.to(model.device)
+            mask = None if r.mask is None else moved(r.mask, model.device)
             read = cross_attention.attend(crossed[m.task][cross_attention.SLOT], next(above), read, mask)
         out.append(heads.logits(task, params[f"head/{m.task}"], read, m.inputs, model.backbone.causal))
     return out
@@ -313,7 +314,8 @@ def _read(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], layou
     inner = model.backbone.model
 
     def flat(of: Callable[[Inputs], Tensor]) -> Tensor:
-        return torch.cat([of(m.inputs).flatten() for m in micro_batches])[places].unsqueeze(0).to(model.device)
+        rows = torch.cat([of(m.inputs).flatten() for m in micro_batches])[places]
+        return moved(rows.unsqueeze(0), model.device)
 
     arguments = inner.reading.arguments(
         flat(lambda inputs: inputs.input_ids),
@@ -356,8 +358,8 @@ def _in_rectangles(
 ) -> tuple[Tensor, Tensor | None]:
     """Hidden states of tokens alone as those of all slots."""
     if leaving < slots:  # else nobody reads the top
-        top = spread(top, (places[places >= leaving] - leaving).to(top.device), slots - leaving)
-    return top, None if features is None else spread(features, places.to(features.device), slots)
+        top = spread(top, moved(places[places >= leaving] - leaving, top.device), slots - leaving)
+    return top, None if features is None else spread(features, moved(places, features.device), slots)
 
 
 def _tensors(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key: Key | None) -> dict[str, Tensor]:
