@@ -7,6 +7,7 @@ stream: what lies between two of them is the time that the caller waits, launche
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -33,6 +34,7 @@ LLAMAS = {  # hidden size, layers, heads, heads of keys and values, size in the 
     "llama-7b": (4096, 32, 32, 32, 11008),
 }
 CPU = torch.device("cpu")
+MINILM = os.environ.get("MTLFN_MINILM", "minilm")  # a folder, where its package is not installed
 MODELS = ("minilm", *BERTS, *LLAMAS)
 
 
@@ -80,7 +82,7 @@ def setup(arguments: argparse.Namespace) -> Setup:
 def base(name: str) -> Backbone:
     """A backbone, the same at every call, on the CPU."""
     if name == "minilm":
-        return backbone.load(name)
+        return backbone.load(MINILM)
     attention.register()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -93,9 +95,9 @@ def base(name: str) -> Backbone:
 def saved(name: str, folder: Path) -> str:
     """What ``--backbone`` takes for a backbone: a random one is saved in a folder, with MiniLM's tokenizer."""
     if name == "minilm":
-        return name
+        return MINILM
     if not (folder / name / "tokenizer.json").exists():
-        backbone.load("minilm").tokenizer.save_pretrained(folder / name)
+        backbone.load(MINILM).tokenizer.save_pretrained(folder / name)
         base(name).model.save_pretrained(folder / name)
     return str(folder / name)
 

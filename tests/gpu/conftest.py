@@ -9,12 +9,11 @@ import os
 from collections.abc import Callable
 from types import SimpleNamespace
 
-os.environ.setdefault(
-    "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-)  # before CUDA is touched: what deterministic products ask for
-
 import pytest
 import torch
+
+if torch.cuda.is_available():  # before CUDA computes anything: deterministic products ask for it
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 from mtlfn.models import model
 from mtlfn.models.strategy import Strategy
