@@ -11,20 +11,22 @@ Then a profile says which operations the rest of the step goes to. Profiling slo
 its times are for comparison among themselves.
 
     python scripts/bench_floor.py [--shapes 8x64,2x32] [--rounds 15] [--tasks 5] [--json FILE]
+                                  [--device cuda] [--model bert-base]
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import bench_parts as parts
+import bench_setup
 import torch
 from attrs import frozen
+from bench_setup import CPU, HERE, Setup, setup
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -41,10 +43,11 @@ PRODUCTS = {
     ATEN.addmv: ("mv", 1),
     ATEN.dot: ("dot", 0),
 }
-ATTENTION = ATEN._scaled_dot_product_flash_attention_for_cpu
-ATTENTION_BACKWARD = ATEN._scaled_dot_product_flash_attention_for_cpu_backward
+KERNELS = ("flash_attention_for_cpu", "flash_attention", "efficient_attention", "cudnn_attention")
+ATTENTION = [getattr(ATEN, f"_scaled_dot_product_{kernel}") for kernel in KERNELS]
+ATTENTION_BACKWARD = [getattr(ATEN, f"_scaled_dot_product_{kernel}_backward") for kernel in KERNELS]
 NAMES = {f"aten::{name}" for name in ("mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "addmv_", "dot")} | {
-    f"aten::{packet.__name__}" for packet in (ATTENTION, ATTENTION_BACKWARD)
+    f"aten::{packet.__name__}" for packet in (*ATTENTION, *ATTENTION_BACKWARD)
 }
 REST = 16  # operations that the profile lists
 
@@ -71,10 +74,10 @@ class Layout:
         (*head, a, b), (*steps, c, d) = self.shape, self.strides
         return Layout((*head, b, a), (*steps, d, c), self.dtype)
 
-    def tensor(self) -> Tensor:
+    def tensor(self, device: torch.device) -> Tensor:
         """Random numbers in this layout."""
         size = 1 + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
-        return torch.randn(size, dtype=self.dtype).as_strided(self.shape, self.strides)
+        return torch.randn(size, dtype=self.dtype, device=device).as_strided(self.shape, self.strides)
 
 
 @frozen
@@ -104,9 +107,9 @@ class Recorder(TorchDispatchMode):
         if packet in PRODUCTS:
             name, at = PRODUCTS[packet]
             self.products.append(Product(name, Layout.of(args[at]), Layout.of(args[at + 1])))
-        elif packet is ATTENTION:
+        elif packet in ATTENTION:
             self.products += attention(*args[:3])
-        elif packet is ATTENTION_BACKWARD:
+        elif packet in ATTENTION_BACKWARD:
             self.products += attention_backward(*args[1:4])
         return operation(*args, **(kwargs or {}))
 
@@ -158,12 +161,12 @@ def check(products: Sequence[Product], step: Callable[[], object]) -> int:
     return sum(p.flops for p in products)
 
 
-def bare(products: Sequence[Product]) -> Callable[[], None]:
+def bare(products: Sequence[Product], device: torch.device = CPU) -> Callable[[], None]:
     """What runs the products alone."""
     held: dict[tuple[str, Layout], Tensor] = {}
 
     def there(role: str, layout: Layout) -> Tensor:
-        return held.setdefault((role, layout), layout.tensor())
+        return held.setdefault((role, layout), layout.tensor(device))
 
     calls = []
     for p in products:
@@ -177,42 +180,46 @@ def bare(products: Sequence[Product]) -> Callable[[], None]:
     return floor
 
 
-def rest(step: Callable[[], object], steps: int = 3) -> dict[str, float]:
-    """Milliseconds of a profiled step outside of its products, by operation; the largest first."""
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
-        began = time.perf_counter()
-        for _ in range(steps):
-            step()
-        seconds = time.perf_counter() - began
-    own = {event.key: event.self_cpu_time_total / 1e3 / steps for event in profiled.key_averages()}
+def rest(step: Callable[[], object], device: torch.device = CPU, steps: int = 3) -> dict[str, float]:
+    """Milliseconds of a profiled step outside of its products, by operation; the largest first. On a GPU those of its
+    kernels."""
+    there = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if there else [])]) as profiled:
+        seconds = sum(bench_setup.seconds(step, device) for _ in range(steps))
+    time_of = "self_device_time_total" if there else "self_cpu_time_total"
+    events = [e for e in profiled.key_averages() if not there or e.key.startswith("aten::")]  # not the kernels again
+    own = {event.key: getattr(event, time_of) / 1e3 / steps for event in events}
     out = {name: value for name, value in own.items() if name not in NAMES}
-    out["between operations (Python)"] = max(seconds * 1e3 / steps - sum(own.values()), 0.0)
+    out["idle: the host is behind" if there else "between operations (Python)"] = max(
+        seconds * 1e3 / steps - sum(own.values()), 0.0
+    )
     return dict(sorted(out.items(), key=lambda item: -item[1]))
 
 
-def measure(rows: int, width: int, count: int, rounds: int) -> dict[str, Any]:
+def measure(rows: int, width: int, count: int, rounds: int, on: Setup = HERE) -> dict[str, Any]:
     """Medians, the ratio of a step to its products, and where the rest goes."""
-    problem = parts.problem(rows, width, count)
+    problem = parts.problem(rows, width, count, setup=on)
     step = partial(problem.step("merged", "pcgrad"), problem.state, problem.batch)
     products = record(step)
-    flops, floor = check(products, step), bare(products)
-    seconds = parts.interleaved({"step": step, "products": floor}, rounds)
+    flops, floor = check(products, step), bare(products, on.device)
+    seconds = parts.interleaved({"step": step, "products": floor}, rounds, on.device)
     return {
         "step (s)": statistics.median(seconds["step"]),
         "products (s)": statistics.median(seconds["products"]),
         "ratio": parts.ratio(seconds["step"], seconds["products"]),
         "products": len(products),
         "flops": flops,
-        "rest (ms)": rest(step),
+        "rest (ms)": rest(step, on.device),
     }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parts.parser(__doc__, rounds=15, shapes="8x64,2x32").parse_args(argv)
-    machine, figures = parts.begin(arguments.threads), {}
+    on = setup(arguments)
+    machine, figures = parts.begin(arguments.threads, device=on.device), {}
     for shape, rows, width in parts.shapes_of(arguments.shapes):
-        figures[shape] = found = measure(rows, width, arguments.tasks, arguments.rounds)
-        print(f"\nS3b, MiniLM, {arguments.tasks} tasks of {shape} tokens: one merged PCGrad step")
+        figures[shape] = found = measure(rows, width, arguments.tasks, arguments.rounds, on)
+        print(f"\nS3b, {on.told}, {arguments.tasks} tasks of {shape} tokens: one merged PCGrad step")
         print(f"  step               {found['step (s)'] * 1e3:8.1f} ms")
         speed = found["flops"] / found["products (s)"] / 1e9
         bare_ms = found["products (s)"] * 1e3

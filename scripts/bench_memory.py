@@ -34,7 +34,7 @@ from mtlfn.core import keys, schedule, state, step
 from mtlfn.core.batch import Batch
 from mtlfn.core.gradients import ENGINES
 from mtlfn.data.tokens.collate import collate
-from mtlfn.models import lora, model
+from mtlfn.models import attention, lora, model
 from mtlfn.models.backbone import Backbone, assemble
 from mtlfn.models.strategy import S3B
 from mtlfn.run.config import Config
@@ -54,6 +54,7 @@ def backbone(shape: str, layers: int) -> Backbone:
     """A Llama of random weights."""
     from transformers import LlamaConfig, LlamaModel
 
+    attention.register()
     widths, _ = SHAPES[shape]
     config = LlamaConfig(
         vocab_size=VOCABULARY,

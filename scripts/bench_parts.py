@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import statistics
-import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -21,12 +20,14 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import bench_setup
 import numpy as np
 import torch
 from attrs import frozen
+from bench_setup import CPU, HERE, Setup
 from torch import Tensor
 
-from mtlfn.core import gradients, keys, methods, schedule, state, step
+from mtlfn.core import gradients, keys, methods, scaling, schedule, state, step
 from mtlfn.core.batch import Batch
 from mtlfn.core.state import Tree
 from mtlfn.data.task import Task
@@ -56,12 +57,14 @@ class Problem:
     """A model, a state past its first steps, and a batch of every task.
 
     Attributes:
+        setup: where and on what it computes.
         model, settings: the model and its adapters.
         state: two steps old: at the start every B is zero, and with it every gradient of A.
         batch: one micro-batch a task, without padding.
         rates: the schedule of the learning rate.
     """
 
+    setup: Setup
     model: model.Model
     settings: lora.LoraSettings
     state: state.State
@@ -75,7 +78,12 @@ class Problem:
 
     def step(self, engine: str, method: str) -> step.Step:
         """A pure step."""
-        config = step.StepConfig(schedule=self.rates, engine=gradients.ENGINES[engine], method=methods.method(method))
+        config = step.StepConfig(
+            schedule=self.rates,
+            engine=gradients.ENGINES[engine],
+            method=methods.method(method),
+            scaling=self.setup.precision == "fp16",
+        )
         return step.build(config, partial(model.losses, self.model), self.model.reach)
 
     def rows(self) -> gradients.TaskGradients:
@@ -125,26 +133,30 @@ def tasks_of(count: int) -> tuple[Task, ...]:
     return model.canonical(tuple(made))
 
 
-def problem(rows: int, width: int, count: int, strategy: Strategy = S3B) -> Problem:
-    """``count`` tasks on MiniLM, with ``rows`` random sequences of ``width`` tokens each."""
+def problem(rows: int, width: int, count: int, strategy: Strategy = S3B, setup: Setup = HERE) -> Problem:
+    """``count`` tasks with ``rows`` random sequences of ``width`` tokens each; on MiniLM, if nothing else is said."""
     tasks, generator = tasks_of(count), np.random.Generator(np.random.Philox(0))
     settings = lora.LoraSettings()
     built = model.build(
-        backbone.load("minilm"),
+        bench_setup.base(setup.model),
         strategy,
         tasks,
         settings,
         label_counts={t.name: dict.fromkeys((*t.classes, ""), 10) for t in tasks},
+        device=setup.device,
+        precision=setup.dtype,
+        recompute=setup.checkpointing,
     )
     made = (collate(c := corpus(t, rows, width, generator), range(len(c))) for t in tasks)
-    start = state.init(keys.root(0), model.init_params(built, keys.root(0)), tuple(t.name for t in tasks))
+    params, scale = model.init_params(built, keys.root(0)), scaling.START if setup.precision == "fp16" else 1.0
+    start = state.init(keys.root(0), params, tuple(t.name for t in tasks), scale=scale)
     batch = Batch(tuple(m for m in made if m is not None), start.cursors)
     # Small, so that no margin of a ranking pair is met yet: its gradient would be zero.
     rates = schedule.Schedule(peak=1e-4, schedule_tokens=10**9, warmup_ratio=0.0)
-    fresh = Problem(built, settings, start, batch, rates)
+    fresh = Problem(setup, built, settings, start, batch, rates)
     for _ in range(2):
         start = fresh.step("merged", "pcgrad")(start, batch)
-    return Problem(built, settings, start, batch, rates)
+    return Problem(setup, built, settings, start, batch, rates)
 
 
 def plain_adapter(base: backbone.Backbone, rank: int, settings: lora.LoraSettings, attention: str) -> Any:
@@ -218,15 +230,14 @@ def check_equal(
     return errors
 
 
-def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int) -> Seconds:
-    """Seconds of each candidate in each round; a round before the first warms up."""
+def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int, device: torch.device = CPU) -> Seconds:
+    """Seconds of each candidate in each round on a device; a round before the first warms up."""
     seconds: Seconds = {name: [] for name in candidates}
     for round_number in range(rounds + 1):
         for name, candidate in candidates.items():
-            began = time.perf_counter()
-            candidate()
+            took = bench_setup.seconds(candidate, device)
             if round_number:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(took)
     return seconds
 
 
@@ -246,6 +257,7 @@ def parser(text: str | None, *, rounds: int, shapes: str | None = None) -> argpa
     if shapes is not None:
         made.add_argument("--shapes", default=shapes, help="rows x tokens of each task, separated by commas")
         made.add_argument("--tasks", type=int, default=5)
+        bench_setup.options(made)
     made.add_argument("--rounds", type=int, default=rounds)
     made.add_argument("--threads", type=int, help="CPU threads; default: torch's choice")
     made.add_argument("--json", type=Path, help="write the figures here as well")
@@ -257,13 +269,13 @@ def shapes_of(text: str) -> list[tuple[str, int, int]]:
     return [(shape, *map(int, shape.split("x"))) for shape in text.split(",")]
 
 
-def begin(threads: int | None, *packages: str) -> dict[str, Any]:
+def begin(threads: int | None, *packages: str, device: torch.device = CPU) -> dict[str, Any]:
     """Numerics as a run has them; prints and returns the machine and the versions that are compared."""
     from importlib.metadata import version
 
     fix_numerics(Config(threads=threads))
     machine = {
-        "processor": platform.processor() or platform.machine(),
+        **bench_setup.machine(device),
         "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,

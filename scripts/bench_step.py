@@ -6,6 +6,7 @@ sum the task losses and keep no gradient per task: `merged` in one forward pass 
 by task; the faster of the two in each round is the yardstick.
 
     python scripts/bench_step.py [--shapes 8x64,2x32] [--rounds 15] [--tasks 5] [--many 20] [--json FILE]
+                                 [--device cuda] [--model bert-base] [--precision bf16] [--checkpointing]
 
 With `--many`, a PCGrad step of so many tasks on equally many tokens takes turns with the others (a quarter of the rows
 a task where there are four times the tasks).
@@ -19,6 +20,7 @@ from functools import partial
 
 import bench_parts as parts
 import torch
+from bench_setup import HERE, Setup, setup
 
 from mtlfn.core import gradients, keys, optimizer, state, step
 from mtlfn.core.batch import Batch
@@ -56,9 +58,9 @@ def plain_step(built: model.Model, config: step.StepConfig, pieces: Callable[[Ba
     return plain
 
 
-def measure(rows: int, width: int, count: int, rounds: int, many: int = 0) -> dict[str, float]:
+def measure(rows: int, width: int, count: int, rounds: int, many: int = 0, on: Setup = HERE) -> dict[str, float]:
     """Medians in seconds and ratios to the fastest plain step of the round; with ``many``, to our own step too."""
-    problem = parts.problem(rows, width, count)
+    problem = parts.problem(rows, width, count, setup=on)
     plain = step.StepConfig(schedule=problem.rates)
     steps = {
         "plain merged": plain_step(problem.model, plain, lambda b: [b]),
@@ -71,9 +73,9 @@ def measure(rows: int, width: int, count: int, rounds: int, many: int = 0) -> di
     if many:
         if rows * count % many:
             raise SystemExit(f"--many {many}: {count} tasks of {rows} rows cannot be dealt out to {many} tasks evenly")
-        other = parts.problem(rows * count // many, width, many)
+        other = parts.problem(rows * count // many, width, many, setup=on)
         candidates[f"pcgrad, {many} tasks"] = partial(other.step("merged", "pcgrad"), other.state, other.batch)
-    seconds = parts.interleaved(candidates, rounds)
+    seconds = parts.interleaved(candidates, rounds, on.device)
     yardstick = parts.fastest(seconds, ["plain merged", "plain accumulated"])
     out = {}
     for name, times in seconds.items():
@@ -88,10 +90,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = parts.parser(__doc__, rounds=15, shapes="8x64,2x32")
     parser.add_argument("--many", type=int, default=0, help="also measure so many tasks on as many tokens")
     arguments = parser.parse_args(argv)
-    machine, figures = parts.begin(arguments.threads), {}
+    on = setup(arguments)
+    machine, figures = parts.begin(arguments.threads, device=on.device), {}
     for shape, rows, width in parts.shapes_of(arguments.shapes):
-        figures[shape] = measure(rows, width, arguments.tasks, arguments.rounds, arguments.many)
-        print(f"\nS3b, MiniLM, {arguments.tasks} tasks of {shape} tokens; ratio to the fastest plain step of a round")
+        figures[shape] = measure(rows, width, arguments.tasks, arguments.rounds, arguments.many, on)
+        print(
+            f"\nS3b, {on.told}, {arguments.tasks} tasks of {shape} tokens; ratio to the fastest plain step of a round"
+        )
         for name in [key[:-8] for key in figures[shape] if key.endswith("(ratio)")]:
             print(
                 f"  {name:<18} {figures[shape][f'{name} (s)'] * 1e3:8.0f} ms  {figures[shape][f'{name} (ratio)']:5.2f}"

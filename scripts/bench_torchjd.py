@@ -14,6 +14,7 @@ transformers' `sdpa` and `eager` attention. Before anything is timed, every Jaco
 update of the aggregator `Sum` with ours; with `PCGrad` the two sides visit the tasks in other random orders.
 
     python scripts/bench_torchjd.py [--shapes 8x64,16x128,2x32] [--rounds 7] [--tasks 5] [--json FILE]
+                                    [--device cuda] [--model bert-base]
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from functools import partial
 from typing import Any
 
 import bench_parts as parts
+import bench_setup
 import torch
 import torch.nn.functional as F
 from attrs import frozen
+from bench_setup import HERE, Setup, setup
 from torch import Tensor
 from torchjd.aggregation import Aggregator, PCGrad, Sum
 from torchjd.autojac import backward, jac_to_grad, mtl_backward
@@ -35,7 +38,7 @@ from torchjd.autojac import backward, jac_to_grad, mtl_backward
 from mtlfn.core import combine, gradients, methods
 from mtlfn.core.batch import MicroBatch
 from mtlfn.data.task import Task
-from mtlfn.models import backbone, cross_attention, heads, lora
+from mtlfn.models import cross_attention, heads, lora
 
 # vmap has no rule for the backward pass of `sdpa` on a CPU and takes its rows in turn: one of the ways that are timed.
 warnings.filterwarnings("ignore", message=".*batching rule", category=UserWarning)
@@ -82,8 +85,9 @@ class Network:
 def network(problem: parts.Problem, attention: str) -> Network:
     """Another copy of the backbone; adapter, cross attention and heads with the values of the problem's state."""
     built, params = problem.model, problem.state.params
-    base = backbone.load("minilm")
+    base = bench_setup.base(problem.setup.model)
     adapted = parts.plain_adapter(base, lora.rank_of(built.strategy), problem.settings, attention).train()
+    adapted.to(problem.setup.device)
     adapter = parts.adapter_parameters(adapted, built.linears)
     parts.copy_into(adapter, parts.together(built, built.tasks[-1], params))
     low = set(parts.adapter_parameters(adapted, [linear for linear in built.linears if linear.layer < built.read_out]))
@@ -107,10 +111,10 @@ def features(net: Network, micro_batches: Sequence[MicroBatch]) -> list[Tensor]:
     There is no padding in these batches, so no mask.
     """
     tasks = {task.name: task for task in net.tasks}
-    rows = [len(m.inputs.input_ids) for m in micro_batches]
+    rows, device = [len(m.inputs.input_ids) for m in micro_batches], net.problem.setup.device
     hidden = net.bert.embeddings(
-        input_ids=torch.cat([m.inputs.input_ids for m in micro_batches]),
-        token_type_ids=torch.cat([m.inputs.token_types for m in micro_batches]),
+        input_ids=torch.cat([m.inputs.input_ids for m in micro_batches]).to(device),
+        token_type_ids=torch.cat([m.inputs.token_types for m in micro_batches]).to(device),
     )
     read_out = net.problem.model.read_out
     for layer in net.bert.encoder.layer[:read_out]:
@@ -266,9 +270,9 @@ def their_jacobian(net: Network) -> Jacobian:
     return out
 
 
-def measure(rows: int, width: int, count: int, rounds: int) -> dict[str, Any]:
+def measure(rows: int, width: int, count: int, rounds: int, on: Setup = HERE) -> dict[str, Any]:
     """Errors, medians in seconds, and ratios of our step to each of theirs."""
-    problem = parts.problem(rows, width, count)
+    problem = parts.problem(rows, width, count, setup=on)
     networks = {attention: network(problem, attention) for attention in ("sdpa", "eager")}
     errors = {attention: check(net) for attention, net in networks.items()}
     candidates: dict[str, Callable[[], object]] = {
@@ -278,7 +282,7 @@ def measure(rows: int, width: int, count: int, rounds: int) -> dict[str, Any]:
         optimizer = torch.optim.AdamW(net.parameters, lr=1e-3, weight_decay=0.01, fused=True)
         for name, (way, chunk) in WAYS.items():
             candidates[f"{name}, {attention}"] = partial(take_step, net, way, chunk, PCGrad(), optimizer)
-    seconds = parts.interleaved(candidates, rounds)
+    seconds = parts.interleaved(candidates, rounds, on.device)
     theirs = [name for name in seconds if name != OURS]
     seconds["fastest mtl_backward"] = parts.fastest(seconds, [n for n in theirs if n.startswith("mtl_backward")])
     seconds["fastest of all"] = parts.fastest(seconds, theirs)
@@ -291,11 +295,14 @@ def measure(rows: int, width: int, count: int, rounds: int) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parts.parser(__doc__, rounds=7, shapes="8x64,16x128,2x32").parse_args(argv)
-    machine, figures = parts.begin(arguments.threads, "transformers", "peft", "torchjd"), {}
+    on = setup(arguments)
+    if on.precision != "fp32" or on.model.startswith("llama"):
+        raise SystemExit("TorchJD's side is written for BERT in fp32: give another --model, and no --precision")
+    machine, figures = parts.begin(arguments.threads, "transformers", "peft", "torchjd", device=on.device), {}
     for shape, rows, width in parts.shapes_of(arguments.shapes):
-        figures[shape] = found = measure(rows, width, arguments.tasks, arguments.rounds)
+        figures[shape] = found = measure(rows, width, arguments.tasks, arguments.rounds, on)
         worst = max(error for errors in found["errors"].values() for error in errors.values())
-        print(f"\nS3b, MiniLM, {arguments.tasks} tasks of {shape} tokens; gradients agree within {worst:.0e}")
+        print(f"\nS3b, {on.told}, {arguments.tasks} tasks of {shape} tokens; gradients agree within {worst:.0e}")
         print(f"  {'step':<34} {'median':>8}     ours / it")
         for name, seconds in found["seconds"].items():
             print(f"  {name:<34} {seconds * 1e3:8.0f} ms  {found['ratio'][name]:5.2f}", flush=True)

@@ -12,9 +12,11 @@ its stream; the Trainer gets PEFT's layers, transformers' sdpa attention, the ex
 without logging, saving, evaluation, reports and the filter for NaN losses. Its clock runs from the begin of its first
 step to the end of its last, so that neither its set-up nor the sorting by length counts; 50 steps a round are one of
 its sorted blocks. Ours runs around stream and step. Before anything is timed, the gradients of one padded batch are
-compared, dropout off.
+compared, dropout off and in float32; with `--precision` both sides are then timed in another one, the Trainer with its
+own `bf16=True` or `fp16=True`.
 
     python scripts/bench_trainer.py [--task NAME] [--data-dir DATA] [--rounds 7] [--steps 50] [--json FILE]
+                                    [--device cuda] [--model bert-base] [--precision bf16]
 """
 
 from __future__ import annotations
@@ -27,10 +29,12 @@ from pathlib import Path
 from typing import Any
 
 import bench_parts as parts
+import bench_setup
 import numpy as np
 import torch
 import torch.nn.functional as F
 from attrs import frozen
+from bench_setup import Setup, setup
 from torch import Tensor, nn
 from transformers import (
     DataCollatorForTokenClassification,
@@ -49,7 +53,7 @@ from mtlfn.data.tokens import stream
 from mtlfn.data.tokens.collate import Inputs, collate
 from mtlfn.data.tokens.store import Corpus
 from mtlfn.models import backbone, heads, lora, model
-from mtlfn.run.config import Config
+from mtlfn.run.config import Config, default_cache
 from mtlfn.run.machine import memory
 from mtlfn.run.one.prepare import Prepared, prepare
 
@@ -96,7 +100,7 @@ class Network(nn.Module):
     ) -> dict[str, Tensor]:
         """Tensors as in ``Inputs``; ``count``: the labels in the loss, for kinds other than tagging."""
         lengths = attention_mask.sum(1)
-        self.tokens, self.slots = self.tokens + int(lengths.sum()), self.slots + attention_mask.numel()
+        self.tokens, self.slots = self.tokens + lengths.sum(), self.slots + attention_mask.numel()
         hidden = self.adapted(
             input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
         ).last_hidden_state
@@ -142,26 +146,36 @@ def collator(task: Task, corpus: Corpus, tokenizer: Any) -> Callable[[Sequence[d
     return padded
 
 
-class Clock(TrainerCallback):
-    """Seconds from the begin of the first step to the end of the newest."""
+def finish(device: torch.device) -> None:
+    """Waits until a GPU has computed what was launched on it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
-    def __init__(self) -> None:
-        self.began, self.ended = None, 0.0
+
+class Clock(TrainerCallback):
+    """Seconds from the begin of the first step to the end of the last of so many, as computed."""
+
+    def __init__(self, steps: int, device: torch.device) -> None:
+        self.began, self.ended, self.left, self.device = None, 0.0, steps, device
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         self.began = self.began or time.perf_counter()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.left -= 1
+        if not self.left:
+            finish(self.device)
         self.ended = time.perf_counter()
 
 
 def trainer_loop(
-    net: Network, rows: list[dict[str, Any]], pad: Callable, size: int, steps: int, order: str, rate: float
+    net: Network, rows: list[dict[str, Any]], pad: Callable, size: int, steps: int, order: str, rate: float, on: Setup
 ) -> Callable[[int], Stretch]:
     """A Trainer run of so many steps in the given order; another seed in every round."""
+    there = on.device.type == "cuda"
 
     def run(seed: int) -> Stretch:
-        clock, net.tokens, net.slots = Clock(), 0, 0
+        clock, net.tokens, net.slots = Clock(steps, on.device), 0, 0
         with tempfile.TemporaryDirectory() as folder:
             arguments = TrainingArguments(
                 output_dir=folder,
@@ -173,7 +187,9 @@ def trainer_loop(
                 max_grad_norm=0.0,
                 seed=seed,
                 data_seed=seed,
-                use_cpu=True,
+                use_cpu=not there,
+                bf16=on.precision == "bf16",
+                fp16=on.precision == "fp16",
                 logging_strategy="no",
                 save_strategy="no",
                 eval_strategy="no",
@@ -181,12 +197,12 @@ def trainer_loop(
                 disable_tqdm=True,
                 logging_nan_inf_filter=False,
                 remove_unused_columns=False,
-                dataloader_pin_memory=False,
+                dataloader_pin_memory=there,
             )
             trainer = Trainer(net, arguments, train_dataset=rows, data_collator=pad, callbacks=[clock])
             trainer.remove_callback(PrinterCallback)
             trainer.train()
-        return Stretch(net.tokens, net.slots, clock.ended - clock.began)
+        return Stretch(int(net.tokens), net.slots, clock.ended - clock.began)
 
     return run
 
@@ -201,6 +217,7 @@ def our_loop(prepared: Prepared, start: State, steps: int) -> Callable[[int], St
         with memory.uncollected():  # as in a run
             for _ in range(steps):
                 current = prepared.step(current, prepared.stream(current))
+        finish(prepared.model.device)
         seconds = time.perf_counter() - began
         tokens, slots = (
             sum(getattr(count, unit) for count in current.tokens.values())
@@ -212,7 +229,7 @@ def our_loop(prepared: Prepared, start: State, steps: int) -> Callable[[int], St
     return run
 
 
-def settings(arguments: Any, tasks: str, **changes: Any) -> Config:
+def settings(arguments: Any, tasks: str, precision: str = "fp32", **changes: Any) -> Config:
     """The configuration of our side."""
     return Config(
         tasks=tasks,
@@ -222,7 +239,9 @@ def settings(arguments: Any, tasks: str, **changes: Any) -> Config:
         schedule_tokens=ENDLESS,
         warmup_ratio=0.0,
         micro_batch_tokens=arguments.micro_batch_tokens,
-        device="cpu",
+        backbone=arguments.backbone,
+        device=arguments.device,
+        precision=precision,
         **changes,
     )
 
@@ -254,6 +273,7 @@ def check(
     ours = {name: rows[0] for name, rows in parts.together(built, task, found).items()}
     ours |= {f"head/{name}": rows[0] for name, rows in found[f"head/{task.name}"].items()}
     net.eval()
+    batch = {name: value.to(built.device) for name, value in batch.items()}
     net(**batch)["loss"].backward()
     theirs = {name: p.grad.clone() for name, p in net.adapter.items()}
     theirs |= {f"head/{name}": p.grad.clone() for name, p in net.own_head().items()}
@@ -273,18 +293,21 @@ def batch_size(prepared: Prepared) -> int:
 
 def candidates(arguments: Any) -> tuple[dict[str, Callable[[int], Stretch]], dict[str, Any]]:
     """Everything that takes turns, and what was found out on the way there."""
-    prepared = prepare("s1", settings(arguments, arguments.task))
+    on, prepared = setup(arguments), prepare("s1", settings(arguments, arguments.task))
     (task,), start = prepared.tasks, past_start(prepared)
-    corpus, net, size = prepared.train[task.name], Network(prepared), batch_size(prepared)
+    corpus, net, size = prepared.train[task.name], Network(prepared).to(on.device), batch_size(prepared)
     rows, pad = rows_of(corpus), collator(task, corpus, net.tokenizer)
     examples = list(range(min(max(size, 4), len(rows))))  # several, so that there is padding
     error = check(prepared, start, net, pad([rows[e] for e in examples]), examples)
     rate, steps = prepared.config.learning_rate, arguments.steps
+    if on.precision != "fp32":  # in which gradients were compared
+        prepared = prepare("s1", settings(arguments, arguments.task, on.precision))
+        start = past_start(prepared)
     made = {"ours": our_loop(prepared, start, steps)}
     for name, order in (("trainer", "random"), ("trainer, grouped", "group_by_length")):
-        made[name] = trainer_loop(net, rows, pad, size, steps, order, rate)
+        made[name] = trainer_loop(net, rows, pad, size, steps, order, rate, on)
     for method in ("pcgrad", "sum") if arguments.multi_tasks != "none" else ():
-        several = prepare("s3b", settings(arguments, arguments.multi_tasks, gradients=method))
+        several = prepare("s3b", settings(arguments, arguments.multi_tasks, on.precision, gradients=method))
         made[f"s3b, {method}"] = our_loop(several, past_start(several), -(-steps // len(several.tasks)))
     return made, {"task": task.name, "error": error, "batch size": size, "mean length": corpus.tokens / len(rows)}
 
@@ -310,7 +333,7 @@ def measure(made: Mapping[str, Callable[[int], Stretch]], rounds: int) -> dict[s
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = parts.parser(__doc__, rounds=7)
+    parser = bench_setup.options(parts.parser(__doc__, rounds=7))
     parser.add_argument("--task", default="semeval2014_t7", help="the one task")
     parser.add_argument("--data-dir", type=Path, help="folder with data; default: the embedded corpus")
     parser.add_argument("--cache-dir", type=Path)
@@ -320,10 +343,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     if arguments.multi_tasks is None:
         arguments.multi_tasks = REAL if arguments.data_dir else ""
-    machine = parts.begin(arguments.threads, "transformers", "peft", "accelerate")
+    on = setup(arguments)
+    machine = parts.begin(arguments.threads, "transformers", "peft", "accelerate", device=on.device)
+    arguments.backbone = bench_setup.saved(on.model, arguments.cache_dir or default_cache())
     made, facts = candidates(arguments)
     print(
-        f"\n{facts['task']}, MiniLM, r = 24: {facts['mean length']:.1f} tokens an example, "
+        f"\n{facts['task']}, {on.told}, r = 24: {facts['mean length']:.1f} tokens an example, "
         f"{facts['batch size']} examples a step of the Trainer; gradients agree within {facts['error']:.0e}",
         flush=True,
     )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import re
+import shlex
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -240,6 +244,122 @@ def test_attention_is_two_products_forward_and_four_backward():
     assert [p.attention for p in products] == [True] * 6
     assert [p.flops for p in products] == [2 * 6 * 5 * 5 * 4] * 6
     floor.bare(products)()  # their shapes fit
+
+
+# Precision, profile, and all of it on a GPU
+
+TINY = ("--model", "bert-tiny")
+
+
+@pytest.mark.parametrize("model", ["bert-tiny", "llama-tiny"])
+def test_the_precisions_in_one_round(tmp_path, model):
+    found = figures("bench_precision", tmp_path, *SMALL, "--model", model, "--threads", "1")["figures"]["2x8"]
+    assert set(found["bf16 / fp32"]) == {"step", "step without padding", "prediction"}
+    assert positive({name: value for name, value in found.items() if name != "computed in"})
+
+
+def test_rows_of_unequal_lengths_have_padding_and_their_tokens_are_counted():
+    parts, precision = script("bench_parts"), script("bench_precision")
+    problem = parts.problem(4, 16, 5, setup=script("bench_setup").Setup(model="bert-tiny"))
+    batch = precision.ragged(problem, 4, 16)
+    assert batch.tokens.padded == 5 * 4 * 16
+    assert batch.tokens.input == sum(int(m.inputs.lengths.sum()) for m in batch.micro_batches) < batch.tokens.padded
+
+
+def test_the_profile_of_one_step(tmp_path):
+    found = figures("profile_step", tmp_path, "--shapes", "2x8", "--steps", "1", *TINY)["figures"]["2x8"]
+    assert found["operations"] > 1000
+    assert found["waits"] == {}
+    assert "aten::mm" in found["costs (ms)"]
+
+
+def test_a_device_that_is_not_there_ends_a_benchmark():
+    with pytest.raises(SystemExit, match="CUDA devices are available"):
+        script("bench_step").main([*SMALL, "--device", "cuda:99"])
+
+
+def test_the_busy_time_of_a_gpu_counts_what_overlaps_once():
+    def event(start: float, end: float, name: str = "kernel") -> SimpleNamespace:
+        span = SimpleNamespace(start=start, end=end)
+        return SimpleNamespace(device_type="DeviceType.CUDA", time_range=span, name=name)
+
+    events = [event(0, 1000), event(500, 1500), event(3000, 4000, "Memcpy HtoD")]
+    profiled = SimpleNamespace(events=lambda: events, key_averages=lambda: [SimpleNamespace(self_cpu_time_total=2000)])
+    found = script("profile_step").on_gpu(profiled, 0.005, 1)
+    assert found["launches"] == 3
+    assert found["busy (ms)"] == 2.5
+    assert found["gaps (ms)"] == 2.5
+    assert found["copied by kind"] == {"Memcpy HtoD": 1}
+
+
+def test_the_table_tells_figures_failures_and_what_had_no_time(tmp_path):
+    lines = [
+        "step-minilm\tok\t3",
+        "trainer-bert\tfailed (1): no such thing\t2",
+        "tests\tok\t9",
+        "data\tno time left\t0",
+    ]
+    (tmp_path / "parts.tsv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "tests.log").write_text("....\n=== 77 passed in 3.0s ===\n\n")
+    figures("bench_step", tmp_path, "--rounds", "1", "--shapes", "2x8", *TINY)
+    (tmp_path / "figures.json").rename(tmp_path / "step-minilm.json")
+    table = script("gpu_table")
+    (step, trainer, tests, rest) = table.rows(tmp_path)
+    assert step[:3] == ("step-minilm", "PCGrad / fastest plain step, 2x8", "≤ 1.05")
+    assert float(step[3].partition(" ")[0]) > 0
+    assert trainer == ("trainer-bert", "failed (1): no such thing", "", "2 s")
+    assert tests[1] == "77 passed in 3.0s"
+    assert rest[1] == "no time left"
+    assert "processor" in table.table(tmp_path)
+
+
+GPU = ["bash", str(SCRIPTS / "gpu.sh")]
+
+
+def on_gpu(folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHON"}
+    return subprocess.run(
+        [*GPU, str(folder)], env={**kept, "PYTHON": sys.executable, **env}, capture_output=True, text=True
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
+def test_without_a_card_the_script_says_so_in_one_line(tmp_path):
+    ended = on_gpu(tmp_path / "out")
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith("gpu.sh: torch")
+    assert "DEVICE=cpu SMALL=1" in ended.stderr
+
+
+@pytest.mark.slow
+def test_a_part_that_fails_or_has_no_time_does_not_stop_the_others(tmp_path):
+    ended = on_gpu(tmp_path, DEVICE="cpu", SMALL="1", PARTS="floor data", DATA="/nowhere", SECONDS_IN_ALL="60")
+    assert ended.returncode == 0, ended.stderr
+    parts = [line.split("\t") for line in (tmp_path / "parts.tsv").read_text().splitlines()]
+    assert [name for name, *_ in parts] == ["floor-minilm", "data"]
+    assert parts[1][1].startswith(("failed (2): ", "no time left"))
+    assert (tmp_path / "table.md").read_text() in ended.stdout
+    none = on_gpu(tmp_path, DEVICE="cpu", SMALL="1", PARTS="floor", SECONDS_IN_ALL="1")
+    assert "| floor-minilm | no time left |" in none.stdout
+
+
+def test_what_the_page_tells_to_run_is_there():
+    page = (SCRIPTS.parent / "docs" / "on-a-gpu.md").read_text()
+    said = (SCRIPTS / "gpu.sh").read_text()
+    commands = [line for block in re.findall(r"```bash\n(.*?)```", page, re.S) for line in block.splitlines()]
+    assert len(commands) >= 6
+    for command in commands:
+        words = shlex.split(command)
+        assert all(f"{word.partition('=')[0]}" in said for word in words if "=" in word)
+        (path,) = [word for word in words if "/" in word]
+        assert (SCRIPTS.parent / path).exists()
+        if path.endswith(".py"):
+            flags = words[words.index(path) + 1 :]
+            with pytest.raises(SystemExit) as caught:
+                script(Path(path).stem).main([*flags, "--help"])
+            assert caught.value.code == 0
+    for part in re.findall(r"^\| (`[a-z`, ]+`) \|", page, re.M):
+        assert all(re.search(rf"^ *(part|bench) {name}\b", said, re.M) for name in re.findall(r"`(\w+)`", part))
 
 
 # Memory and start-up

@@ -56,7 +56,8 @@ def group(gradients: TaskGradients, reach: Reach, present: tuple[str, ...]) -> t
         if len(tasks) == 1:
             # torch's stubs pass on no name with an underscore.
             norms = torch._foreach_norm(pieces, 2, torch.float64)  # pyright: ignore[reportPrivateImportUsage]
-            exponents, gram = torch.zeros(1, dtype=torch.int32), torch.stack(norms).square().sum().view(1, 1)
+            exponents = torch.zeros(1, dtype=torch.int32, device=norms[0].device)
+            gram = torch.stack(norms).square().sum().view(1, 1)
             rows = tuple(pieces)
         else:
             exponents = pcgrad.row_exponents(pieces)
@@ -110,7 +111,7 @@ def summed(group: Group, weights: np.ndarray, like: Mapping[tuple[str, str], Ten
     if len(group.tasks) == 1:
         return [row[0] * float(weights[0]) for row in group.rows]
     rows = group.rows[0]
-    flat = torch.from_numpy(weights).to(rows) @ rows
+    flat = torch.from_numpy(weights).to(rows.device, rows.dtype, non_blocking=True) @ rows
     shapes = [like[path].shape for path in group.paths]
     return [piece.view(shape) for piece, shape in zip(flat.split([s.numel() for s in shapes]), shapes, strict=True)]
 

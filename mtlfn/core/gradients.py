@@ -90,13 +90,18 @@ def merged(loss: Loss, params: Tree, reach: Reach, batch: Batch, key: Key, weigh
     gradients = torch.autograd.grad(
         [losses[task] for task in present],
         list(leaves.values()),
-        [torch.as_tensor(weights[task], dtype=losses[task].dtype, device=losses[task].device) for task in present],
+        [_like(losses[task], weights[task]) for task in present],
         materialize_grads=True,
     )
     rows: dict[str, dict[str, Tensor]] = {}
     for (slot, name), gradient in zip(leaves, gradients, strict=True):
         rows.setdefault(slot, {})[name] = gradient if len(reach[slot][name]) > 1 else gradient.unsqueeze(0)
     return TaskGradients({task: losses[task].detach() for task in present}, rows)
+
+
+def _like(loss: Tensor, weight: float | Tensor) -> Tensor:
+    """A weight as a tensor where the loss is; filled in there, since a copy would wait for the device."""
+    return weight.to(loss) if isinstance(weight, Tensor) else torch.full_like(loss, weight)
 
 
 def _joined(params: Tree, leaves: Mapping[tuple[str, str], Tensor]) -> Tree:

@@ -17,8 +17,10 @@ from attrs import field, frozen
 from torch import Tensor
 
 from mtlfn.models.families import BackboneError
+from mtlfn.models.transfer import moved
 
 ATTENTION = "mtlfn_rectangles"
+HALVES = (torch.bfloat16, torch.float16)
 
 # Keywords that change nothing here: what a window does is in the rule of its layer, the others steer kernels, caches
 # and outputs that are not used.
@@ -52,7 +54,7 @@ class Rule:
         if width not in self.known:
             mask = self.mask(width)
             same = (rule for rule in (EVERYTHING, CAUSAL) if torch.equal(mask, rule.mask(width)))
-            self.known[width] = next(same, mask.to(device))
+            self.known[width] = next(same, moved(mask, device))
         return self.known[width]
 
 
@@ -120,7 +122,7 @@ def attention(
         if softcap is None and s_aux is None:
             o = _fused(q, k, v, attention_mask, inside, scaling)
         else:
-            allowed = _beside_padding(attention_mask.mask(width).to(q.device), inside)
+            allowed = _beside_padding(moved(attention_mask.mask(width), q.device), inside)
             o = _plain(q, k, v, allowed, scaling, softcap, s_aux)
         out.append(o.transpose(1, 2).flatten(0, 1))
     return (out[0] if len(out) == 1 else torch.cat(out)).unsqueeze(0), None
@@ -145,9 +147,37 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, rule: Rule, inside: Tensor | None, s
         mask = None
     else:
         mask = None if inside is None else inside[:, None, None, :]
+    if q.device.type == "cpu" and q.dtype in HALVES and torch.is_grad_enabled():
+        return _halves(q, k, v, CAUSAL.mask(q.shape[2]) if seen is CAUSAL else mask, scaling)
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=seen is CAUSAL, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
     )
+
+
+def _halves(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, scaling: float | None) -> Tensor:
+    """One rectangle in half precision on a CPU, where the reverse pass of torch's own kernel takes 3 to 20 times as
+    long as in float32: two products and a softmax in bfloat16, for which there are units (models/units.py); float16
+    by way of float32.
+    """
+    if q.dtype == torch.bfloat16:
+        k, v = _repeated(q, k, v)
+        scores = (q * (q.shape[-1] ** -0.5 if scaling is None else scaling)) @ k.transpose(2, 3)
+        if allowed is not None:
+            scores = scores + torch.zeros((), dtype=q.dtype).expand(allowed.shape).masked_fill(~allowed, -torch.inf)
+        return scores.softmax(-1) @ v
+    with torch.autocast("cpu", enabled=False):
+        wide = (t.float() for t in (q, k, v))
+        grouped = q.shape[1] != k.shape[1]
+        out = F.scaled_dot_product_attention(*wide, attn_mask=allowed, scale=scaling, enable_gqa=grouped)
+        return out.to(q.dtype)
+
+
+def _repeated(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values of as many heads as the queries have."""
+    if q.shape[1] == k.shape[1]:
+        return k, v
+    groups = q.shape[1] // k.shape[1]
+    return k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
 
 
 def _beside_padding(mask: Tensor, inside: Tensor | None) -> Tensor:
@@ -168,8 +198,7 @@ def _plain(
     sinks: Tensor | None,
 ) -> Tensor:
     """One rectangle in plain products, for what torch's kernel cannot express."""
-    if q.shape[1] != k.shape[1]:
-        k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
+    k, v = _repeated(q, k, v)
     scores = (q @ k.transpose(2, 3)) * (q.shape[-1] ** -0.5 if scaling is None else scaling)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)

@@ -22,13 +22,15 @@ from mtlfn.core.keys import Key, fold
 from mtlfn.core.state import Tree
 from mtlfn.data.task import Task
 from mtlfn.data.tokens.collate import Inputs
-from mtlfn.models import cross_attention, heads, lora
+from mtlfn.models import cross_attention, heads, lora, units
 from mtlfn.models.backbone import Backbone
 from mtlfn.models.families import BackboneError
 from mtlfn.models.layout import Layout, Rectangle, lay_out, spread, taken_apart, unpadded
 from mtlfn.models.placement import Hidden, install_read_out, joined
 from mtlfn.models.recompute import install_recomputation
 from mtlfn.models.strategy import Strategy, block_name, tasks_through
+from mtlfn.models.transfer import moved
+from mtlfn.models.wide import widen
 
 
 @frozen(eq=False)
@@ -45,7 +47,8 @@ class Model:
         reach: for every trainable tensor the tasks whose loss trains it.
         shapes: slot -> name -> shape of every trainable tensor.
         device: where it computes.
-        precision: what the backbone's matrix products are computed in.
+        precision: what the frozen weights of the backbone's linears are kept in.
+        products: what its matrix products are computed in: ``precision``, or float32 where that is faster.
         unpad: the backbone sees tokens alone; heads see them in their rectangles, zero where there is padding.
     """
 
@@ -61,6 +64,7 @@ class Model:
     shapes: Mapping[str, Mapping[str, torch.Size]]
     device: torch.device
     precision: torch.dtype
+    products: torch.dtype
     unpad: bool
 
 
@@ -88,8 +92,8 @@ def build(
 
     ``frozen``: slots that no task trains. ``precision``: float32, or the dtype of the backbone's matrix products, whose
     weights are then kept in it; embeddings, norms, the residual stream, trainable tensors, heads and losses stay
-    float32. ``recompute``: activations inside a layer are computed again in the reverse pass instead of kept.
-    ``unpad``: no padding is computed.
+    float32, and so do products on a CPU without units for bfloat16 (models/units.py). ``recompute``: activations inside
+    a layer are computed again in the reverse pass instead of kept. ``unpad``: no padding is computed.
 
     Raises BackboneError where the read-out layer or the adapter targets do not fit the backbone.
     """
@@ -114,8 +118,11 @@ def build(
     adapted, linears = lora.attach(backbone, strategy, settings)
     if recompute:
         install_recomputation(backbone.layers)
+    products = units.products(precision, device)
     if precision != torch.float32:
         lora.cast(backbone.model, precision)
+    if products != precision:
+        widen(backbone.model, precision)
     adapted.to(device)
     reach = {
         **lora.reach(linears, strategy, tasks, read_out, detach_level1),
@@ -140,6 +147,7 @@ def build(
         shapes={},
         device=device,
         precision=precision,
+        products=products,
         unpad=unpad,
     )
     exemplar = init_params(model, "00")
@@ -251,7 +259,7 @@ def forward(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key
     for m, r, read in zip(micro_batches, rectangles, map(_normalised, below), strict=True):
         task = _task(model, m.task)
         if model.strategy.hierarchical and task.level == 2:
-            mask = None if r.mask is None else r.mask.to(model.device)
+            mask = None if r.mask is None else moved(r.mask, model.device)
             read = cross_attention.attend(crossed[m.task][cross_attention.SLOT], next(above), read, mask)
         out.append(heads.logits(task, params[f"head/{m.task}"], read, m.inputs, model.backbone.causal))
     return out
@@ -306,7 +314,8 @@ def _read(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], layou
     inner = model.backbone.model
 
     def flat(of: Callable[[Inputs], Tensor]) -> Tensor:
-        return torch.cat([of(m.inputs).flatten() for m in micro_batches])[places].unsqueeze(0).to(model.device)
+        rows = torch.cat([of(m.inputs).flatten() for m in micro_batches])[places]
+        return moved(rows.unsqueeze(0), model.device)
 
     arguments = inner.reading.arguments(
         flat(lambda inputs: inputs.input_ids),
@@ -317,18 +326,18 @@ def _read(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], layou
     with _computing(model):
         # tie_weights looks for tensors with several names in the whole module, at every call; ours have one each.
         hidden = functional_call(inner, tensors, (), {**arguments, "layout": layout}, tie_weights=False)
-    if model.precision == torch.float32:
+    if model.products == torch.float32:
         return hidden
     features = None if hidden.features is None else hidden.features.float()
     return Hidden(hidden.last_hidden_state.float(), features)
 
 
 def _computing(model: Model) -> AbstractContextManager:
-    """The backbone's products in the model's precision."""
-    if model.precision == torch.float32:
+    """The backbone's products in the dtype that they are computed in."""
+    if model.products == torch.float32:
         return nullcontext()
     # No cache: what it keeps is weights that need gradients, and these change with every step.
-    return torch.autocast(model.device.type, model.precision, cache_enabled=False)
+    return torch.autocast(model.device.type, model.products, cache_enabled=False)
 
 
 def _rectangles(model: Model, micro_batches: Sequence[MicroBatch]) -> tuple[list[Rectangle], int]:
@@ -349,8 +358,8 @@ def _in_rectangles(
 ) -> tuple[Tensor, Tensor | None]:
     """Hidden states of tokens alone as those of all slots."""
     if leaving < slots:  # else nobody reads the top
-        top = spread(top, (places[places >= leaving] - leaving).to(top.device), slots - leaving)
-    return top, None if features is None else spread(features, places.to(features.device), slots)
+        top = spread(top, moved(places[places >= leaving] - leaving, top.device), slots - leaving)
+    return top, None if features is None else spread(features, moved(places, features.device), slots)
 
 
 def _tensors(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], key: Key | None) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 
 from mtlfn.models.families import BackboneError, first_line
 from mtlfn.models.layout import Layout, Rectangle, lay_out
+from mtlfn.models.transfer import moved
 
 Way = Literal["ragged", "padded"]
 Arguments = dict[str, Any]
@@ -133,7 +134,7 @@ def _padded(model: Any, layout: Layout, arguments: Arguments) -> Hidden:
         # Positions are the model's own, as where anybody calls it.
         own = {n: v[0, r.start : r.stop].view(r.rows, r.width) if isinstance(v, Tensor) else v
                for n, v in arguments.items() if n != "position_ids"}  # fmt: skip
-        mask = r.inside().long().to(own["input_ids"].device)
+        mask = moved(r.inside().long(), own["input_ids"].device)
         hidden = _called(model, part, {**own, "attention_mask": mask})
         features = None if hidden.features is None else _flat(hidden.features)
         found.append((part, Hidden(_flat(hidden.last_hidden_state), features)))
@@ -177,7 +178,7 @@ def _buffers(layout: Layout, device: torch.device) -> Mapping[str, Tensor]:
     padded = any(r.mask is not None for r in attended)
     mask = torch.cat([r.inside().flatten() for r in attended]) if padded else torch.zeros(0, dtype=torch.bool)
     rows = [[r.rows, r.width, r.mask is not None] for r in attended]
-    return {"rectangles": torch.tensor(rows, dtype=torch.int64), "mask": mask.to(device)}
+    return {"rectangles": torch.tensor(rows, dtype=torch.int64), "mask": moved(mask, device)}
 
 
 def install_read_out(model: Any, read_out: int) -> None:

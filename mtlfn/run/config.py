@@ -137,8 +137,11 @@ class Config:
     """Activations inside a layer are computed again in the reverse pass instead of kept: less memory, more time."""
 
     precision: Literal["fp32", "fp16", "bf16"] = field(default="fp32", metadata=LATER)
-    """Of the backbone's matrix products. fp16 (with loss scaling) or bf16 where the GPU has fast units for them; the
-    rest, and every trainable tensor, stays fp32."""
+    """Of the backbone's matrix products. fp16 (with loss scaling) or bf16 where the GPU has fast units for them, bf16
+    where a CPU has AMX; the rest, and every trainable tensor, stays fp32."""
+
+    tf32: bool = field(default=False, metadata=LATER)
+    """Products of fp32 in TF32 on a GPU: faster, with a mantissa of 10 bits instead of 23. Other bits, another run."""
 
     detach_level1: bool = False
     """The level-1 slot gets no gradient from level-2 tasks."""

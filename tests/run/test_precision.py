@@ -64,6 +64,43 @@ def test_what_came_later_is_no_part_of_older_identities():
     assert identity(Config(gradient_checkpointing=True))["gradient_checkpointing"] is True
 
 
+def test_tf32_is_named_in_the_identity_and_refused_without_a_gpu(go, tmp_path):
+    assert "tf32" not in identity(Config())
+    assert identity(Config(tf32=True))["tf32"] is True
+    said = go("--tf32", device="cpu", output_dir=tmp_path / "run")
+    assert said.code == 2
+    assert "--tf32: it is there on CUDA devices, and --device is cpu; leave it out" in said.message
+    assert not (tmp_path / "run").exists()
+
+
+def test_tf32_is_off_for_products_and_convolutions_unless_asked_for(monkeypatch):
+    from mtlfn.run.one.loop import fix_numerics
+
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [place.allow_tf32 for place in places]
+    for asked in (True, False):
+        with monkeypatch.context() as patch:  # torch asks, too, when it seeds
+            patch.setattr(torch.cuda, "is_available", lambda: True)
+            fix_numerics(Config(tf32=asked))
+        after = [place.allow_tf32 for place in places]
+        for place, value in zip(places, before, strict=True):
+            place.allow_tf32 = value
+        assert after == [asked, asked]
+
+
+def test_what_half_precision_is_computed_in_is_part_of_the_environment(go, tmp_path, monkeypatch):
+    from mtlfn.models import units
+
+    monkeypatch.setattr(units, "has_amx", lambda: True)
+    options = {**HARD, "precision": "bf16", "output_dir": tmp_path / "run"}
+    assert "AMX multiplies bf16 here: this run is in bf16" in go(**options, max_steps=1).out
+    assert documents.read(tmp_path / "run" / "env.json")["must_match"]["products"] == "bfloat16"
+    monkeypatch.setattr(units, "has_amx", lambda: False)
+    said = go(**options)
+    assert said.code == 4
+    assert "products: bfloat16 before, float32 now" in said.message
+
+
 def test_bfloat16_without_units_for_it_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")

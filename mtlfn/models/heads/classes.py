@@ -16,6 +16,7 @@ from torch import Tensor
 from mtlfn.data.kinds.kind import IGNORED
 from mtlfn.data.task import Task
 from mtlfn.data.tokens.collate import Inputs
+from mtlfn.models.transfer import moved
 
 
 def by_frequency(power: float) -> Callable[[Task, Mapping[str, int]], Tensor]:
@@ -31,7 +32,7 @@ def by_frequency(power: float) -> Callable[[Task, Mapping[str, int]], Tensor]:
 
 def cross_entropy_sum(task: Task, logits: Tensor, inputs: Inputs, weights: Tensor | None) -> Tensor:
     """Over all labels but IGNORED."""
-    labels = inputs.labels.to(logits.device)
+    labels = moved(inputs.labels, logits.device)
     return F.cross_entropy(
         logits.flatten(0, -2), labels.flatten(), weight=weights, ignore_index=IGNORED, reduction="sum"
     )

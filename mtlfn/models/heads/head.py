@@ -13,6 +13,7 @@ from torch import Tensor
 from mtlfn.core.keys import Key, fold, uniform
 from mtlfn.data.task import Task
 from mtlfn.data.tokens.collate import Inputs
+from mtlfn.models.transfer import moved
 
 Params = Mapping[str, Tensor]
 
@@ -55,7 +56,7 @@ def one_linear(task: Task, width: int, key: Key) -> dict[str, Tensor]:
 
 def pooled(features: Tensor, inputs: Inputs, causal: bool) -> Tensor:
     """What sequence-level heads read, [rows, d]: mean over tokens for encoders, the last token for decoders."""
-    lengths = inputs.lengths.to(features.device)
+    lengths = moved(inputs.lengths, features.device)
     if causal:
         return features[torch.arange(len(lengths), device=features.device), lengths - 1]
     inside = torch.arange(features.shape[1], device=features.device) < lengths[:, None]

@@ -14,6 +14,7 @@ from torch import Tensor
 from mtlfn.data.task import Task
 from mtlfn.data.tokens.collate import Inputs
 from mtlfn.models.heads.head import Head, of_pooled, one_linear
+from mtlfn.models.transfer import moved
 
 
 def class_weights(task: Task, counts: Mapping[str, int]) -> Tensor:
@@ -24,7 +25,7 @@ def class_weights(task: Task, counts: Mapping[str, int]) -> Tensor:
 
 def loss_sum(task: Task, logits: Tensor, inputs: Inputs, weights: Tensor | None) -> Tensor:
     """Mean over the labels, sum over the rows; a row of NaN is ignored."""
-    labels = inputs.labels.to(logits.device)
+    labels = moved(inputs.labels, logits.device)
     whole = ~labels[:, :1].isnan()
     targets = torch.where(whole, labels, 0.0)
     losses = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none")

@@ -10,6 +10,7 @@ from mtlfn.core.keys import Key
 from mtlfn.data.task import Task
 from mtlfn.data.tokens.collate import Inputs
 from mtlfn.models.heads.head import Head, of_pooled, one_linear
+from mtlfn.models.transfer import moved
 
 MARGIN = 1.0
 
@@ -21,7 +22,7 @@ def init(task: Task, width: int, key: Key) -> dict[str, Tensor]:
 
 def loss_sum(task: Task, logits: Tensor, inputs: Inputs, weights: Tensor | None) -> Tensor:
     """Over the pairs of a relevant and an irrelevant candidate."""
-    labels = inputs.labels.to(logits.device)
+    labels = moved(inputs.labels, logits.device)
     good, bad = logits[labels[:, 0], 0], logits[labels[:, 1], 0]
     return F.margin_ranking_loss(good, bad, torch.ones_like(good), margin=MARGIN, reduction="sum")
 

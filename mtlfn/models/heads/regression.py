@@ -8,11 +8,12 @@ from torch import Tensor
 from mtlfn.data.task import Task
 from mtlfn.data.tokens.collate import Inputs
 from mtlfn.models.heads.head import Head, of_pooled, one_linear
+from mtlfn.models.transfer import moved
 
 
 def loss_sum(task: Task, logits: Tensor, inputs: Inputs, weights: Tensor | None) -> Tensor:
     """Squared errors; NaN is ignored."""
-    labels = inputs.labels.to(logits.device)
+    labels = moved(inputs.labels, logits.device)
     whole = ~labels.isnan()
     return ((logits[:, 0] - torch.where(whole, labels, 0.0)).square() * whole).sum()
 

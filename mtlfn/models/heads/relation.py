@@ -16,6 +16,7 @@ from mtlfn.data.task import Task
 from mtlfn.data.tokens.collate import Inputs
 from mtlfn.models.heads.classes import by_frequency, cross_entropy_sum, likeliest
 from mtlfn.models.heads.head import Head, Params, linear, mean, pooled
+from mtlfn.models.transfer import moved
 
 READ = (HEAD_SIGN, HEAD_MENTION, TAIL_SIGN, TAIL)  # beside the whole sequence
 
@@ -28,7 +29,7 @@ def init(task: Task, width: int, key: Key) -> dict[str, Tensor]:
 
 def logits(task: Task, params: Params, features: Tensor, inputs: Inputs, causal: bool) -> Tensor:
     """[rows, classes]."""
-    marks = inputs.marks.to(features.device).clamp(min=0)
+    marks = moved(inputs.marks, features.device).clamp(min=0)
     parts = [pooled(features, inputs, causal), *(mean(features, (marks & bit) > 0) for bit in READ)]
     hidden = F.gelu(F.linear(torch.cat(parts, dim=-1), params["dense.weight"], params["dense.bias"]))
     return F.linear(hidden, params["out.weight"], params["out.bias"])

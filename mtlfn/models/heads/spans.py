@@ -25,6 +25,7 @@ from mtlfn.data.example import Span
 from mtlfn.data.task import Task
 from mtlfn.data.tokens.collate import Inputs
 from mtlfn.models.heads.head import Head, Params
+from mtlfn.models.transfer import moved
 
 HIDDEN = 64
 LINK = 16
@@ -59,10 +60,10 @@ def logits(task: Task, params: Params, features: Tensor, inputs: Inputs, causal:
 
     ``features``: [rows, tokens, d]. A word is read at its first token; what is no candidate scores ``NEVER``.
     """
-    at = first_tokens(inputs.marks)
-    there = (at >= 0).to(features.device)
+    at = moved(first_tokens(inputs.marks), features.device)
+    there = at >= 0
     # Products instead of indexing and cumulative sums: their gradients are deterministic on every device.
-    select = F.one_hot(at.clamp(min=0), features.shape[1]).to(features) * there[..., None].to(features)
+    select = (at[..., None] == torch.arange(features.shape[1], device=features.device)).to(features)
     heads_of_words = select @ features
     n, most = at.shape[1], task.max_width
     sums = torch.ones(n, n, device=features.device, dtype=features.dtype).tril() @ F.linear(
@@ -113,7 +114,7 @@ def loss_sum(task: Task, logits: Tensor, inputs: Inputs, weights: Tensor | None 
     ]
     if places:
         gold[tuple(map(list, zip(*places, strict=True)))] = True
-    flat, gold = scores.flatten(1, 2), gold.flatten(1, 2).to(scores.device)
+    flat, gold = scores.flatten(1, 2), moved(gold.flatten(1, 2), scores.device)
     total = _contrast(flat, gold, dim=1).mean(1).sum()
     if task.discontiguous:
         total = total + _link_loss(task, logits, mentions)
@@ -149,8 +150,8 @@ def _link_loss(task: Task, logits: Tensor, mentions: Sequence[Sequence[Sequence[
             continue
         ones, others = zip(*((i, j) for i in range(len(places)) for j in range(i)), strict=True)
         gold = [bool(owners[places[i]] & owners[places[j]]) for i, j in zip(ones, others, strict=True)]
-        chosen = _links(task, logits[row], places)[list(ones), list(others)]
-        total = total + _contrast(chosen, torch.tensor(gold, device=chosen.device), dim=0)
+        chosen = _at(_links(task, logits[row], places), ones, others)
+        total = total + _contrast(chosen, moved(torch.tensor(gold), chosen.device), dim=0)
     return total
 
 
@@ -158,10 +159,15 @@ def _links(task: Task, row: Tensor, places: Sequence[Span]) -> Tensor:
     """Scores of belonging together, symmetric, [spans, spans]; ``row``: the logits of one row."""
     at = columns(task)
     words, widths = zip(*places, strict=True)
-    vectors = row[list(words), list(widths)]
+    vectors = _at(row, words, widths)
     left, right = vectors[:, at : at + LINK], vectors[:, at + LINK :]
     scores = left @ right.T
     return scores + scores.T
+
+
+def _at(values: Tensor, first: Sequence[int], second: Sequence[int]) -> Tensor:
+    """The values at places along the first two dimensions, [places, ...]."""
+    return values[tuple(moved(torch.tensor(each), values.device) for each in (first, second))]
 
 
 def decode(task: Task, logits: Tensor, marks: Tensor | None = None) -> list[list[tuple[str, tuple[Span, ...]]]]:

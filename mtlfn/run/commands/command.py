@@ -355,9 +355,20 @@ def guarded(command: Callable[[], int]) -> int:
             return _complain(f"{error.filename}: {error.strerror}; mend it, or move it away", USAGE)
         except Exception as error:
             code = getattr(error, "exit_code", None)
+            if code is None and (said := _exhausted(error)):
+                return _complain(said, USAGE)
             if code is None:
                 raise
             return _complain(error, code)
+
+
+def _exhausted(error: Exception) -> str | None:
+    """What to say where memory did not suffice; None where something else happened."""
+    if "torch" not in sys.modules:
+        return None
+    from mtlfn.run.machine import memory
+
+    return memory.exhausted(error)
 
 
 def parse(module: str, description: str, argv: Sequence[str]) -> Config | int:

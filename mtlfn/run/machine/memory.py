@@ -119,6 +119,18 @@ def _handle(device: torch.device) -> Any:
         return None
 
 
+def exhausted(error: BaseException) -> str | None:
+    """What to say of an error that is a want of memory, on a GPU or here; None where it is another one."""
+    said = str(error).partition("\n")[0]
+    if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "can't allocate memory" not in said:
+        return None
+    told = ". ".join(said.split(". ")[:2]).strip(" .") or type(error).__name__
+    return (
+        f"out of memory: {told}. What was saved stands. Less is needed with a smaller --micro-batch-tokens, with "
+        "--engine loop or with --gradient-checkpointing, in another --output-dir; or free memory and go on"
+    )
+
+
 def free(device: torch.device) -> int:
     """Bytes that could still be taken on the device."""
     if device.type == "cuda":

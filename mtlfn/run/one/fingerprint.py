@@ -30,12 +30,12 @@ OTHERS = ("mtlfn", "datasets", "accelerate", "scikit-learn", "seqeval")
 SWITCHES = ("CUBLAS_WORKSPACE_CONFIG", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 THREADING = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_PROC_BIND", "ATEN_CPU_CAPABILITY", "PYTHONHASHSEED")
 # What fingerprints of older versions do not have: the canary, which they have, speaks for it.
-LATER = ("source", "hashes.backbone_settings")
+LATER = ("source", "hashes.backbone_settings", "products")
 
 
 def environment(prepared: Prepared) -> Environment:
     """The fingerprint of this process, as written to ``env.json``. Runs one training step."""
-    device = prepared.model.device
+    device, fp32 = prepared.model.device, prepared.model.precision == torch.float32
     gpu = _gpu(device)
     must_match = {
         "packages": {name: _version(name) for name in NUMERIC},
@@ -45,6 +45,8 @@ def environment(prepared: Prepared) -> Environment:
         "device": device.type,
         **({} if gpu is None else {"gpu": gpu}),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        # A CPU with AMX and one without are of one capability.
+        **({} if fp32 else {"products": str(prepared.model.products).removeprefix("torch.")}),
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
         "switches": {

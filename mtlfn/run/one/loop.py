@@ -77,5 +77,7 @@ def fix_numerics(config: Config) -> None:
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms first loads the compiler: 2 s
     # It costs time, and nothing here reads such memory. (A property that torch adds when it is imported: no type.)
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    if torch.cuda.is_available():  # torch's own default is TF32 for convolutions
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.tf32
     if config.threads is not None:
         torch.set_num_threads(config.threads)

@@ -129,6 +129,8 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     method = _method(gradients)
     device = resolve_device(config.device)
     precision = _precision(config.precision, device)
+    if config.tf32 and device.type != "cuda":
+        raise UsageError(f"--tf32: it is there on CUDA devices, and --device is {device}; leave it out")
     _check_sampling(config)
     cache = config.cache_dir or default_cache()
     unshuffled = _datasets(config, strategy, cache)

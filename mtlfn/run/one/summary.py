@@ -16,7 +16,8 @@ from mtlfn.data.semeval import evaluation
 from mtlfn.data.tables import public
 from mtlfn.data.tables.sources import HUB_ID
 from mtlfn.data.task import SPLITS, Task
-from mtlfn.models.model import active_adapter_parameters
+from mtlfn.models import units
+from mtlfn.models.model import Model, active_adapter_parameters
 from mtlfn.run import documents
 from mtlfn.run.config import Parent, listed
 from mtlfn.run.documents import smoke
@@ -43,6 +44,7 @@ def banner(strategy: str, prepared: Prepared, folder: Path) -> list[str]:
         f"mtlfn {strategy} · {config.gradients} · {config.weighting} weights · seed {config.seed}",
         f"run       {folder}",
         f"device    {model.device} · {config.precision} · deterministic · {torch.get_num_threads()} threads",
+        *_faster(model),
         f"backbone  {config.backbone} ({frozen:,} frozen parameters) · "
         f"{adapters:,} adapter + {heads:,} head parameters",
         f"proven    {backbone(prepared)}",
@@ -64,6 +66,21 @@ def banner(strategy: str, prepared: Prepared, folder: Path) -> list[str]:
         f"schedule  {prepared.budget:,} input tokens exactly · learning rate {config.learning_rate:g}, "
         f"warm-up {config.warmup_ratio:.0%}, {config.decay} decay over {schedule.schedule_tokens:,} tokens",
     ]
+
+
+def _faster(model: Model) -> list[str]:
+    """Which precision is the faster one on this CPU, where that is not the usual one."""
+    import torch
+
+    if model.device.type != "cpu" or (model.precision == torch.float32 and not units.has_amx()):
+        return []
+    if units.has_amx():
+        which = {torch.float32: "fp32, the more exact; --precision bf16 is faster", torch.bfloat16: "bf16, the faster"}
+        said = which.get(model.precision, "fp16, for which they are not; --precision bf16 is faster")
+        return [f"units     AMX multiplies bf16 here: this run is in {said}"]
+    if model.products != model.precision:
+        return ["units     none for bf16 here: weights are kept in bf16, products taken in fp32; fp32 is the faster"]
+    return [f"units     none for {str(model.precision).removeprefix('torch.')} here: fp32 is the faster"]
 
 
 def backbone(prepared: Prepared) -> str:
