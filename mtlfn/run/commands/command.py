@@ -13,13 +13,14 @@ from attrs import field, frozen
 
 from mtlfn.data.example import DataError
 from mtlfn.run import terminal
+from mtlfn.run.commands import options
 from mtlfn.run.config import Config
 from mtlfn.run.errors import RESUMABLE, USAGE, UsageError
-from mtlfn.run.preset import from_toml
+from mtlfn.run.preset import PRESET, from_toml, presets
 
 T = TypeVar("T")
 
-HINT = "--config FILE.toml gives defaults that the other flags override."
+CONSOLE = "mtlfn "  # what sys.argv[0] begins with where the one command `mtlfn` was given
 
 
 def main(strategy: str, description: str, argv: Sequence[str] | None = None) -> int:
@@ -112,7 +113,7 @@ def data(argv: Sequence[str] | None = None) -> int:
     def check() -> int:
         if argv[:1] != ["check"] and argv[:1] not in ([], ["--help"], ["-h"]):
             raise UsageError(
-                f"python -m mtlfn.data {argv[0]}: expected python -m mtlfn.data check DIR --task NAME, or check "
+                f"{door('mtlfn.data')} {argv[0]}: expected {door('mtlfn.data')} check DIR --task NAME, or check "
                 "--config FILE"
             )
         about = "Reads a data set and says what it holds, what was skipped or repaired, and what its splits share."
@@ -201,7 +202,13 @@ class Predict:
 
 def again(experiment: str, argv: Sequence[str]) -> list[str]:
     """The command of an experiment, as it can be given again."""
-    return ["python", "-m", f"mtlfn.experiments.{experiment}", *argv]
+    return [*door(f"mtlfn.experiments.{experiment}").split(), *argv]
+
+
+def door(module: str) -> str:
+    """How the command of a module was given: as ``mtlfn NAME``, or as ``python -m MODULE``. Words after it stay."""
+    name, *words = module.split()
+    return " ".join((sys.argv[0] if sys.argv[0].startswith(CONSOLE) else f"python -m {name}", *words))
 
 
 def guarded(command: Callable[[], int]) -> int:
@@ -227,7 +234,15 @@ def guarded(command: Callable[[], int]) -> int:
 def parse(module: str, description: str, argv: Sequence[str]) -> Config | int:
     """The configuration, or the exit code with which the parser ended (0 for --help, 2 for a wrong flag)."""
     preset, argv = with_preset(argv)
-    return cli(Config, argv, preset, module, f"{description}\n\n{HINT}")
+    asked = cli(options.flags(None), argv, options.defaults(preset, None), module, description)
+    return asked if isinstance(asked, int) else options.config_of(asked, preset)
+
+
+def parse_with(own: type[T], module: str, description: str, argv: Sequence[str]) -> tuple[T, Config] | int:
+    """A command's own options, and the configuration beside them; or an exit code, as in ``parse``."""
+    preset, argv = with_preset(argv)
+    asked = cli(options.flags(own), argv, options.defaults(preset, own), module, description)
+    return asked if isinstance(asked, int) else (options.own_of(asked, own), options.config_of(asked, preset))
 
 
 def with_preset(argv: Sequence[str]) -> tuple[Config, list[str]]:
@@ -237,7 +252,9 @@ def with_preset(argv: Sequence[str]) -> tuple[Config, list[str]]:
         if flag == "--config" or flag.startswith("--config="):
             value = flag.partition("=")[2] if "=" in flag else (argv[i + 1] if i + 1 < len(argv) else "")
             if not value:
-                raise UsageError("--config: expected the path of a TOML file")
+                raise UsageError(
+                    f"--config: expected the path of a TOML file, or {PRESET}NAME ({', '.join(presets())})"
+                )
             del argv[i : i + (1 if "=" in flag else 2)]
             return from_toml(Path(value)), argv
     return Config(), argv
@@ -250,7 +267,7 @@ def cli(kind: type[T], argv: Sequence[str], default: T | None, module: str, desc
             kind,
             args=argv,
             default=tyro.MISSING_NONPROP if default is None else default,
-            prog=f"python -m {module}",
+            prog=door(module),
             description=description,
         )
     except SystemExit as end:
