@@ -23,15 +23,22 @@
 # %% [markdown]
 # ## Install
 #
-# Kaggle: switch "Internet" on for this cell, or add the wheel as an input. Colab: nothing to do.
+# `pip wheel --no-deps .` in a checkout makes a wheel. Kaggle: add it as an input (a data set), and switch "Internet" on
+# for what it needs. Colab: upload it. In a checkout nothing is to be done.
 
 # %%
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 if importlib.util.find_spec("mtlfn") is None:
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "mtlfn"], check=True)
+    wheels = [*Path("/kaggle/input").glob("**/mtlfn-*.whl"), *Path().glob("mtlfn-*.whl")]
+    checkouts = [folder for folder in (Path(), Path("..")) if (folder / "mtlfn/core").is_dir()]
+    if not (wheels or checkouts):
+        raise SystemExit("mtlfn is not installed: put its wheel beside this notebook, or add it as an input")
+    place = [*checkouts, *sorted(wheels)][-1].resolve()
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", str(place)], check=True)
 
 # %% [markdown]
 # What can be changed. An empty `study` takes the demonstration: made-up tasks of which it is known which help each
@@ -47,7 +54,6 @@ threads = 0  # 0: torch's choice
 import html
 import json
 import shutil
-from pathlib import Path
 
 import torch
 from IPython.display import HTML, display
