@@ -18,7 +18,7 @@ from mtlfn.__main__ import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-LANGUAGES = {"bash", "python", "toml", "text", "json"}
+LANGUAGES = {"", "bash", "csv", "json", "python", "text", "toml", "tsv", "xml", "yaml"}
 # Commands of others, whose flags are not ours to check.
 OTHERS = {
     "cd",
