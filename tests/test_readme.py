@@ -23,6 +23,16 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 GENERATED = ("docs/reference/options.md", "docs/reference/python.md")  # by scripts/site.py
 TO_COME = {"study-demo"}  # presets that a page may name before they are there
+PAGES_TO_COME = {
+    "study-demo",
+    "data-formats",
+    "predict",
+    "track",
+    "many-runs",
+    "slurm",
+    "several-processes",
+    "on-a-gpu",
+}
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +89,8 @@ def test_flags_files_and_links_exist(place: str):
         assert (ROOT / path).is_file() or Path(path).stem in TO_COME, path
     for link in pages.links(text):
         target = (ROOT / place).parent / link
-        assert target.exists() or os.path.relpath(target, ROOT) in GENERATED, link
+        there = target.exists() or os.path.relpath(target, ROOT) in GENERATED
+        assert there or (place == "README.md" and target.stem in PAGES_TO_COME), link
 
 
 @pytest.mark.parametrize("place", TEXTS)
