@@ -52,7 +52,8 @@ def main() -> int:
         print(f"mtlfn: {argv[0]}: {unknown(name, known)}", file=sys.stderr)
         return USAGE
     # What the module reads as its own command line; `mtlfn.run.commands.command.door` gives it back in messages.
-    sys.argv = [f"mtlfn {name}", *argv[1:]]
+    given = "python -m mtlfn" if os.path.basename(sys.argv[0]) == "__main__.py" else "mtlfn"
+    sys.argv = [f"{given} {name}", *argv[1:]]
     runpy.run_module(COMMANDS[name][0], run_name="__main__")
     return 0
 

@@ -40,7 +40,7 @@ def test_every_command_is_there_and_only_those_to_come_may_lack():
 def test_every_command_opens_and_calls_itself_by_its_name(name: str):
     ended = started(name, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.startswith(f"usage: mtlfn {name}")
+    assert ended.stdout.startswith(f"usage: python -m mtlfn {name}")
 
 
 def test_the_overview_names_all_and_loads_nothing():
@@ -73,6 +73,8 @@ def test_a_message_names_the_command_as_it_was_given(monkeypatch: pytest.MonkeyP
     assert door("mtlfn.data check") == "mtlfn data check"
     monkeypatch.setattr(sys, "argv", ["mtlfn s3b", "--seed", "1"])
     assert again("s3b", ["--seed", "1"]) == ["mtlfn", "s3b", "--seed", "1"]
+    monkeypatch.setattr(sys, "argv", ["python -m mtlfn s3b"])
+    assert again("s3b", ["--seed", "1"]) == ["python", "-m", "mtlfn", "s3b", "--seed", "1"]
 
 
 def test_every_option_stands_in_one_group():

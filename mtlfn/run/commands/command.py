@@ -20,7 +20,7 @@ from mtlfn.run.preset import PRESET, from_toml, presets
 
 T = TypeVar("T")
 
-CONSOLE = "mtlfn "  # what sys.argv[0] begins with where the one command `mtlfn` was given
+CONSOLE = ("mtlfn ", "python -m mtlfn ")  # what sys.argv[0] begins with where the one command `mtlfn` was given
 
 
 def main(strategy: str, description: str, argv: Sequence[str] | None = None) -> int:
@@ -206,7 +206,7 @@ def again(experiment: str, argv: Sequence[str]) -> list[str]:
 
 
 def door(module: str) -> str:
-    """How the command of a module was given: as ``mtlfn NAME``, or as ``python -m MODULE``. Words after it stay."""
+    """How the command of a module was given: as ``mtlfn NAME``, or by ``python -m``. Words after the module stay."""
     name, *words = module.split()
     return " ".join((sys.argv[0] if sys.argv[0].startswith(CONSOLE) else f"python -m {name}", *words))
 
