@@ -108,7 +108,11 @@ def option_lines() -> Iterator[str]:
             from mtlfn.run.commands.plan_command import MimicExclusion as kind
         elif name in RUNS:
             continue
-        if kind is None:
+        if not attrs.has(kind) and kind is not None:  # a command of several
+            for one in map(get_args, get_args(kind)):
+                yield f"\n### mtlfn {name} {one[1].name}\n"
+                yield from _table(one[0], [a.name for a in attrs.fields(one[0])])
+        elif kind is None:
             command = [sys.executable, "-m", COMMANDS[name][0], "--help"]
             said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
             yield f"```text\n{said.rstrip()}\n```"

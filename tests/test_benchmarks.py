@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
+from tests.run.test_study_nodes import side_by_side
 from tests.tiny import bert, cache, data, tiny_folder  # noqa: F401 - fixtures
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
@@ -341,3 +342,16 @@ def test_the_peak_is_that_of_the_command_and_too_high_a_one_ends_the_script(tmp_
         memory.main(["--tasks", "hoc", "--examples", "2", "--most", "100"])
     with pytest.raises(SystemExit, match="ended with 3"):
         memory.measured([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_a_plan_is_measured(tmp_path):
+    made = figures("bench_jobs", tmp_path, "plan", "--nodes", "50")
+    assert made.pop("memory, MB") >= 0
+    assert positive(made)
+    assert len(script("bench_jobs").graph(50)) == 50
+
+
+@pytest.mark.slow
+@side_by_side
+def test_nodes_are_measured_and_end_in_the_same_digests_each_way(tmp_path):
+    assert positive(figures("bench_jobs", tmp_path, "nodes", "--nodes", "5"))

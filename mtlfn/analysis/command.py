@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +15,10 @@ from attrs import field, frozen
 from attrs.validators import optional
 
 from mtlfn.run import documents
-from mtlfn.run.commands.command import again, cli, guarded
+from mtlfn.run.commands.command import cli, guarded
+from mtlfn.run.commands.machines import Machines
 from mtlfn.run.config import Config
-from mtlfn.run.errors import BUG, OK, UsageError
+from mtlfn.run.errors import OK, UsageError
 from mtlfn.run.terminal import say
 
 
@@ -86,13 +87,25 @@ class Study:
     accept_environment: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on although the environment of begun runs changed. The change stays on record."""
 
+    only: str | None = None
+    """Run this one node of the study, as --plan names it; 0: it is finished, 75: the same command goes on."""
+
+    conclude: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Run nothing: verdict and report of what is finished."""
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """With --plan: the graph of the runs as JSON, for other programs."""
+
+    machines: tyro.conf.OmitArgPrefixes[Machines] = field(factory=Machines)
+
 
 @frozen
 class Report:
     """What to report on."""
 
     study: tyro.conf.Positional[Path]
-    """Folder of a study: finished multi-task runs and their controls lie in it."""
+    """Folder of a study: finished multi-task runs and their controls lie in it. Or the directory of one finished
+    run."""
 
     output: Path | None = None
     """Folder for the report. Default: report/ in the study."""
@@ -116,38 +129,9 @@ def study(description: str, argv: Sequence[str] | None = None) -> int:
         asked = cli(Study, argv, None, "mtlfn.experiments.study", description)
         if isinstance(asked, int):
             return asked
-        from mtlfn.analysis import study as studies
+        from mtlfn.analysis import study_command
 
-        made = studies.read(asked.study)
-        at_looks = asked.seeds is None
-        names = ("output_dir", "threads", "max_hours", "skip_smoke_test", "accept_environment")
-        changes = {name: getattr(asked, name) for name in names}
-        run = attrs.evolve(made.run, **{name: value for name, value in changes.items() if value})
-        made = attrs.evolve(made, run=run, seeds=made.seeds if asked.seeds is None else asked.seeds)
-        nodes, root = studies.nodes(made), studies.folder(made)
-        studies.check(made, root, more_seeds=asked.seeds is not None)
-        for line in studies.lines(made, root, nodes):
-            say(line)
-        if asked.plan:
-            for line in studies.power_lines(made, root, nodes):
-                say(line)
-            return OK
-        from mtlfn.run.many import execute
-
-        studies.claim(made, root)
-        code = OK
-        for stage in studies.stages(made) if at_looks else (made,):
-            nodes = studies.nodes(stage)
-            code = execute.execute(root, nodes, again("study", argv))
-            if code == OK or (code == BUG and studies.any_finished(root, nodes)):
-                document = studies.conclude(stage, root, nodes)
-                say(f"everything is in {root / studies.REPORT}" + (", of what is finished" if code else ""))
-            if code != OK:
-                break
-            if stage.seeds < made.seeds and studies.all_decided(document):
-                say(f"every task is decided at the look at {stage.seeds} seeds: no more are trained")
-                break
-        return code
+        return study_command.run(asked, argv)
 
     return guarded(work)
 
@@ -214,6 +198,29 @@ def _power(asked: Verdict) -> list[str]:
     return planning.plan_lines({"given variances": plan}, rule.margin)
 
 
+def page(folder: Path, say: Callable[[str], None]) -> None:
+    """The page of a run that has ended; never fails."""
+    from mtlfn.analysis.reporting import run_page
+
+    run_page.attempt(folder, say)
+
+
+def _page(asked: Report) -> int:
+    """The page of one run."""
+    given = [name for name in ("output", "margin", "alpha", "draws") if getattr(asked, name) is not None]
+    if given:
+        raise UsageError(f"--{given[0]}: is of studies; the page of a run is report/index.html in its directory")
+    from mtlfn.analysis.reporting import run_page
+
+    try:
+        say(f"the page of the run is {run_page.write(asked.study)}")
+    except FileNotFoundError:
+        raise UsageError(f"{asked.study}: the run is not finished; give its command again") from None
+    except documents.Altered as error:
+        raise UsageError(f"{asked.study / documents.RESULT}: {error}; give the run's command again") from None
+    return OK
+
+
 def report(argv: Sequence[str] | None = None) -> int:
     """Writes the report on a study; returns the exit code."""
 
@@ -224,10 +231,13 @@ def report(argv: Sequence[str] | None = None) -> int:
             None,
             "mtlfn.report",
             "The report on a study: verdict, differences, learning curves, token counts, conflicts, transfer, hashes "
-            "and cost, as a page (report.html), Markdown, pictures, and the verdict as JSON, CSV and LaTeX.",
+            "and cost, as a page (report.html), Markdown, pictures, and the verdict as JSON, CSV and LaTeX. Of one "
+            "run: its scores, curves, conflicts and tokens, as a page (report/index.html).",
         )
         if isinstance(asked, int):
             return asked
+        if (asked.study / documents.CONFIG).is_file():
+            return _page(asked)
         from mtlfn.analysis import outcome, study
         from mtlfn.analysis.reporting import report
         from mtlfn.analysis.runs import cells

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from mtlfn.analysis.command import Report, Study, Verdict
 from mtlfn.run.commands import options
-from mtlfn.run.commands.command import Check, Predict, Replay, cli, guarded
+from mtlfn.run.commands.command import Check, Init, Predict, Push, Replay, Track, cli, guarded
 from mtlfn.run.commands.plan_command import MimicExclusion, TokenControlled
 from mtlfn.run.errors import OK
 
@@ -39,8 +39,11 @@ KINDS: dict[str, Any] = {
     "verdict": Verdict,
     "report": Report,
     "replay": Replay,
-    "data": Check,
+    "data": Annotated[Check, tyro.conf.subcommand("check", prefix_name=False)]
+    | Annotated[Init, tyro.conf.subcommand("init", prefix_name=False)],
     "predict": Predict,
+    "track": Track,
+    "push": Push,
     "completion": Completion,
     **dict.fromkeys(("s1", "s2", "s3a", "s3b", "doctor"), options.flags(None)),
 }

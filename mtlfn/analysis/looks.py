@@ -20,10 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mtlfn.data import cache
 from mtlfn.run import documents
 from mtlfn.run.errors import UsageError
 
-DOCUMENT = documents.STUDY
+DOCUMENT, LOCK = documents.STUDY, "study.lock"
 TAKEN, LATE = "looks_taken", "finished_before"  # looks; runs that were finished when the study was declared
 EXPONENT = 2.0
 
@@ -99,17 +100,18 @@ def record(root: Path, document: Mapping[str, Any], now: datetime | None = None)
             for study in document["studies"]
         ],
     }
-    study = recorded(root)
-    assert study is not None
-    looks = study[TAKEN]
-    if look in [{name: value for name, value in each.items() if name != "date"} for each in looks]:
-        return looks
-    looks.append({"date": (now or datetime.now(UTC)).isoformat(timespec="seconds"), **look})
-    try:
-        documents.write(root / DOCUMENT, study)
-    except OSError as error:
-        raise UsageError(
-            f"{root / DOCUMENT}: cannot be written ({error.strerror}); a verdict is given where the look at it can be "
-            "put on record"
-        ) from None
+    with cache.locked(root / LOCK):
+        study = recorded(root)
+        assert study is not None
+        looks = study[TAKEN]
+        if look in [{name: value for name, value in each.items() if name != "date"} for each in looks]:
+            return looks
+        looks.append({"date": (now or datetime.now(UTC)).isoformat(timespec="seconds"), **look})
+        try:
+            documents.write(root / DOCUMENT, study)
+        except OSError as error:
+            raise UsageError(
+                f"{root / DOCUMENT}: cannot be written ({error.strerror}); a verdict is given where the look at it can "
+                "be put on record"
+            ) from None
     return looks

@@ -27,6 +27,7 @@ from mtlfn.analysis.reporting import report
 from mtlfn.analysis.runs import cells, matches
 from mtlfn.analysis.runs.records import get
 from mtlfn.analysis.statistics import planning, verdict
+from mtlfn.data import cache
 from mtlfn.run import documents
 from mtlfn.run.config import Config, finite, identity, task_names
 from mtlfn.run.disk import make_folder
@@ -260,14 +261,22 @@ def _listed(value: Any) -> list[Any]:
 
 
 def claim(study: Study, root: Path) -> None:
-    """Puts on record what the study compares. UsageError where the folder cannot be written."""
-    before = looks.recorded(root) or {looks.TAKEN: [], looks.LATE: sum(1 for _ in root.rglob(documents.RESULT))}
-    said = {**about(study), **{name: before[name] for name in (looks.TAKEN, looks.LATE)}}
-    if before == said:
-        return
+    """Puts on record what the study compares.
+
+    Runs of one study may begin side by side, and claim it one after the other.
+
+    Raises:
+        UsageError: the folder cannot be written.
+        Mismatch: another study claimed it since it was checked.
+    """
     try:
         make_folder(root)
-        documents.write(root / looks.DOCUMENT, said)
+        with cache.locked(root / looks.LOCK):
+            check(study, root, more_seeds=True)
+            before = looks.recorded(root) or {looks.TAKEN: [], looks.LATE: sum(1 for _ in root.rglob(documents.RESULT))}
+            said = {**about(study), **{name: before[name] for name in (looks.TAKEN, looks.LATE)}}
+            if before != said:
+                documents.write(root / looks.DOCUMENT, said)
     except OSError as error:
         raise UsageError(f"--output-dir {root}: cannot be written ({error.strerror}); name another folder") from None
 

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def kept(folder: Path, write: Callable[[Path], None]) -> Path:
     try:
         if not _intact(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(folder.with_name(f"{folder.name}.lock")):
+            with locked(folder.with_name(f"{folder.name}.lock")):
                 if not _intact(folder):  # another process may have made it while this one waited
                     _make(folder, write)
     except OSError as error:
@@ -77,9 +77,12 @@ def scratch_beside(folder: Path) -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Waits for the lock file and holds it; the kernel drops it when the process ends."""
-    with path.open("a") as file:
-        with suppress(OSError):  # a file system that knows no locks
-            fcntl.flock(file, fcntl.LOCK_EX)
+def locked(path: Path) -> Iterator[None]:
+    """Waits for the lock file and holds it as long as the block runs; the kernel drops it when the process ends.
+
+    Where the file cannot be opened, or the file system knows no locks, the block runs all the same.
+    """
+    with ExitStack() as opened:
+        with suppress(OSError):
+            fcntl.flock(opened.enter_context(path.open("a")), fcntl.LOCK_EX)
         yield

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 import torch
+import yaml
 
 import mtlfn
 from mtlfn.data.example import DataError, Example
@@ -256,3 +257,31 @@ def test_predicting_leaves_the_global_generators_alone(out):
     mtlfn.load(out[1], "ddi")([{"text": "aspirin meets heparin", "head": [0, 7], "tail": [14, 21]}])
     assert tiny.generators() == before
     assert torch.is_grad_enabled()
+
+
+def test_the_card_says_what_the_run_came_to(out, go, tmp_path, monkeypatch):
+    folder = out[1]
+    card = (folder / "export/ddi/README.md").read_text()
+    result = json.loads((folder / "result.json").read_text())
+    score = result["scores"]["ddi"]
+    assert f"| dev | {score['dev']:.4f} |" in card
+    assert "\n| split | relation_f1 |\n" in card
+    for text in (
+        "pipeline_tag: text-classification",
+        f"value: {score['dev']!r}",
+        "DDI corpus 2013: CC BY-NC 4.0",
+        f"Trained on {result['tokens']['per_task']['ddi']:,} input tokens of this task, of 500 on bc5cdr_disease, ddi",
+        result["digest"],
+        "`none` says that there is no relation",
+        "a verdict is a study's, and stands in its `verdict.json`",
+        "not a medical device",
+    ):
+        assert text in " ".join(card.split()), text
+    front = card.split("---\n")[1]
+    parsed = yaml.safe_load(front)
+    assert parsed["model-index"][0]["results"][0]["metrics"][0]["value"] == score["dev"]
+    assert str(folder) not in card
+    code = card.partition("```python\nimport mtlfn")[2].partition("```")[0]
+    monkeypatch.chdir(folder / "export/ddi")
+    backbone = json.loads((folder / "config.json").read_text())["settings"]["backbone"]
+    exec("import mtlfn" + code.replace("FOLDER", backbone), {})

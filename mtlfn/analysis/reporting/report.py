@@ -72,7 +72,7 @@ def _sections(
         sections_runs.lacking(f"{prefix}data", runs),
         sections_result.exclusion(f"{prefix}exclusion", told, runs),
         *sections_asked.shuffled(f"{prefix}shuffled", told),
-        sections_pairs.conflicts(f"{prefix}conflicts", study, runs),
+        sections_pairs.conflicts(f"{prefix}conflicts", study.tasks, runs),
         sections_pairs.transfers(f"{prefix}transfer", study, runs),
         sections_runs.weights(f"{prefix}sigma", runs),
         sections_runs.parity(f"{prefix}parity", runs),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mtlfn.analysis.reporting import figures, transfer
 from mtlfn.analysis.reporting.blocks import Block, Figures, Missing, Section, Table, Text
 from mtlfn.analysis.reporting.sections_result import MISSING, count, signed
@@ -84,10 +86,10 @@ def _correlations(
     )
 
 
-def conflicts(anchor: str, study: cells.Study, runs: Runs) -> Section:
+def conflicts(anchor: str, names: Sequence[str], runs: Runs) -> Section:
     """How gradients met, in all and over the training."""
     title = "Conflicts between tasks"
-    multi, tasks = list(runs.multi.values()), list(study.tasks)
+    multi, tasks = list(runs.multi.values()), list(names)
     met = {pair: m for pair, m in transfer.conflicts(multi).items() if m.met and set(pair) <= set(tasks)}
     if not met:
         why = "no two tasks that train the same tensors met in a step of the multi-task runs"

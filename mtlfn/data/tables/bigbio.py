@@ -58,7 +58,7 @@ def tables(name: str, mapping: Mapping, tables: Any) -> dict[Any, Table]:
             raise DataError(f"task {name}: split {split} of {mapping.source} lacks the column {min(missing)!r}")
     if form == "kb":
         splits = {
-            split: (f"split {split}", partial(_documents, f"task {name}, split {split}", table))
+            split: (f"split {split}", partial(read_documents, f"task {name}, split {split}", table))
             for split, table in tables.items()
         }
         return documents.tables(name, mapping, "BigBIO's schema kb", splits)
@@ -79,7 +79,7 @@ def tables(name: str, mapping: Mapping, tables: Any) -> dict[Any, Table]:
 # Documents
 
 
-def _documents(place: Place, table: datasets.Dataset, tally: Tally) -> Iterator[tuple[Place, Document]]:
+def read_documents(place: Place, table: datasets.Dataset, tally: Tally) -> Iterator[tuple[Place, Document]]:
     for number, row in enumerate(table.with_format(None)):
         try:
             whole = _document(dict(row), f"{place}, row {number}", tally)

@@ -46,11 +46,11 @@ DEPTH = 6  # of elements, from the collection to the locations
 
 def read_bioc(name: str, mapping: Mapping, path: Path, files: dict[str, list[Path]]) -> dict[Any, Table]:
     """Collections; passages lie at their offsets in the document. See ``documents``."""
-    splits = {split: (place_of(split, several), partial(_documents, several)) for split, several in files.items()}
+    splits = {split: (place_of(split, several), partial(read_documents, several)) for split, several in files.items()}
     return tables(name, mapping, "BioC", splits)
 
 
-def _documents(several: list[Path], tally: Tally) -> Iterator[tuple[Place, Document]]:
+def read_documents(several: list[Path], tally: Tally) -> Iterator[tuple[Place, Document]]:
     for path in several:
         for number, tree in enumerate(_trees(path)):
             try:

@@ -36,7 +36,7 @@ def read_brat(name: str, mapping: Mapping, path: Path, files: dict[str, list[Pat
                 f"task {name}: {bare[0]} has no {_annotation(bare[0]).name} beside it; add it (an empty one where "
                 "nothing is annotated), or move the text out of the folder"
             )
-    splits = {split: (place_of(split, several), partial(_documents, several)) for split, several in files.items()}
+    splits = {split: (place_of(split, several), partial(read_documents, several)) for split, several in files.items()}
     return tables(name, mapping, "brat", splits)
 
 
@@ -44,7 +44,7 @@ def _annotation(text: Path) -> Path:
     return text.with_suffix(".ann")
 
 
-def _documents(several: list[Path], tally: Tally) -> Iterator[tuple[Place, Document]]:
+def read_documents(several: list[Path], tally: Tally) -> Iterator[tuple[Place, Document]]:
     root = Path(os.path.commonpath([path.parent for path in several]))
     for path in several:
         shown = path.relative_to(root)

@@ -20,16 +20,20 @@ if TYPE_CHECKING:
 
 def read_disk(name: str, mapping: Mapping, path: Path, files: dict[str, list[Path]]) -> dict[Any, Table]:
     """A folder written by ``save_to_disk``."""
+    return _tables(name, mapping, load_disk(name, path))
+
+
+def load_disk(name: str, path: Path) -> Any:
+    """What ``datasets`` gives for a folder of ``save_to_disk``; DataError where it cannot."""
     import datasets
 
     try:
-        tables = datasets.load_from_disk(str(path))
+        return datasets.load_from_disk(str(path))
     except (OSError, ValueError, TypeError, LookupError) as error:  # IndexError: a split saved without rows
         raise DataError(
             f"task {name}: {path} cannot be loaded ({error}); expected a folder written by "
             "datasets.DatasetDict.save_to_disk, with at least one row in every split"
         ) from error
-    return _tables(name, mapping, tables)
 
 
 def read_hub(name: str, mapping: Mapping, path: Path, files: dict[str, list[Path]]) -> dict[Any, Table]:
@@ -52,6 +56,11 @@ def read_hub(name: str, mapping: Mapping, path: Path, files: dict[str, list[Path
 
 def read_parquet(name: str, mapping: Mapping, path: Path, files: dict[str, list[Path]]) -> dict[Any, Table]:
     """Parquet files, one or more a split; class names are those that `datasets` keeps in them."""
+    return _tables(name, mapping, load_parquet(name, path, files))
+
+
+def load_parquet(name: str, path: Path, files: dict[str, list[Path]]) -> dict[str, datasets.Dataset]:
+    """Split -> what ``datasets`` gives for its files; DataError where it cannot."""
     import datasets
 
     tables = {}
@@ -66,7 +75,7 @@ def read_parquet(name: str, mapping: Mapping, path: Path, files: dict[str, list[
                     f"task {name}: {', '.join(p.name for p in paths)} in {path} cannot be read as Parquet "
                     f"({type(error).__name__}: {str(error).splitlines()[0]}); write the file again"
                 ) from error
-    return _tables(name, mapping, tables)
+    return tables
 
 
 def _tables(name: str, mapping: Mapping, tables: Any) -> dict[Any, Table]:

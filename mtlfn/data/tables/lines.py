@@ -46,7 +46,7 @@ def _objects(path: Path) -> Iterator[tuple[str, Row]]:
             row = row_of(line)
         except DataError as error:
             raise DataError(f"{path}, line {number}: {error}") from error
-        yield f"line {number}", row
+        yield f"line {number}", _opened(row)
 
 
 def _list(path: Path, content: bytes) -> Iterator[tuple[str, Row]]:
@@ -54,7 +54,13 @@ def _list(path: Path, content: bytes) -> Iterator[tuple[str, Row]]:
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise DataError(f"{path}, item {number}: found {short(row)}, expected a JSON object")
-        yield f"item {number}", row
+        yield f"item {number}", _opened(row)
+
+
+def _opened(row: Row) -> Row:
+    """The row, and the fields of records in it as ``column.field``, too."""
+    inner = {f"{name}.{key}": v for name, value in row.items() if isinstance(value, dict) for key, v in value.items()}
+    return {**_opened(inner), **row} if inner else row
 
 
 def row_of(line: bytes) -> Row:

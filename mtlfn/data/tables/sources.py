@@ -35,10 +35,10 @@ def tables(name: str, mapping: Mapping, base: Path) -> dict[Any, Table]:
         raise DataError(
             f"task {name}: {path} is a {what}, so revision, subset and data_dir mean nothing; leave them out"
         )
-    form = mapping.format or _format(path, name)
+    form = mapping.format or format_of(path, name)
     if form in ("disk", "hub", "bigbio"):
         return _reader("disk")(name, mapping, path, {})
-    return _reader(form)(name, mapping, path, _files(path, form, name))
+    return _reader(form)(name, mapping, path, files_of(path, form, name))
 
 
 def _reader(form: str) -> Callable[[str, Mapping, Path, dict[str, list[Path]]], dict[Any, Table]]:
@@ -47,7 +47,7 @@ def _reader(form: str) -> Callable[[str, Mapping, Path, dict[str, list[Path]]], 
     return getattr(import_module(f"mtlfn.data.tables.{module}"), f"read_{form}")
 
 
-def _format(path: Path, name: str) -> str:
+def format_of(path: Path, name: str) -> str:
     """The format that the files say; DataError where they say none or several."""
     if path.is_dir() and any((path / file).is_file() for file in DISK):
         return "disk"
@@ -66,7 +66,7 @@ def _hidden(path: Path, below: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(below).parts)
 
 
-def _files(path: Path, form: str, name: str) -> dict[str, list[Path]]:
+def files_of(path: Path, form: str, name: str) -> dict[str, list[Path]]:
     """Split -> its files: of a file "train"; of a folder by the stems of files, or by the folders that they lie in.
 
     A stem may be a part of a name (``train-00000-of-00002.parquet``); without any, all files are "train".

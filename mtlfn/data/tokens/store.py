@@ -17,7 +17,7 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from mtlfn.data.cache import scratch_beside
+from mtlfn.data.cache import locked, scratch_beside
 from mtlfn.data.example import Example
 from mtlfn.data.task import Dataset, Task, kind_of
 from mtlfn.data.tokens.tokenise import Tokenised, tokenise
@@ -99,8 +99,13 @@ def load(
     folder = cache / "tokens" / key
     stored = _read(folder)
     if stored is None:
-        _write(folder, *_tokenised(dataset.task, split, examples, tokenizer, max_length))
-        stored = _read(folder)
+        lock = cache / "locks" / key
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with locked(lock):
+            stored = _read(folder)  # another process may have made it while this one waited
+            if stored is None:
+                _write(folder, *_tokenised(dataset.task, split, examples, tokenizer, max_length))
+                stored = _read(folder)
     if stored is None:
         raise OSError(errno.EIO, "what was just written there reads otherwise", str(folder))
     arrays, digest, notes = stored

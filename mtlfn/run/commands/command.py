@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import attrs
 import tyro
 from attrs import field, frozen
+from attrs.validators import ge, le
 
 from mtlfn.data.example import DataError
 from mtlfn.run import terminal
 from mtlfn.run.commands import options
 from mtlfn.run.config import Config
-from mtlfn.run.errors import RESUMABLE, USAGE, UsageError
+from mtlfn.run.errors import OK, RESUMABLE, USAGE, UsageError
 from mtlfn.run.preset import PRESET, from_toml, presets
 
 T = TypeVar("T")
@@ -23,8 +24,16 @@ T = TypeVar("T")
 CONSOLE = ("mtlfn ", "python -m mtlfn ")  # what sys.argv[0] begins with where the one command `mtlfn` was given
 
 
-def main(strategy: str, description: str, argv: Sequence[str] | None = None) -> int:
-    """Parses the flags, trains, and returns the exit code."""
+def main(
+    strategy: str,
+    description: str,
+    argv: Sequence[str] | None = None,
+    after: Callable[[Path, Callable[[str], None]], None] = lambda folder, say: None,
+) -> int:
+    """Parses the flags, trains, and returns the exit code.
+
+    ``after``: what is done with the directory of a run that has ended, such as its page; it may not fail.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
 
     def train() -> int:
@@ -39,7 +48,12 @@ def main(strategy: str, description: str, argv: Sequence[str] | None = None) -> 
             return execute.execute(plan.folder(f"{strategy}-seeds", config), nodes, command)
         from mtlfn.run.one import loop
 
-        return loop.run(strategy, config, command)
+        code = loop.run(strategy, config, command)
+        if code == OK:
+            from mtlfn.run.one import directory
+
+            after(directory.resolve(config, strategy), terminal.say)
+        return code
 
     return guarded(train)
 
@@ -95,7 +109,8 @@ def predict(argv: Sequence[str] | None = None) -> int:
             list(sys.argv[1:] if argv is None else argv),
             None,
             "mtlfn.predict",
-            "What a trained model says of the rows of a file: a JSON line each, with id and prediction.",
+            "What a trained model says of the rows of a file, or of the texts of a folder: JSON lines, CoNLL columns, "
+            "brat's annotation, or an official task's own files.",
         )
         if isinstance(asked, int):
             return asked
@@ -106,17 +121,70 @@ def predict(argv: Sequence[str] | None = None) -> int:
     return guarded(work)
 
 
+def track(argv: Sequence[str] | None = None) -> int:
+    """Sends what a run or study writes to trackers; returns the exit code."""
+
+    def work() -> int:
+        asked = cli(
+            Track,
+            list(sys.argv[1:] if argv is None else argv),
+            None,
+            "mtlfn.track",
+            "Sends the metrics of a run, or of all runs of a study, to trackers, from a process of its own that the "
+            "run cannot notice. Each line is sent once, however often the run is stopped, or this command.",
+        )
+        if isinstance(asked, int):
+            return asked
+        from mtlfn.run.commands import track
+
+        return track.track(asked)
+
+    return guarded(work)
+
+
+def push(argv: Sequence[str] | None = None) -> int:
+    """Shares an export on the Hugging Face Hub; returns the exit code."""
+
+    def work() -> int:
+        asked = cli(
+            Push,
+            list(sys.argv[1:] if argv is None else argv),
+            None,
+            "mtlfn.push",
+            "Uploads the export of a task (adapter, head, card) to the Hugging Face Hub, as a private model unless "
+            "--public; with --dry-run only writes what would be there.",
+        )
+        if isinstance(asked, int):
+            return asked
+        from mtlfn.run.commands import push
+
+        return push.push(asked)
+
+    return guarded(work)
+
+
 def data(argv: Sequence[str] | None = None) -> int:
-    """What a data set holds, as ``python -m mtlfn.data check`` prints it; returns the exit code."""
+    """``python -m mtlfn.data check`` and ``init``: what a data set holds, and a first configuration of files."""
     argv = list(sys.argv[1:] if argv is None else argv)
 
-    def check() -> int:
+    def work() -> int:
+        if argv[:1] == ["init"]:
+            about = "Looks at a folder of data, or a file, and writes a configuration that reads it; then reads it."
+            drafted = cli(Init, argv[1:], None, "mtlfn.data init", about)
+            if isinstance(drafted, int):
+                return drafted
+            from mtlfn.run.commands import init
+
+            return init.init(drafted.folder, drafted.output)
         if argv[:1] != ["check"] and argv[:1] not in ([], ["--help"], ["-h"]):
             raise UsageError(
-                f"{door('mtlfn.data')} {argv[0]}: expected {door('mtlfn.data')} check DIR --task NAME, or check "
-                "--config FILE"
+                f"{door('mtlfn.data')} {argv[0]}: expected {door('mtlfn.data')} check DIR --task NAME, check --config "
+                "FILE, or init FOLDER"
             )
-        about = "Reads a data set and says what it holds, what was skipped or repaired, and what its splits share."
+        about = (
+            "Reads a data set and says what it holds, what was skipped or repaired, and what its splits share. (For a "
+            "first configuration of your files: mtlfn data init FOLDER)"
+        )
         asked = cli(Check, argv[1:] or ["--help"], Check(), "mtlfn.data check", about)
         if isinstance(asked, int):
             return asked
@@ -125,7 +193,18 @@ def data(argv: Sequence[str] | None = None) -> int:
         config = None if asked.config is None else from_toml(asked.config)
         return check.check(asked.dir, config, asked.task, asked.backbone, asked.strict)
 
-    return guarded(check)
+    return guarded(work)
+
+
+@frozen
+class Init:
+    """What to look at, and where to write."""
+
+    folder: tyro.conf.Positional[Path]
+    """A folder of data in one format, a folder of such folders, or a file."""
+
+    output: Path = Path("my.toml")
+    """The file to write; one that exists is not written over."""
 
 
 @frozen(kw_only=True)
@@ -175,6 +254,49 @@ class Replay:
 
 
 @frozen
+class Track:
+    """What to follow, and where to send it."""
+
+    run: tyro.conf.Positional[Path]
+    """The directory of a run that has begun, or of a study."""
+
+    to: str
+    """tensorboard, wandb, trackio, mlflow, or several, separated by commas."""
+
+    follow: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on until the run, or the study, has ended."""
+
+    every: float = field(default=5.0, validator=[ge(0.1), le(3600)])
+    """With --follow: seconds between two looks."""
+
+    project: str = "mtlfn"
+    """What the tracker calls what belongs together."""
+
+    output: Path | None = None
+    """Folder for what was sent (cursors), and for what trackers write on this machine. Default: track in the run."""
+
+
+@frozen
+class Push:
+    """What to share, and where."""
+
+    run: tyro.conf.Positional[Path]
+    """A finished run's directory, or the folder of an export."""
+
+    to: str
+    """Name of the model on the Hub: OWNER/NAME, or NAME for your own."""
+
+    task: str | None = None
+    """Which task of the run. May be left out where it has one."""
+
+    dry_run: Path | None = None
+    """A folder for what would be uploaded; nothing is sent."""
+
+    public: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """A model that is created is one that all can see. The terms of the training data have to allow it."""
+
+
+@frozen
 class Predict:
     """What to predict, with which model."""
 
@@ -182,19 +304,33 @@ class Predict:
     """A finished run's directory, or the folder of an export."""
 
     input: Path
-    """JSON Lines (.jsonl, .jsonl.gz) with the columns of the task's kind, or any other text file: a text a line."""
+    """A file or folder. Its ending says the format, if --format does not: JSON Lines (.jsonl, .json, .gz) with the
+    columns of the task's kind, CoNLL columns (.conll, .iob2, …), a folder of texts (.txt), with brat's annotation
+    (.ann) or without; any other file: a text a line."""
 
     task: str | None = None
     """Which task of the run. May be left out where it has one."""
 
     output: Path | None = None
-    """File to write, whole or not at all. Default: standard output."""
+    """File to write, or for brat and official a folder; whole or not at all. Default: standard output. A name that ends
+    in .jsonl asks for JSON lines, whatever is read."""
+
+    format: Literal["jsonl", "text", "conll", "brat", "official"] | None = None
+    """Of the input; official: a folder of the organisers' files of a SemEval task, whose prediction files are
+    written."""
+
+    pairs: str = ""
+    """Relations in brat: which types of head and tail to look at, as Drug:Disease,Drug:Drug. Default: all."""
 
     backbone: str | None = None
     """Where the backbone is now, if not where it was. Its weights must be the same."""
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+
+    batch_tokens: int = field(default=2048, validator=[ge(1), le(2**20)])
+    """Padded tokens that are computed together: more use a GPU better, and take more memory. Other numbers may give
+    other last bits."""
 
     threads: int | None = field(default=None, validator=attrs.fields(Config).threads.validator)
     """CPU threads."""

@@ -1,29 +1,31 @@
-"""``python -m mtlfn.predict``: rows of a file in, predictions out, a JSON line each."""
+"""``python -m mtlfn.predict``: files in, predictions out, in the form of the files or as JSON lines."""
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import sys
-from collections.abc import Iterator
-from itertools import islice
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from mtlfn.data import files
-from mtlfn.data.example import DataError, Example
-from mtlfn.data.tables.lines import row_of
-from mtlfn.data.task import kind_of
+from mtlfn.data.document import Log
+from mtlfn.data.official import OFFICIAL
+from mtlfn.data.tables.formats import READERS
+from mtlfn.data.task import SPLITS
 from mtlfn.run.disk import TEMPORARY, make_folder
 from mtlfn.run.errors import OK, UsageError
+from mtlfn.run.one.forms import DOCUMENTS, FORMS, Item
 from mtlfn.run.one.predictor import Predictor, load
 
 if TYPE_CHECKING:
     from mtlfn.run.commands.command import Predict
 
-TOGETHER = 2**15  # rows that are predicted together; more of them take more memory
+TOGETHER = 2**15  # examples that are predicted together; more of them take more memory
+TELL = 5.0  # seconds between two lines of progress
 
 
 def predict(asked: Predict) -> int:
@@ -32,57 +34,138 @@ def predict(asked: Predict) -> int:
 
     if asked.threads is not None:
         torch.set_num_threads(asked.threads)
-    if not asked.input.is_file():
-        raise UsageError(f"--input {asked.input}: is no file")
-    predictor = load(asked.model, asked.task, backbone=asked.backbone, device=asked.device)
+    if not asked.input.exists():
+        raise UsageError(f"--input {asked.input}: does not exist")
+    predictor = load(
+        asked.model, asked.task, backbone=asked.backbone, device=asked.device, batch_tokens=asked.batch_tokens
+    )
+    form = asked.format or _form(asked.input, predictor)
+    if form == "official":
+        return _official(predictor, asked.input, asked.output)
+    if asked.format in ("jsonl", "text", "conll") and not asked.input.is_file():
+        raise UsageError(f"--input {asked.input}: is no file, which --format {asked.format} needs")
+    items = FORMS[form](predictor, asked.input, _pairs(asked.pairs))
+    lines = asked.output is None or asked.output.name.endswith(".jsonl") or form in ("jsonl", "text", "texts")
     if asked.output is None:
-        for line in _lines(predictor, asked.input):
-            print(line, end="")
+        for _, text in _texts(predictor, items, form != "conll"):
+            print(text, end="")
         return OK
-    beside = asked.output.with_name(f"{asked.output.name}{TEMPORARY}{os.getpid()}")
+    if form == "brat" and not lines:
+        return _replaced(
+            asked.output, lambda folder: _annotated(folder, predictor, items), f"of {predictor.task.name}", folder=True
+        )
+    return _replaced(asked.output, lambda file: _written(file, predictor, items, lines), f"of {predictor.task.name}")
+
+
+def _form(source: Path, predictor: Predictor) -> str:
+    """The form that the ending says."""
+    if source.is_dir():
+        return "brat" if predictor.task.kind in DOCUMENTS else "texts"
+    if source.suffix == ".ann":
+        return "brat"
+    if source.name.endswith(READERS["conll"][1]):
+        return "conll"
+    return "jsonl" if {".jsonl", ".json"} & set(source.suffixes) else "text"
+
+
+def _pairs(given: str) -> set[tuple[str, str]]:
+    pairs = [tuple(pair.strip().split(":")) for pair in given.split(",") if pair.strip()]
+    if wrong := [pair for pair in pairs if len(pair) != 2 or not all(pair)]:
+        raise UsageError(f"--pairs {given}: found {':'.join(wrong[0])!r}, expected HEAD:TAIL, as in Drug:Disease")
+    return {(head, tail) for head, tail in pairs}
+
+
+def _texts(predictor: Predictor, items: Iterator[Item], lines: bool) -> Iterator[tuple[Item, str]]:
+    """The items with what is written of each; progress is told on standard error."""
+    done, began, told = 0, time.monotonic(), time.monotonic()
+    for together in _together(items):
+        predictions = iter(predictor.predict([e for item in together for e in item.examples]))
+        for item in together:
+            own = [next(predictions) for _ in item.examples]
+            yield item, (item.lines if lines else item.own)(own)
+        done += sum(len(item.examples) for item in together)
+        if time.monotonic() - told > TELL:
+            told = time.monotonic()
+            print(f"{done:,} predicted, {done / (told - began):,.0f} a second", file=sys.stderr, flush=True)
+
+
+def _together(items: Iterator[Item]) -> Iterator[list[Item]]:
+    """Items of about as many examples as are predicted together."""
+    held: list[Item] = []
+    count = 0
+    for item in items:
+        held.append(item)
+        count += max(len(item.examples), 1)
+        if count >= TOGETHER:
+            yield held
+            held, count = [], 0
+    if held:
+        yield held
+
+
+def _written(path: Path, predictor: Predictor, items: Iterator[Item], lines: bool) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for item, text in _texts(predictor, items, lines):
+            count += len(item.examples)
+            file.write(text)
+    return count
+
+
+def _annotated(folder: Path, predictor: Predictor, items: Iterator[Item]) -> int:
+    """A file of annotation an item, and its text as it is."""
+    count = 0
+    for item, text in _texts(predictor, items, False):
+        target = folder / item.file
+        make_folder(target.parent)
+        with target.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        if item.beside is not None:
+            shutil.copyfile(item.beside, target.with_suffix(".txt"))
+        count += 1
+    return count
+
+
+def _official(predictor: Predictor, source: Path, output: Path | None) -> int:
+    """The organisers' prediction files of every split that the folder has."""
+    task = predictor.task
+    if not task.official:
+        raise UsageError(f"--format official: {task.name} is no official task, expected one of {', '.join(OFFICIAL)}")
+    if output is None or not source.is_dir():
+        raise UsageError(
+            "--format official: expected a folder of the organisers' files for --input, and --output FOLDER"
+        )
+    official, log = OFFICIAL[task.official], Log()
+    dataset = evolve(official.dataset(task.name, official.read(source, log), source, log), task=task)
+
+    def write(folder: Path) -> int:
+        count = 0
+        for split in SPLITS:
+            if dataset[split]:
+                official.write(dataset, split, folder, predictor.predict_parts(dataset[split]))
+                count += len(dataset[split])
+        return count
+
+    return _replaced(output, write, f"of {task.name}", folder=True)
+
+
+def _replaced(output: Path, write: Callable[[Path], int], what: str, *, folder: bool = False) -> int:
+    """Writes beside the output and puts it in its place; a folder that holds something is not written over."""
+    if folder and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"--output {output}: exists, and is not written over; name another folder")
+    beside = output.with_name(f"{output.name}{TEMPORARY}{os.getpid()}")
     try:
-        make_folder(beside.parent)
-        with beside.open("w", encoding="utf-8") as file:
-            count = _written(file, predictor, asked.input)
-        beside.replace(asked.output)
+        make_folder(beside if folder else beside.parent)
+        count = write(beside)
+        if folder and output.exists():
+            output.rmdir()
+        beside.replace(output)
     except OSError as error:
-        raise UsageError(f"--output {asked.output}: cannot be written ({error.strerror}); name another file") from None
+        raise UsageError(f"--output {output}: cannot be written ({error.strerror}); name another file") from None
     finally:
-        beside.unlink(missing_ok=True)
-    print(f"{count:,} predictions of {predictor.task.name} are in {asked.output}", file=sys.stderr)
+        if folder:
+            shutil.rmtree(beside, ignore_errors=True)
+        else:
+            beside.unlink(missing_ok=True)
+    print(f"{count:,} predictions {what} are in {output}", file=sys.stderr)
     return OK
-
-
-def _written(file: IO[str], predictor: Predictor, source: Path) -> int:
-    lines = 0
-    for line in _lines(predictor, source):
-        lines += bool(file.write(line))
-    return lines
-
-
-def _lines(predictor: Predictor, source: Path) -> Iterator[str]:
-    rows = _examples(predictor, source)
-    while together := list(islice(rows, TOGETHER)):
-        for whole, prediction in zip(together, predictor.predict(together), strict=True):
-            line: dict[str, Any] = {"id": whole.id, "prediction": prediction}
-            if kind_of(predictor.task).tags:
-                line["tokens"] = [whole.texts[0][0][a:b] for a, b in whole.words]
-            yield json.dumps(line, ensure_ascii=False) + "\n"
-
-
-def _examples(predictor: Predictor, source: Path) -> Iterator[Example]:
-    """The rows of JSON Lines, or of a text file, in which each line is a text; the id is that of the row or its number.
-
-    A file is one of JSON Lines where its name says so (.jsonl, .json, with or without .gz).
-    """
-    plain = not {".jsonl", ".json"} & set(source.suffixes)
-    for number, line in files.lines(source):
-        try:
-            row = {"text": files.decoded(line).rstrip("\r")} if plain else row_of(line)
-            name = row.get("id", str(number))
-            if isinstance(name, bool) or not isinstance(name, (str, int)):
-                raise DataError(f"the id is {name!r}, expected a string or whole number")
-            example = predictor.example(row, str(number))
-        except DataError as error:
-            raise DataError(f"{source}, line {number}: {error}") from None
-        yield evolve(example, id=str(name), unit=str(name))

@@ -11,6 +11,7 @@ import attrs
 import cattrs
 
 import mtlfn.models
+from mtlfn.data.cache import locked
 from mtlfn.models import placement
 from mtlfn.models.backbone import Backbone
 from mtlfn.models.families import KNOWN
@@ -29,10 +30,14 @@ def proven(base: Backbone, length: int, slots: int, cache: Path) -> Proof:
     """
     path = cache / "proofs" / f"{_key(base, length, slots)}.json"
     if (proof := _kept(path, length)) is None:
-        proof = prove(base, length, slots)
-        make_folder(path.parent)
-        documents.write(path, attrs.asdict(proof))
-    elif proof.way == "padded":
+        make_folder(cache / "locks")
+        with locked(cache / "locks" / path.name):
+            if (proof := _kept(path, length)) is None:  # else another process proved it while this one waited
+                proof = prove(base, length, slots)
+                make_folder(path.parent)
+                documents.write(path, attrs.asdict(proof))
+                return proof
+    if proof.way == "padded":
         placement.read_padded(base.model)
     return proof
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import attrs
@@ -16,8 +17,9 @@ from mtlfn.models.families import first_line
 from mtlfn.run import documents, terminal
 from mtlfn.run.errors import BUG, OK, RESUMABLE, UsageError
 from mtlfn.run.many import plan
-from mtlfn.run.one import loop
+from mtlfn.run.one import directory, loop
 from mtlfn.run.one.summary import going_on
+from mtlfn.run.storage import seal
 
 
 def execute(
@@ -29,9 +31,7 @@ def execute(
         UsageError, DataError: what was given cannot be used, and nothing of the plan is finished.
         Mismatch: a folder of the plan holds something else.
     """
-    plan.check_needs(nodes)
-    if (root / documents.CONFIG).is_file():
-        raise UsageError(f"--output-dir {root}: is the folder of one run, and this makes several; name another folder")
+    check_folder(root, nodes)
     far = plan.progress(root, nodes)
     done = {name for name, state in far.items() if state == "finished"}
     beside = next((root / node.name for node in nodes if node.name in done and not node.needs), None)
@@ -63,16 +63,61 @@ def execute(
             if code != OK:
                 left = [n.name for n in nodes if n.name not in done and n.name not in failed]
                 say(f"mtlfn: {len(left)} of {len(nodes)} runs are left: {', '.join(left)}")
-                _tell(failed, nodes, command, say)
+                tell(failed, nodes, command, say)
                 return code
             done.add(node.name)
             if beside is None and not node.needs:
                 beside = root / node.name
-    _tell(failed, nodes, command, say)
+    tell(failed, nodes, command, say)
     return BUG if failed else OK
 
 
-def _tell(
+def check_folder(root: Path, nodes: Sequence[plan.Node]) -> None:
+    """UsageError where the folder is that of a single run; ValueError where the plan is none."""
+    plan.check_needs(nodes)
+    if (root / documents.CONFIG).is_file():
+        raise UsageError(f"--output-dir {root}: is the folder of one run, and this makes several; name another folder")
+
+
+def only(
+    root: Path,
+    nodes: Sequence[plan.Node],
+    name: str,
+    command: Sequence[str],
+    say: Callable[[str], None] = terminal.say,
+) -> int:
+    """Runs one node of a plan, whose needs must be finished; other nodes may run in other processes at the same time.
+
+    Returns:
+        0: it is finished now, or was before; 75: it was stopped, and the same command goes on.
+
+    Raises:
+        UsageError: there is no such node, or something that it needs is not finished.
+        Whatever a run raises (``loop.run``), with the exit code of each.
+    """
+    check_folder(root, nodes)
+    node = _named(nodes, name)
+    if lacking := [need for need in node.needs if not (root / need / documents.RESULT).is_file()]:
+        raise UsageError(f"--only {name}: needs {lacking[0]}, which is not finished; give --only {lacking[0]} first")
+    config = attrs.evolve(node.config(root), output_dir=root / node.name)
+    directory.check_settings(root / node.name, config, node.experiment)
+    if (root / node.name / documents.RESULT).is_file() and not seal.verify(root / node.name, exports=False).problems:
+        say(f"{name}: finished")
+        return OK
+    first = (n.name for n in nodes if not n.needs and n is not node and (root / n.name / documents.RESULT).is_file())
+    beside = next(first, None) if config.parent is None else None
+    return loop.run(node.experiment, config, command, None if beside is None else root / beside)
+
+
+def _named(nodes: Sequence[plan.Node], name: str) -> plan.Node:
+    for node in nodes:
+        if node.name == name:
+            return node
+    near = get_close_matches(name, [node.name for node in nodes], 1, 0.0)
+    raise UsageError(f"--only {name}: is no run of the study; did you mean {near[0]}? --plan lists all {len(nodes)}")
+
+
+def tell(
     failed: dict[str, str], nodes: Sequence[plan.Node], command: Sequence[str], say: Callable[[str], None]
 ) -> None:
     """What failed and why, runs of one reason together, and the command that goes on."""

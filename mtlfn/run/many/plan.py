@@ -33,6 +33,7 @@ class Node:
         name: its folder below that of the plan.
         experiment: the strategy.
         tokens: its budget, as far as it is known before the runs that it needs are finished.
+        at_most: the most that it can be, where what those runs drew decides; None where ``tokens`` is it.
         config: makes its configuration, from the folder of the plan, once these are finished.
         needs: names of other nodes.
     """
@@ -42,6 +43,7 @@ class Node:
     tokens: int
     config: Callable[[Path], Config]
     needs: tuple[str, ...] = ()
+    at_most: int | None = None
 
 
 def seeds(strategy: str, config: Config) -> tuple[Node, ...]:
@@ -72,8 +74,11 @@ def controls(
         return lambda root: matched.control(matched.finished(parent(root)), task, kind, **changes)
 
     share = tokens if kind == "total" else -(-tokens // len(tasks))
+    # As many updates are at most as many slots as the parent's, of which it fills the half at least.
+    most = {"total": None, "per-task": tokens, "updates": 2 * tokens}[kind]
     return tuple(
-        Node(name=f"{name}/{task}", experiment="s1", tokens=share, config=config(task), needs=needs) for task in tasks
+        Node(name=f"{name}/{task}", experiment="s1", tokens=share, config=config(task), needs=needs, at_most=most)
+        for task in tasks
     )
 
 
@@ -98,6 +103,7 @@ def exclusion(
             tokens=share * len(set(keep)),
             config=lambda root: matched.kept(run(root), keep, **changes),
             needs=(full.name,),
+            at_most=full.tokens,
         ),
         Node(
             name=second,
@@ -105,6 +111,7 @@ def exclusion(
             tokens=share * (len(tasks) - len(set(keep))),
             config=half,
             needs=(full.name, first),
+            at_most=full.tokens,
         ),
     )
 
@@ -123,6 +130,7 @@ def pairs(strategy: str, full: Node, tasks: Sequence[str], name: str, **changes:
             tokens=2 * share,
             config=config(two),
             needs=(full.name,),
+            at_most=full.tokens,
         )
         for two in itertools.combinations(tasks, 2)
     )

@@ -18,7 +18,7 @@ from mtlfn.run.one import evaluate, export
 from mtlfn.run.one import summary as texts
 from mtlfn.run.one.evaluations import Evaluations
 from mtlfn.run.one.prepare import Prepared
-from mtlfn.run.one.walk import Evaluation
+from mtlfn.run.one.walk import Evaluation, Scores
 from mtlfn.run.storage import archive, seal
 from mtlfn.run.watch import observers
 
@@ -59,7 +59,7 @@ def conclude(
     """
     found = found or prepared.evaluate(state, through=evaluations.through(state, "dev"))
     tested, predicted = prepared.evaluate_test(state, evaluations.through(state, "test"))
-    products(prepared, state, found.predictions, predicted, folder)
+    products(prepared, state, found, (tested, predicted), folder)
     result = texts.result(strategy, prepared, folder, state, found.scores, tested)
     typed.write(folder, result.tokens)
     result = attrs.evolve(result, files=seal.hashes(folder))
@@ -73,17 +73,25 @@ def conclude(
     return OK
 
 
-def products(prepared: Prepared, state: State, dev: Mapping[str, list], test: Mapping[str, list], folder: Path) -> None:
-    """Writes predictions and exports of a state: functions of the state, byte for byte."""
+def products(
+    prepared: Prepared, state: State, dev: Evaluation, test: tuple[Scores, Mapping[str, list]], folder: Path
+) -> None:
+    """Writes predictions and exports of a state: functions of the state, byte for byte.
+
+    Args:
+        dev, test: the evaluation of the state on both splits; of test, scores and predictions.
+    """
+    scores, tested = test
     for part in ("predictions", "export"):
         if (folder / part).is_dir():
             sweep(folder / part)
     for task in prepared.tasks:
         dataset = prepared.datasets[task.name]
-        for split, predictions in (("dev", dev), ("test", test)):
+        for split, predictions in (("dev", dev.predictions), ("test", tested)):
             if task.name in predictions:
                 evaluate.write_predictions(folder / "predictions", dataset, split, predictions[task.name])
     usual = {task.name: evaluate.usual_class(task, prepared.datasets[task.name].train) for task in prepared.tasks}
     length, tokenizer = prepared.config.max_length, prepared.identity["tokenizer_digest"]
     assert length is not None, "filled in when the run was prepared"
-    export.export(prepared.model, state.params, folder / "export", length, usual, tokenizer)
+    facts = {task.name: texts.facts(prepared, state, task, dev.scores, scores) for task in prepared.tasks}
+    export.export(prepared.model, state.params, folder / "export", length, usual, tokenizer, facts)

@@ -19,11 +19,10 @@ from mtlfn.run.documents.configuration import SCHEMA, Configuration
 from mtlfn.run.errors import MISMATCH, RESUMABLE, UsageError
 from mtlfn.run.one import describe
 from mtlfn.run.one.prepare import Prepared
-from mtlfn.run.storage import archive, checkpoint, kaggle, ledger
+from mtlfn.run.storage import archive, checkpoint, kaggle, ledger, lock
 
-LOCK = "lock"
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-BEGUN = (LOCK, documents.DATA)  # what a run that was killed while it began has left at most
+BEGUN = (lock.LOCK, documents.DATA)  # what a run that was killed while it began has left at most
 
 
 class Mismatch(Exception):
@@ -105,7 +104,7 @@ def make(folder: Path) -> None:
     """The folder, if it can be written."""
     try:
         make_folder(folder)
-        (folder / LOCK).touch()
+        (folder / lock.LOCK).touch()
     except OSError as error:
         raise _unwritable(folder, error) from None
 

@@ -44,13 +44,15 @@ def predictions(
     chosen: Sequence[int],
     usual: str | None = None,
     done: Done = lambda _: None,
+    slots: int = SLOTS,
 ) -> list:
     """One prediction for each chosen example, in their order, as ``metrics.score`` reads them.
 
-    ``usual``: the class of a text without a token, of which nothing can be told.
+    ``usual``: the class of a text without a token, of which nothing can be told. ``slots``: of a micro-batch, padded;
+    another number may give other last bits.
     """
     out: dict[int, Any] = {}
-    for batch in evaluation_batches(corpus, chosen, SLOTS):
+    for batch in evaluation_batches(corpus, chosen, slots):
         found: dict[int, Any] = {}
         if (micro_batch := collate(corpus, batch.tolist())) is not None:
             found = dict(zip(micro_batch.inputs.sequences.tolist(), predict(model, params, micro_batch), strict=True))

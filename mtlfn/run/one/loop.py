@@ -37,7 +37,7 @@ def run(strategy: str, config: Config, command: Sequence[str], beside: Path | No
     if beside is not None:
         matched.check(beside, prepared.identity, prepared.model.backbone.settings)
     directory.make(folder)
-    with lock.held(folder / directory.LOCK, say):
+    with lock.held(folder / lock.LOCK, say):
         prepared = directory.claim(folder, strategy, prepared, command)
         report = observers.Reporter(folder / documents.LOG)
         try:

@@ -52,6 +52,8 @@ class Predictor:
         model, params: the backbone with the task's adapter and head, and their tensors.
         max_length: tokens of a sequence; what is longer is cut, or shown in part (relations), as in training.
         usual: the class of a text without a token.
+        batch_tokens: padded tokens of a micro-batch; more take more memory, and another number may give other last
+            bits than the run's.
     """
 
     task: Task
@@ -59,6 +61,7 @@ class Predictor:
     params: Tree
     max_length: int
     usual: str | None
+    batch_tokens: int = evaluate.SLOTS
 
     def __call__(self, rows: Iterable[str | Mapping[str, Any]]) -> list[Any]:
         """A prediction a row, in order.
@@ -101,16 +104,27 @@ class Predictor:
         return example
 
     def predict(self, wholes: Sequence[Example]) -> list[Any]:
-        """A prediction an example, in order."""
-        kind, model = kind_of(self.task), self.model
+        """A prediction an example, in order; long texts are read in windows."""
+        kind = kind_of(self.task)
         parts = [kind.parts(whole, False) for whole in wholes]
-        examples = [part for each in parts for part in each]
-        corpus = store.in_memory(self.task, examples, model.backbone.tokenizer, self.max_length)
-        predictions = iter(evaluate.predictions(model, self.params, corpus, examples, range(len(examples)), self.usual))
+        predictions = iter(self.predict_parts([part for each in parts for part in each]))
         return [kind.united([next(predictions) for _ in each]) for each in parts]
 
+    def predict_parts(self, examples: Sequence[Example]) -> list[Any]:
+        """A prediction an example, in order; each is read as it is, as official data sets are cut already."""
+        model, chosen = self.model, range(len(examples))
+        corpus = store.in_memory(self.task, examples, model.backbone.tokenizer, self.max_length)
+        return evaluate.predictions(model, self.params, corpus, examples, chosen, self.usual, slots=self.batch_tokens)
 
-def load(path: str | Path, task: str | None = None, *, backbone: str | None = None, device: str = "auto") -> Predictor:
+
+def load(
+    path: str | Path,
+    task: str | None = None,
+    *,
+    backbone: str | None = None,
+    device: str = "auto",
+    batch_tokens: int = evaluate.SLOTS,
+) -> Predictor:
     """A trained model to predict with.
 
     Args:
@@ -118,12 +132,13 @@ def load(path: str | Path, task: str | None = None, *, backbone: str | None = No
         task: which task of the run; may be left out where it has one.
         backbone: where the backbone is, if not where it was: "minilm", a folder, a GGUF file or a Hub id.
         device: "auto", "cpu" or "cuda".
+        batch_tokens: padded tokens of a micro-batch.
 
     Raises:
         UsageError: no such folder or task, an export that is damaged, or a backbone of other weights than its own.
     """
-    folder, recorded = _export(Path(path).expanduser(), task)
-    about = _about(folder)
+    folder, recorded = export_of(Path(path).expanduser(), task)
+    about = described(folder)
     name, revision = (backbone, None) if backbone is not None else recorded or _place(about)
     try:
         base = backbones.load(name, revision)
@@ -137,12 +152,12 @@ def load(path: str | Path, task: str | None = None, *, backbone: str | None = No
                 f"--backbone {name}: its weights are those of {folder}, its tokenizer is another; "
                 "take it from where the run had it"
             )
-        return _assemble(folder, about, base, resolve_device(device))
+        return _assemble(folder, about, base, resolve_device(device), batch_tokens)
     except BackboneError as error:
         raise UsageError(str(error)) from None
 
 
-def _export(path: Path, task: str | None) -> tuple[Path, tuple[str, str | None] | None]:
+def export_of(path: Path, task: str | None) -> tuple[Path, tuple[str, str | None] | None]:
     """The folder of the task's export, and name and revision of the backbone, where a run says them."""
     if (path / HEAD).is_file():
         return path, None
@@ -160,7 +175,7 @@ def _export(path: Path, task: str | None) -> tuple[Path, tuple[str, str | None] 
     return path / "export" / task, (settings["backbone"], settings["revision"])
 
 
-def _about(folder: Path) -> dict[str, Any]:
+def described(folder: Path) -> dict[str, Any]:
     """What the export says of itself; UsageError where it does not say enough."""
     about: dict[str, Any] = {}
     for file, names in NEEDED.items():
@@ -188,11 +203,13 @@ def _place(about: Mapping[str, Any]) -> tuple[str, str | None]:
     raise UsageError("--backbone: expected the folder or file of the backbone, which the export does not know")
 
 
-def _assemble(folder: Path, about: Mapping[str, Any], base: backbones.Backbone, device: torch.device) -> Predictor:
+def _assemble(
+    folder: Path, about: Mapping[str, Any], base: backbones.Backbone, device: torch.device, batch_tokens: int
+) -> Predictor:
     task = cattrs.structure(about["task"], Task)
     strategy = attrs.evolve(STRATEGIES[about["strategy"]], fusion=about["fusion"], hierarchical=about["hierarchical"])
     precision = getattr(torch, about["precision"])
-    longest = max(about["max_length"], evaluate.SLOTS)
+    longest = max(about["max_length"], batch_tokens)
     proven(base, about["max_length"], longest, default_cache())
     built = model.build(
         base,
@@ -222,4 +239,4 @@ def _assemble(folder: Path, about: Mapping[str, Any], base: backbones.Backbone, 
         raise UsageError(
             f"{folder}: the export is damaged ({type(error).__name__}: {error}); export it again"
         ) from None
-    return Predictor(task, built, params, about["max_length"], about["usual_class"])
+    return Predictor(task, built, params, about["max_length"], about["usual_class"], batch_tokens)

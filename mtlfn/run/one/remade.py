@@ -24,6 +24,8 @@ from mtlfn.run.storage import ledger, seal
 # What result.json says of the process that made it.
 OF_THE_PROCESS = ("training_seconds", "peak_memory_bytes", "resumes", "files")
 
+CARD = "/README.md"
+
 Say = Callable[[str], None]
 
 
@@ -49,16 +51,22 @@ def compare_products(
     evaluation: Evaluation | None,
     complain: Say,
     say: Say,
+    *,
+    whole: bool,
 ) -> None:
-    """Predictions, statistics, exports and scores, made of the last state again, beside those of the run."""
+    """Predictions, statistics, exports and scores, made of the last state again, beside those of the run.
+
+    ``whole``: compares cards, too, which other code may word otherwise.
+    """
     evaluation = evaluation or prepared.evaluate(state)
     scores, predicted = prepared.evaluate_test(state)
     with tempfile.TemporaryDirectory(prefix="mtlfn-replay-") as scratch:
-        conclude.products(prepared, state, evaluation.predictions, predicted, Path(scratch))
+        conclude.products(prepared, state, evaluation, (scores, predicted), Path(scratch))
         made, there = seal.hashes(Path(scratch)), seal.hashes(folder)
     there = {name: sha for name, sha in there.items() if name.startswith(tuple(f"{part}/" for part in seal.FOLDERS))}
     away = {name for name in made.keys() - there.keys() if name.startswith(f"{seal.EXPORT}/")}
     odd = sorted(name for name in made.keys() | there.keys() if made.get(name) != there.get(name) and name not in away)
+    odd = [name for name in odd if whole or not (name in made and name in there and name.endswith(CARD))]
     for name in odd:
         complain(f"{name}: is not what the last state gives" if name in made else f"{name}: is not of this run")
     again = texts.result(experiment, prepared, folder, state, evaluation.scores, scores)

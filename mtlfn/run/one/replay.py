@@ -93,7 +93,8 @@ def replay(
     if (folder / documents.RESULT).exists():
         remade.compare_result(folder, entries[-1], complain)
         if every and walked.state is not None and prepared.walk.finished(walked.state):
-            remade.compare_products(folder, found.experiment, prepared, walked.state, walked.evaluation, complain, say)
+            last = walked.state, walked.evaluation
+            remade.compare_products(folder, found.experiment, prepared, *last, complain, say, whole=not changed)
             remade.compare_documents(folder, prepared, complain, whole=not changed, moved=bool(changes))
     elif any(entry.result for entry in entries):
         complain(

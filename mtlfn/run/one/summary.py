@@ -9,9 +9,13 @@ from pathlib import Path
 from mtlfn.core import keys
 from mtlfn.core.state import State, digest
 from mtlfn.core.tokens import total
+from mtlfn.data.access import TERMS
+from mtlfn.data.official import OFFICIAL
 from mtlfn.data.screening import apart
 from mtlfn.data.semeval import evaluation
-from mtlfn.data.task import Task
+from mtlfn.data.tables import public
+from mtlfn.data.tables.sources import HUB_ID
+from mtlfn.data.task import SPLITS, Task
 from mtlfn.models.model import active_adapter_parameters
 from mtlfn.run import documents
 from mtlfn.run.config import Parent, listed
@@ -19,6 +23,7 @@ from mtlfn.run.documents import smoke
 from mtlfn.run.documents.result import Alert, Match, MatchedRun, Parameters, Result, Score, Tokens
 from mtlfn.run.machine import memory
 from mtlfn.run.one import describe
+from mtlfn.run.one.card import Facts
 from mtlfn.run.one.prepare import Prepared, trainable_parameters
 from mtlfn.run.one.walk import Scores
 from mtlfn.run.storage import record
@@ -132,6 +137,40 @@ def _score(prepared: Prepared, task: Task, scores: Scores, tested: Scores) -> Sc
         all_test=test,
         baselines=evaluation.baselines(prepared.datasets[task.name]),
     )
+
+
+def facts(prepared: Prepared, state: State, task: Task, scores: Scores, tested: Scores) -> Facts:
+    """What the card of an export says of a task."""
+    corpora = {split: getattr(prepared, split).get(task.name) for split in SPLITS}
+    score, parent = _score(prepared, task, scores, tested), prepared.config.parent
+    return Facts(
+        terms=_terms(prepared, task),
+        examples={split: len(corpus) for split, corpus in corpora.items() if corpus is not None},
+        digest=prepared.train[task.name].digest,
+        dev=score.dev,
+        test=score.test,
+        baselines=score.baselines,
+        tokens=state.tokens[task.name].input,
+        total=state.input_tokens,
+        tasks=tuple(each.name for each in prepared.tasks),
+        seed=prepared.config.seed,
+        steps=state.step,
+        state=digest(state),
+        control="" if parent is None else f"{parent.role} of a run of {parent.experiment}",
+    )
+
+
+def _terms(prepared: Prepared, task: Task) -> str:
+    """Where the data come from and on what terms, as far as that is known; never a path."""
+    mapping = prepared.config.task.get(task.name)
+    source = prepared.datasets[task.name].source
+    if mapping is None and prepared.config.data_dir is None and task.name not in public.PUBLIC:
+        return source
+    if mapping is None:
+        official = OFFICIAL[task.official].terms if task.official else ""
+        return {**TERMS, **public.NOTES}.get(task.name, official)
+    hub = not Path(mapping.source).is_absolute() and HUB_ID.fullmatch(mapping.source)
+    return f"The data set {source} of the Hugging Face Hub, on the terms that stand there" if hub else ""
 
 
 def _peak(found: Result) -> str:

@@ -15,6 +15,7 @@ import psutil
 
 from mtlfn.run.errors import RESUMABLE
 
+LOCK = "lock"  # of a run directory
 OWNER = "lock.owner"
 
 
@@ -46,6 +47,18 @@ def held(path: Path, say: Callable[[str], None]) -> Iterator[None]:
                 yield
             return
         yield
+
+
+def free(path: Path) -> bool | None:
+    """Whether nobody holds the lock file now; None where there is none, or no lock to be had."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 @contextmanager

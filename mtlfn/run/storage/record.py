@@ -82,7 +82,7 @@ def lines(path: Path) -> Iterator[Line]:
     """The lines that can be read, whatever lies between them."""
     for raw in path.read_bytes().splitlines() if path.exists() else ():
         try:
-            yield _line(raw)
+            yield line_of(raw)
         except ValueError:
             continue
 
@@ -95,7 +95,7 @@ def sound(path: Path, older: bool = False) -> Sound:
     found, raws, steps, checked, problem = [], [], 0, True, ""
     for number, raw in enumerate(path.read_bytes().split(b"\n")[:-1] if path.exists() else (), 1):
         try:
-            line = _line(raw)
+            line = line_of(raw)
             if CHECKED.fullmatch(raw) is None and not older:
                 raise ValueError("is not what was written")
             steps = _follows(line, steps)
@@ -116,7 +116,7 @@ def cut(path: Path, record: Sound, step: int) -> tuple[Line, ...]:
     return record.lines[:kept]
 
 
-def _line(raw: bytes) -> Line:
+def line_of(raw: bytes) -> Line:
     """The line in these bytes; ValueError where it is damaged. Lines of older versions have no check."""
     if (checked := CHECKED.fullmatch(raw)) is not None:
         raw = checked[1] + b"}"

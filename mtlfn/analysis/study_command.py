@@ -1,0 +1,149 @@
+"""What the command of a study does: its plan, a node of it, all of it one by one or side by side, its verdict."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from mtlfn.analysis import study as studies
+from mtlfn.run.commands.command import again
+from mtlfn.run.commands.machines import set_flags
+from mtlfn.run.errors import BUG, OK, UsageError
+from mtlfn.run.many import estimate, execute, plan
+from mtlfn.run.terminal import say
+
+if TYPE_CHECKING:
+    from mtlfn.analysis.command import Study as Asked
+
+Nodes = Sequence[plan.Node]
+CHANGES = ("output_dir", "threads", "max_hours", "skip_smoke_test", "accept_environment")
+TO_NODES = ("seeds", "threads", "skip_smoke_test", "accept_environment")  # flags that every node's command has too
+
+
+def run(asked: Asked, argv: Sequence[str]) -> int:
+    """Does what was asked for; returns the exit code."""
+    _check(asked)
+    given = studies.read(asked.study)
+    changes = {name: getattr(asked, name) for name in CHANGES}
+    settings = attrs.evolve(given.run, **{name: value for name, value in changes.items() if value})
+    study = attrs.evolve(given, run=settings, seeds=given.seeds if asked.seeds is None else asked.seeds)
+    if asked.machines.several or asked.machines.export_slurm:
+        threads = asked.machines.threads(study.run.threads)
+        study = attrs.evolve(study, run=attrs.evolve(study.run, threads=threads))
+    nodes, root = studies.nodes(study), studies.folder(study)
+    studies.check(study, root, more_seeds=asked.seeds is not None)
+    if asked.only is not None:
+        studies.claim(study, root)
+        return execute.only(root, nodes, asked.only, again("study", argv))
+    if asked.plan and asked.json:
+        print(json.dumps(estimate.graph(root, nodes, node_command(asked, study, root)), indent=1))
+        return OK
+    if asked.conclude:
+        studies.claim(study, root)
+        return _conclude(study, root)
+    for line in studies.lines(study, root, nodes):
+        say(line)
+    if asked.plan:
+        for line in studies.power_lines(study, root, nodes):
+            say(line)
+        return OK
+    if asked.machines.export_slurm is not None:
+        _export(asked, asked.machines.export_slurm, study, root)
+        return OK
+    studies.claim(study, root)
+    return _all(asked, study, root, _way(asked, study, root, argv))
+
+
+def _check(asked: Asked) -> None:
+    asked.machines.check()
+    if asked.json and not asked.plan:
+        raise UsageError("--json: goes with --plan; give that too")
+    modes = {
+        "--plan": asked.plan,
+        "--only": asked.only is not None,
+        "--conclude": asked.conclude,
+        "--jobs": asked.machines.jobs is not None,
+        "--slurm": asked.machines.slurm,
+    }
+    given = [flag for flag, on in modes.items() if on]
+    if len(given) > 1 and given != ["--jobs", "--slurm"] and "--plan" not in given:
+        raise UsageError(f"{given[0]} and {given[1]}: expected one of them")
+
+
+def _export(asked: Asked, path: Path, study: studies.Study, root: Path) -> None:
+    from mtlfn.run.many import array
+
+    assert study.run.threads is not None
+    machines = attrs.evolve(asked.machines.chosen(study.run.threads, None), queue=asked.machines.queue())
+    array.export(path, root, studies.nodes(study), node_command(asked, study, root), machines)
+    say(f"to queue it: bash {path}")
+
+
+def node_command(asked: Asked, study: studies.Study, root: Path) -> list[str]:
+    """What runs a node of the study in another process, less ``--only NODE``."""
+    flags = set_flags(attrs.evolve(asked, threads=study.run.threads), TO_NODES)
+    own = ["--output-dir", str(root.resolve()), *flags]
+    return [sys.executable, "-m", "mtlfn.experiments.study", str(asked.study.resolve()), *own]
+
+
+Way = Callable[[Nodes], int]
+
+
+def _way(asked: Asked, study: studies.Study, root: Path, argv: Sequence[str]) -> Way:
+    """How the runs of a plan are made: to their exit code."""
+    command = again("study", argv)
+    if not asked.machines.several:
+        return lambda nodes: execute.execute(root, nodes, command)
+    from mtlfn.run.machine import deadline
+    from mtlfn.run.many import together
+
+    # A queue has no end of its own; each job has, and leaves in time.
+    hours = asked.max_hours if asked.machines.slurm else study.run.max_hours
+    ends = None if hours is None else deadline.began() + 3600 * hours
+    assert study.run.threads is not None
+    machines = asked.machines.chosen(study.run.threads, ends)
+    say(f"side by side: {machines.jobs} at a time, {machines.threads} threads each")
+    return lambda nodes: together.execute(root, nodes, command, node_command(asked, study, root), machines)
+
+
+def _all(asked: Asked, study: studies.Study, root: Path, way: Way) -> int:
+    """Everything up to each look, and the verdict there."""
+    code = OK
+    for stage in studies.stages(study) if asked.seeds is None else (study,):
+        nodes = studies.nodes(stage)
+        code = way(nodes)
+        decided = False
+        if code == OK or (code == BUG and studies.any_finished(root, nodes)):
+            decided = _tell(stage, root, nodes, ", of what is finished" if code else "")
+        if code != OK:
+            break
+        if stage.seeds < study.seeds and decided:
+            say(f"every task is decided at the look at {stage.seeds} seeds: no more are trained")
+            break
+    return code
+
+
+def _conclude(study: studies.Study, root: Path) -> int:
+    """The verdict at the last look whose runs are all finished, else on what is."""
+    for stage in reversed(studies.stages(study)):
+        nodes = studies.nodes(stage)
+        if all(far == "finished" for far in plan.progress(root, nodes).values()):
+            _tell(stage, root, nodes, "")
+            return OK
+    nodes = studies.nodes(study)
+    if not studies.any_finished(root, nodes):
+        raise UsageError(f"--conclude: no multi-task run in {root} is finished; run some of the study first")
+    _tell(study, root, nodes, ", of what is finished")
+    return OK
+
+
+def _tell(study: studies.Study, root: Path, nodes: Nodes, of: str) -> bool:
+    """Verdict and report; whether every task is decided."""
+    document = studies.conclude(study, root, nodes)
+    say(f"everything is in {root / studies.REPORT}{of}")
+    return studies.all_decided(document)

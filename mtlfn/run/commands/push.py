@@ -1,0 +1,84 @@
+"""``python -m mtlfn.push``: the export of a task to the Hugging Face Hub, or, dry, to a folder that holds the same."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mtlfn.run import documents, terminal
+from mtlfn.run.disk import make_folder
+from mtlfn.run.errors import OK, UsageError
+from mtlfn.run.one import predictor
+from mtlfn.run.storage import seal
+
+if TYPE_CHECKING:
+    from mtlfn.run.commands.command import Push
+
+FILES = (  # what an export consists of; another file in its folder is not sent
+    "README.md",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "adapter.safetensors",
+    "head.json",
+    "head.safetensors",
+    "predict.json",
+)
+
+
+def push(asked: Push, say: Callable[[str], None] = terminal.say) -> int:
+    """Uploads, or copies; UsageError where the export is not what the run sealed, or the Hub refuses."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    folder, _ = predictor.export_of(asked.run.expanduser(), asked.task)
+    predictor.described(folder)
+    if (asked.run / documents.RESULT).is_file() and (problems := seal.verify(asked.run).problems):
+        raise UsageError(f"{asked.run}: {problems[0]}; give the run's command again, which makes it again")
+    try:
+        validate_repo_id(asked.to)
+    except HFValidationError as error:
+        raise UsageError(
+            f"--to {asked.to}: is no name of a repository ({error}); expected NAME or OWNER/NAME"
+        ) from None
+    files = [name for name in FILES if (folder / name).is_file()]
+    if asked.dry_run is not None:
+        _copied(folder, files, asked.dry_run)
+        say(f"{asked.dry_run} holds what would be in https://huggingface.co/{asked.to}: {', '.join(files)}")
+        say("Nothing was sent. Read README.md there: it says what the data's terms are.")
+        return OK
+    say(f"{_uploaded(folder, files, asked)} has {', '.join(files)}")
+    return OK
+
+
+def _copied(folder: Path, files: list[str], target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"--dry-run {target}: exists, and is not written over; name another folder")
+    make_folder(target)
+    for name in files:
+        shutil.copyfile(folder / name, target / name)
+
+
+def _uploaded(folder: Path, files: list[str], asked: Push) -> str:
+    """The address of the commit."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+
+    hub = huggingface_hub.HfApi()
+    try:
+        repository = hub.create_repo(asked.to, private=not asked.public, exist_ok=True).repo_id
+        commit = hub.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            allow_patterns=files,
+            commit_message=f"Adapter of mtlfn for {folder.name}",
+        )
+    except LocalTokenNotFoundError:
+        raise UsageError(f"--to {asked.to}: no one is logged in; call hf auth login, or set HF_TOKEN") from None
+    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UsageError(
+            f"--to {asked.to}: the Hub did not take it ({first}); mend that, or use --dry-run DIR"
+        ) from None
+    return str(commit.commit_url)

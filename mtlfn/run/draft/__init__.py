@@ -1,0 +1,1 @@
+"""A first configuration, drafted by looking at files."""

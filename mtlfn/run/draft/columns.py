@@ -1,0 +1,372 @@
+"""What the columns of a table show: which of them play which role, and so which kind of task the rows are of.
+
+Values decide, names break ties. What is a guess is said in ``Draft.guesses``, so that who reads the draft looks there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import field, frozen
+
+from mtlfn.data.iob2 import valid_iob2
+from mtlfn.data.tables.tags import ENDS, LIKE, Scheme, to_iob2, types
+
+FEW = 20  # different values of a column of classes, where its name does not say that it is one
+MOST = 2_000  # different labels; more are no labels
+NONE = (
+    "none",
+    "no_relation",
+    "no relation",
+    "norel",
+    "negative",
+    "other",
+    "false",
+    "na",
+    "n/a",
+    "null",
+    "no",
+    "0",
+    "o",
+)
+NAMES = {  # role -> names of columns that usually play it, the most usual first
+    "tokens": ("tokens", "words", "token", "word"),
+    "tags": ("tags", "ner_tags", "ner", "bio", "iob", "labels", "label"),
+    "text": ("text", "sentence", "sentence1", "text1", "text_1", "text_a", "premise", "question", "query", "a", "q1"),
+    "text_pair": ("text_pair", "sentence2", "text2", "text_2", "text_b", "hypothesis", "context", "answer", "b", "q2"),
+    "label": ("label", "class", "category", "target", "relation", "gold_label", "score", "similarity", "rating", "y"),
+    "labels": ("labels", "classes", "categories", "topics", "codes", "label"),
+    "head": ("head", "head.spans", "e1", "entity1", "arg1", "subject", "source", "h"),
+    "tail": ("tail", "tail.spans", "e2", "entity2", "arg2", "object", "target", "t"),
+    "mentions": ("mentions", "entities", "spans", "annotations"),
+    "query": ("query", "question", "text"),
+    "candidates": ("candidates", "answers", "passages", "documents", "choices", "options"),
+    "relevance": ("relevance", "relevant", "labels", "grades", "gold"),
+    "id": ("id", "idx", "guid", "uid", "example_id", "row_id"),
+    "unit": ("unit", "document_id", "doc_id", "docid", "pmid", "note_id", "patient_id", "document"),
+}
+
+
+@frozen(kw_only=True)
+class Column:
+    """A column of the training split: its values, those of the first rows at most, and the names of its classes."""
+
+    name: str
+    values: Sequence[Any]
+    classes: tuple[str, ...] = ()
+
+    def all(self, fits: Callable[[Any], bool]) -> bool:
+        """Whether there is a value, and every one that is not absent fits."""
+        present = [value for value in self.values if value is not None]
+        return bool(present) and all(map(fits, present))
+
+
+@frozen(kw_only=True)
+class Draft:
+    """A task as it is to be written. ``guesses``: key of the table -> what to look at before it is believed."""
+
+    kind: str
+    labels: tuple[str, ...] = ()
+    negative: str | None = None
+    names: tuple[str, ...] = ()
+    columns: dict[str, str] = field(factory=dict)
+    tags: Scheme | None = None
+    separator: str | None = None
+    guesses: dict[str, str] = field(factory=dict)
+
+
+def draft(columns: Sequence[Column]) -> Draft | None:
+    """The task in a table; None where its columns show none."""
+    for kind in (_tagging, _spans, _relation, _ranking, _multilabel, _labelled):
+        if (drafted := kind(columns)) is not None:
+            return drafted
+    return None
+
+
+def scheme(sentences: Sequence[Sequence[str]]) -> Scheme | None:
+    """The scheme of tags that needs to be named: None for IOB2, and for BIOES, which shows itself."""
+    tags = {tag for tags in sentences for tag in tags if tag != "O"}
+    prefixes = {tag.partition("-")[0] for tag in tags}
+    if any("-" not in tag for tag in tags) or not prefixes <= LIKE.keys():
+        return "IO"
+    if prefixes & ENDS or all(list(tags) == valid_iob2(list(tags)) for tags in sentences):
+        return None
+    return "IOB1"
+
+
+def tag_types(sentences: Sequence[Sequence[str]], form: Scheme | None) -> tuple[str, ...]:
+    """The entity types in tags of a scheme."""
+    return types(sorted({tag for tags in sentences for tag in to_iob2(tags, form)}))
+
+
+# Kinds
+
+
+def _tagging(columns: Sequence[Column]) -> Draft | None:
+    words = [c for c in columns if c.all(_strings) or c.all(_blanks)]
+    for tokens in _ordered(words, "tokens"):
+        for tags in _ordered(columns, "tags"):
+            if tags is tokens or not _parallel(tokens, tags) or not _like_tags(tags):
+                continue
+            sentences = [[_named(tag, tags.classes) for tag in _parts(value)] for value in tags.values]
+            form = scheme(sentences)
+            return Draft(
+                kind="tagging",
+                labels=types([c for c in tags.classes if c != "O"]) or tag_types(sentences, form),
+                tags=form,
+                columns={"tokens": tokens.name, "tags": tags.name, **_keys(columns, (tokens, tags))},
+            )
+    return None
+
+
+def _spans(columns: Sequence[Column]) -> Draft | None:
+    lists = [c for c in columns if c.all(lambda value: _list_of(value, _mention)) and any(c.values)]
+    text = _text(columns)
+    for mentions in _ordered(lists, "mentions"):
+        if text is not None:
+            return Draft(
+                kind="spans",
+                labels=_sorted(m["label"] for value in mentions.values for m in value or []),
+                columns={"text": text.name, "mentions": mentions.name, **_keys(columns, (text, mentions))},
+            )
+    return None
+
+
+def _relation(columns: Sequence[Column]) -> Draft | None:
+    spans = [c for c in columns if c.all(_pieces)]
+    text = _text(columns)
+    if len(spans) < 2 or text is None:
+        return None
+    head = _ordered(spans, "head")[0]
+    tail = next(c for c in _ordered(spans, "tail") if c is not head)
+    label = _label([c for c in columns if c not in (head, tail, text)])
+    if label is None:
+        return None
+    labels, names = _classes(label)
+    negative, guess = _negative(labels, label)
+    return Draft(
+        kind="relation",
+        labels=labels,
+        negative=negative,
+        names=names,
+        columns={
+            "text": text.name,
+            "head": head.name,
+            "tail": tail.name,
+            "label": label.name,
+            **_keys(columns, (text, head, tail, label)),
+        },
+        guesses=guess,
+    )
+
+
+def _ranking(columns: Sequence[Column]) -> Draft | None:
+    lists = [c for c in columns if c.all(_strings)]
+    query = next((c for c in _ordered(columns, "query") if c.name in NAMES["query"] and c.all(_text_like)), None)
+    for candidates in _ordered(lists, "candidates"):
+        for relevance in _ordered(columns, "relevance"):
+            if query is None or relevance is candidates or not _parallel(candidates, relevance):
+                continue
+            values = [each for value in relevance.values for each in value or []]
+            if not all(type(v) in (int, float, bool) or v in ("relevant", "irrelevant") for v in values):
+                continue
+            roles = {"query": query.name, "candidates": candidates.name, "relevance": relevance.name}
+            graded = any(type(v) in (int, float) and v > 1 for v in values)
+            guess = {"kind": 'has grades above 1; kind = "ranking" asks only whether a grade is above 0'}
+            return Draft(
+                kind="graded" if graded else "ranking",
+                columns={**roles, **_keys(columns, (query, candidates, relevance))},
+                guesses=guess if graded else {},
+            )
+    return None
+
+
+def _multilabel(columns: Sequence[Column]) -> Draft | None:
+    text = _text(columns)
+    for labels in _ordered([c for c in columns if c.all(_label_list) and any(c.values)], "labels"):
+        values = [value for value in labels.values if value is not None]
+        if text is None or (labels.name not in NAMES["labels"] and labels.name not in NAMES["label"]):
+            continue
+        roles = {"text": text.name, **_keys(columns, (text, labels))}
+        named = _sorted(_named(each, labels.classes) for value in values for each in value)
+        if len(named) > MOST:
+            continue
+        names = labels.classes or tuple(named if any(type(v) is int for value in values for v in value) else ())
+        if all(len(value) == 1 for value in values) and len(named) > 1:
+            return Draft(kind="classification", labels=named, names=names, columns={**roles, "label": labels.name})
+        return Draft(
+            kind="multilabel", labels=labels.classes or named, names=names, columns={**roles, "labels": labels.name}
+        )
+    return None
+
+
+def _labelled(columns: Sequence[Column]) -> Draft | None:
+    """One text or two, with a class or a number."""
+    label = _label([c for c in columns if not _keyed(c, columns)])
+    texts = [c for c in columns if c is not label and c.all(_text_like) and not _keyed(c, columns)]
+    text = _text([c for c in columns if c is not label])
+    if label is None or text is None:
+        return None
+    others = [c for c in texts if c is not text and c.all(lambda value: " " in value.strip() or value == "")]
+    pair = next((c for c in _ordered(texts, "text_pair") if c is not text and c.name in NAMES["text_pair"]), None)
+    guesses = {}
+    if pair is None and len(others) == 1:
+        pair = others[0]
+        guesses["columns"] = f"{pair.name} is taken for a second text; leave text_pair out if it is none"
+    elif pair is None and others:
+        shown = ", ".join(c.name for c in others)
+        guesses["columns"] = f'{shown} are texts, too; "{text.name} + {others[0].name}" joins two to one'
+    roles = {"text": text.name, **({"text_pair": pair.name} if pair else {}), "label": label.name}
+    roles |= _keys(columns, [c for c in (text, pair, label) if c])
+    if not label.classes and _amounts(label):
+        return Draft(kind="regression", columns=roles, guesses=guesses)
+    labels, names = _classes(label)
+    if len(labels) < 2:
+        return None
+    if not label.classes and all(_number(value) is not None for value in labels):
+        guesses["kind"] = 'the labels are numbers; if they are amounts, kind = "regression" without labels'
+    return Draft(kind="classification", labels=labels, names=names, columns=roles, guesses=guesses)
+
+
+# Roles
+
+
+def _ordered(columns: Sequence[Column], role: str) -> list[Column]:
+    """The columns, those with a usual name for the role first."""
+    usual = NAMES[role]
+    return sorted(columns, key=lambda c: usual.index(c.name.lower()) if c.name.lower() in usual else len(usual))
+
+
+def _text(columns: Sequence[Column]) -> Column | None:
+    """The text: by its name, else the longest."""
+    texts = [c for c in columns if c.all(_text_like) and not _keyed(c, columns)]
+    named = [c for c in _ordered(texts, "text") if c.name.lower() in NAMES["text"]]
+    return named[0] if named else max(texts, key=lambda c: sum(len(v or "") for v in c.values), default=None)
+
+
+def _label(columns: Sequence[Column]) -> Column | None:
+    """The column of classes or numbers: by its name, else the only one of few values."""
+    single = [c for c in columns if c.all(lambda value: isinstance(value, (str, int, float)))]
+    named = [c for c in _ordered(single, "label") if c.name.lower() in NAMES["label"]]
+    few = [c for c in single if c.classes or 1 < len(set(c.values)) <= min(FEW, len(c.values) // 2)]
+    return next((c for c in named if len(set(c.values)) <= MOST), few[0] if len(few) == 1 else None)
+
+
+def _keys(columns: Sequence[Column], taken: Sequence[Column]) -> dict[str, str]:
+    """Ids and units, where a column of a usual name has values that can be."""
+    free = [c for c in columns if c not in taken and c.all(lambda value: isinstance(value, (str, int)))]
+    out = {}
+    for role in ("id", "unit"):
+        for column in free:
+            whole = None not in column.values and "" not in column.values
+            unique = len(set(column.values)) == len(column.values)
+            if column.name.lower() in NAMES[role] and whole and (unique or role == "unit"):
+                out.setdefault(role, column.name)
+    return out
+
+
+def _keyed(column: Column, columns: Sequence[Column]) -> bool:
+    return column.name in _keys(columns, ()).values()
+
+
+def _negative(labels: Sequence[str], label: Column) -> tuple[str, dict[str, str]]:
+    """The class that says that there is no relation: by its name, else the most frequent."""
+    named = [each for each in labels if each.lower() in NONE]
+    if named:
+        return named[0], {}
+    counts = Counter(_named(value, label.classes) for value in label.values if value is not None)
+    return max(sorted(counts), key=counts.__getitem__), {
+        "negative": "the most frequent class; name the one that says no"
+    }
+
+
+def _classes(label: Column) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Labels, and the names of integers, which are empty for strings."""
+    values = [value for value in label.values if value is not None and (label.classes == () or value != -1)]
+    if label.classes:
+        return label.classes, ()
+    if all(type(value) is bool for value in values):
+        return ("false", "true"), ("false", "true")
+    if all(type(value) is int for value in values):
+        names = tuple(str(number) for number in range(max([v for v in values if v >= 0], default=0) + 1))
+        return names, names
+    return _sorted(map(str, values)), ()
+
+
+# Values
+
+
+def _list_of(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(fits, value))
+
+
+def _strings(value: Any) -> bool:
+    return _list_of(value, lambda each: isinstance(each, str)) and bool(value)
+
+
+def _blanks(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.split())
+
+
+def _text_like(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _label_list(value: Any) -> bool:
+    return _list_of(value, lambda each: isinstance(each, str) or type(each) is int)
+
+
+def _span(value: Any) -> bool:
+    return _list_of(value, lambda each: type(each) is int) and len(value) == 2
+
+
+def _pieces(value: Any) -> bool:
+    return _span(value) or (_list_of(value, _span) and bool(value))
+
+
+def _mention(value: Any) -> bool:
+    return isinstance(value, dict) and "label" in value and bool({"start", "spans"} & value.keys())
+
+
+def _parts(value: Any) -> list[Any]:
+    return value.split() if isinstance(value, str) else list(value or [])
+
+
+def _parallel(column: Column, other: Column) -> bool:
+    """Whether both hold lists, of equal length in every row."""
+    texts = isinstance(column.values[0], str)
+    same = all(isinstance(b, str if texts else list) for b in other.values)
+    return same and all(len(_parts(a)) == len(_parts(b)) for a, b in zip(column.values, other.values, strict=True))
+
+
+def _like_tags(column: Column) -> bool:
+    values = {value for each in column.values for value in _parts(each)}
+    if column.classes:
+        return all(type(value) is int for value in values) and any(name == "O" for name in column.classes)
+    prefixed = all(isinstance(v, str) and (v == "O" or (v.partition("-")[0] in LIKE and "-" in v)) for v in values)
+    return bool(values - {"O"}) and (prefixed or ("O" in values and column.name.lower() in NAMES["tags"]))
+
+
+def _amounts(column: Column) -> bool:
+    """Whether the values are numbers that are no classes."""
+    numbers = [_number(value) for value in column.values if value is not None]
+    if any(number is None for number in numbers) or any(type(value) is bool for value in column.values):
+        return False
+    return any(not n.is_integer() for n in numbers if n is not None) or len(set(numbers)) > FEW
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _named(value: Any, names: Sequence[str]) -> str:
+    return names[value] if type(value) is int and 0 <= value < len(names) else str(value)
+
+
+def _sorted(labels: Any) -> tuple[str, ...]:
+    return tuple(sorted(set(labels)))

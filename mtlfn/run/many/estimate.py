@@ -1,0 +1,108 @@
+"""What the runs of a plan should take, in minutes and memory: as the finished ones took, else as a small encoder does.
+
+A run is more than its training: it starts, is smoke-tested, evaluates on the way and at the end, and exports. How long
+that takes is read off runs that were finished in one go, from the times of their first and last file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from attrs import frozen
+
+from mtlfn.run import documents
+from mtlfn.run.documents import resumes, typed
+from mtlfn.run.documents.result import Result
+from mtlfn.run.many.plan import TOKENS_PER_SECOND, Node
+
+START = 10.0  # seconds from the command to the first file: libraries, data, backbone
+# Of a run of MiniLM on two CPU cores, about: what an estimate says before a run of the kind was seen.
+BESIDE_SECONDS = 60.0
+MEMORY_MB = 2500
+SPARE = 1.25  # times the memory that was seen
+
+
+@frozen
+class Seen:
+    """What a finished run took: training and the rest in seconds, the most memory in bytes."""
+
+    tokens: int
+    training: float
+    beside: float | None
+    resident: int
+
+
+@frozen
+class Estimate:
+    """What runs take, by strategy; ``everything`` stands for a strategy of which none is finished."""
+
+    by_strategy: Mapping[str, tuple[Seen, ...]]
+
+    def _of(self, strategy: str) -> tuple[Seen, ...]:
+        return self.by_strategy.get(strategy) or tuple(seen for each in self.by_strategy.values() for seen in each)
+
+    def minutes(self, node: Node) -> float:
+        """From its command to its result, if nobody stops it."""
+        runs = self._of(node.experiment)
+        seconds = sum(run.training for run in runs)
+        rate = sum(run.tokens for run in runs) / seconds if seconds else TOKENS_PER_SECOND
+        beside = [run.beside for run in runs if run.beside is not None]
+        return ((node.at_most or node.tokens) / rate + START + (fmean(beside) if beside else BESIDE_SECONDS)) / 60
+
+    def memory_mb(self, node: Node) -> int:
+        """Of its process, in units of 10^6 bytes."""
+        most = max((run.resident for run in self._of(node.experiment)), default=0)
+        return round(SPARE * most / 1e6) if most else MEMORY_MB
+
+
+def estimate(root: Path, nodes: Iterable[Node]) -> Estimate:
+    """From the runs of the plan that are finished."""
+    by_strategy: dict[str, tuple[Seen, ...]] = {}
+    for node in nodes:
+        if (seen := _seen(root / node.name)) is not None:
+            by_strategy[node.experiment] = (*by_strategy.get(node.experiment, ()), seen)
+    return Estimate(by_strategy)
+
+
+def _seen(folder: Path) -> Seen | None:
+    """What a run took; None where it is not finished."""
+    if (result := typed.attempt(folder, Result)) is None:
+        return None
+    beside = None
+    if resumes.steps(folder) == ():
+        first, last = (folder / name for name in (documents.CONFIG, documents.RESULT))
+        whole = last.stat().st_mtime - first.stat().st_mtime
+        beside = whole - result.training_seconds if whole >= result.training_seconds else None
+    return Seen(result.tokens.total, result.training_seconds, beside, result.peak_memory_bytes.get("resident", 0))
+
+
+def graph(root: Path, nodes: Iterable[Node], command: Iterable[str]) -> dict[str, Any]:
+    """The plan as a document for other programs: what there is to run, what each run needs, takes and is started by.
+
+    It does not change while runs finish, but for what they teach about minutes and memory.
+
+    Args:
+        command: of the plan, which with ``--only ID`` runs a node.
+    """
+    nodes, command = tuple(nodes), list(command)
+    expected = estimate(root, nodes)
+    return {
+        "folder": str(root.resolve()),
+        "nodes": [
+            {
+                "id": node.name,
+                "strategy": node.experiment,
+                "needs": list(node.needs),
+                "command": [*command, "--only", node.name],
+                "tokens": node.tokens,
+                "tokens_at_most": node.at_most or node.tokens,
+                "minutes": round(expected.minutes(node), 1),
+                "memory_mb": expected.memory_mb(node),
+            }
+            for node in nodes
+        ],
+        "conclude": [*command, "--conclude"],
+    }

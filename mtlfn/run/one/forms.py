@@ -1,0 +1,263 @@
+"""What can be predicted on, as it lies, and how what is predicted is written: rows, texts, CoNLL columns, brat.
+
+Each form is a function that reads items: examples that belong together, and how their predictions are written. So what
+is read goes out in its own form, at its own offsets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from mtlfn.data import files
+from mtlfn.data.document import Document
+from mtlfn.data.example import DataError, Example, Span
+from mtlfn.data.kinds.tagging import entities
+from mtlfn.data.tables import brat
+from mtlfn.data.tables.conll import START
+from mtlfn.data.tables.documents import Tally, relation_rows, tagging_rows
+from mtlfn.data.tables.lines import row_of
+from mtlfn.data.task import kind_of
+from mtlfn.data.windows import words
+from mtlfn.run.one.predictor import Predictor
+
+Texts = Callable[[Sequence[Any]], str]  # predictions of an item's examples -> what is written
+DOCUMENTS = ("spans", "tagging", "relation")  # kinds whose predictions brat can hold
+
+
+@frozen(kw_only=True, eq=False)
+class Item:
+    """What is predicted together.
+
+    Attributes:
+        examples: none where there is only something to be passed on.
+        lines: their predictions as JSON lines. own: as the form of the input has them.
+        file: which file ``own`` goes to, from the folder of the output; "" where all go to one.
+        beside: a file that is copied beside it.
+    """
+
+    examples: tuple[Example, ...]
+    lines: Texts
+    own: Texts
+    file: str = field(default="")
+    beside: Path | None = None
+
+
+Form = Callable[[Predictor, Path, set[tuple[str, str]]], Iterator[Item]]
+
+
+def rows(predictor: Predictor, source: Path, _: set[tuple[str, str]], *, plain: bool) -> Iterator[Item]:
+    """The rows of JSON Lines, or (``plain``) of a file in which each line is a text; the id is that of the row or its
+    number."""
+    for number, line in files.lines(source):
+        try:
+            row = {"text": files.decoded(line).rstrip("\r")} if plain else row_of(line)
+            yield _row(predictor, row, row.get("id", str(number)), number)
+        except DataError as error:
+            raise DataError(f"{source}, line {number}: {error}") from None
+
+
+def texts(predictor: Predictor, source: Path, _: set[tuple[str, str]]) -> Iterator[Item]:
+    """The files of a folder, each a text, by their names."""
+    for path in _files(source, ".txt"):
+        try:
+            name = path.relative_to(source).with_suffix("").as_posix()
+            yield _row(predictor, {"text": files.decoded(files.bytes_of(path), marked=True)}, name, 0)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+
+
+def _row(predictor: Predictor, row: dict[str, Any], name: Any, number: int) -> Item:
+    if isinstance(name, bool) or not isinstance(name, (str, int)):
+        raise DataError(f"the id is {name!r}, expected a string or whole number")
+    example = evolve(predictor.example(row, str(number)), id=str(name), unit=str(name))
+    write = partial(_row_lines, predictor, example)
+    return Item(examples=(example,), lines=write, own=write)
+
+
+def _row_lines(predictor: Predictor, example: Example, predictions: Sequence[Any]) -> str:
+    line: dict[str, Any] = {"id": example.id, "prediction": predictions[0]}
+    if kind_of(predictor.task).tags:
+        line["tokens"] = [example.texts[0][0][a:b] for a, b in example.words]
+    return _json(line)
+
+
+def _json(line: dict[str, Any]) -> str:
+    return json.dumps(line, ensure_ascii=False) + "\n"
+
+
+# CoNLL
+
+
+def conll(predictor: Predictor, source: Path, _: set[tuple[str, str]]) -> Iterator[Item]:
+    """Words in the first column; each line goes out with the predicted tag as one more column, all others as they are.
+
+    Columns are parted by tabs where the line has one, else by blanks.
+    """
+    if not kind_of(predictor.task).tags:
+        raise DataError(
+            f"{source}: CoNLL columns hold tags, and {predictor.task.name} is of kind {predictor.task.kind}"
+        )
+    lines: list[str] = []
+    tokens: list[str | None] = []  # a word a line, None where the line has none
+    first = 1
+    for number, line in files.text_lines(source):
+        text = line.rstrip("\r\n")
+        parts = text.split("\t") if "\t" in text else text.split()
+        word = None if not parts or parts[0] in (START, "#", "") else parts[0]
+        if word is None and any(tokens):
+            yield _sentence(predictor, lines, tokens, f"{source}, line {first}")
+            lines, tokens = [], []
+        first = first if any(tokens) else number
+        lines.append(text)
+        tokens.append(word)
+    if lines:
+        yield _sentence(predictor, lines, tokens, f"{source}, line {first}")
+
+
+def _sentence(predictor: Predictor, lines: list[str], tokens: list[str | None], place: str) -> Item:
+    present = [token for token in tokens if token is not None]
+    name = place.rpartition(", ")[2]
+
+    def own(predictions: Sequence[Any]) -> str:
+        tags = iter(predictions[0] if predictions else ())
+        shown = [
+            _with(line, next(tags)) if token is not None else line for line, token in zip(lines, tokens, strict=True)
+        ]
+        return "".join(line + "\n" for line in shown)
+
+    if not present:
+        return Item(examples=(), lines=lambda _: "", own=own)
+    try:
+        example = evolve(predictor.example({"tokens": present}, name), id=name, unit=name)
+    except DataError as error:
+        raise DataError(f"{place}: {error}") from None
+    return Item(examples=(example,), lines=partial(_row_lines, predictor, example), own=own)
+
+
+def _with(line: str, tag: str) -> str:
+    return f"{line}\t{tag}" if "\t" in line or len(line.split()) == 1 else f"{line} {tag}"
+
+
+# brat
+
+
+def documents(predictor: Predictor, source: Path, pairs: set[tuple[str, str]]) -> Iterator[Item]:
+    """A folder of ``.txt`` files, or one: mentions are found in the texts, relations between the mentions of ``.ann``
+    files, of the given pairs of types, or of all. What is written is annotation at the offsets of the text."""
+    task = predictor.task
+    if task.kind not in DOCUMENTS:
+        raise DataError(f"{source}: brat's files hold mentions and relations, and {task.name} is of kind {task.kind}")
+    related = task.kind == "relation"
+    for path in _files(source, ".ann" if related else ".txt"):
+        name = path.relative_to(source if source.is_dir() else path.parent).with_suffix("").as_posix()
+        if related:
+            ((_, document),) = brat.read_documents([path], Tally({}))
+            whole = evolve(document, id=name)
+        else:
+            whole = Document(id=name, text=_text(path))
+        item = {"spans": _spans, "tagging": _tags, "relation": partial(_relations, pairs=pairs)}[task.kind]
+        yield evolve(item(predictor, whole), file=f"{name}.ann", beside=path.with_suffix(".txt"))
+
+
+def _text(path: Path) -> str:
+    try:
+        return files.decoded(files.bytes_of(path))
+    except DataError as error:
+        raise DataError(f"{path}: {error}; write the file in that encoding") from None
+
+
+def _spans(predictor: Predictor, whole: Document) -> Item:
+    if not words(whole.text):
+        return _marked(whole, (), lambda _: [])
+    example = evolve(predictor.example({"text": whole.text}, whole.id), id=whole.id, unit=whole.id)
+    return _marked(whole, (example,), lambda predictions: predictions[0])
+
+
+def _tags(predictor: Predictor, whole: Document) -> Item:
+    rows = list(tagging_rows(whole, predictor.task.labels, Tally({})))
+    examples = tuple(evolve(predictor.example({"tokens": r["tokens"]}, r["id"]), id=r["id"]) for r in rows)
+    places = iter(words(whole.text))  # the rows have all of them, in order
+    spans = [[next(places) for _ in row["tokens"]] for row in rows]
+
+    def mentions(predictions: Sequence[Any]) -> list[Any]:
+        return [
+            [label, [[at[first][0], at[last - 1][1]]]]
+            for at, tags in zip(spans, predictions, strict=True)
+            for first, last, label in sorted(entities(tags))
+        ]
+
+    return _marked(whole, examples, mentions)
+
+
+def _marked(whole: Document, examples: tuple[Example, ...], mentions: Callable[[Sequence[Any]], list[Any]]) -> Item:
+    return Item(
+        examples=examples,
+        lines=lambda predictions: _json({"id": whole.id, "prediction": mentions(predictions)}),
+        own=lambda predictions: "".join(
+            mention_line(f"T{number}", label, pieces, whole.text)
+            for number, (label, pieces) in enumerate(mentions(predictions), start=1)
+        ),
+    )
+
+
+def _relations(predictor: Predictor, whole: Document, pairs: set[tuple[str, str]]) -> Item:
+    task = predictor.task
+    types = {mention.label for mention in whole.mentions}
+    wanted = pairs or {(head, tail) for head in types for tail in types}
+    rows = list(relation_rows(evolve(whole, links=()), task.labels, str(task.negative), wanted, Tally({})))
+    ends = [row["id"].rsplit("|", 2)[1:] for row in rows]
+    examples = tuple(
+        evolve(predictor.example({k: row[k] for k in ("text", "head", "tail")}, row["id"]), id=row["id"])
+        for row in rows
+    )
+
+    def lines(predictions: Sequence[Any]) -> str:
+        return "".join(
+            _json({"id": whole.id, "head": head, "tail": tail, "prediction": label})
+            for (head, tail), label in zip(ends, predictions, strict=True)
+        )
+
+    def own(predictions: Sequence[Any]) -> str:
+        mentions = [mention_line(m.id, m.label, m.pieces, whole.text) for m in whole.mentions]
+        related = [(*each, label) for each, label in zip(ends, predictions, strict=True) if label != task.negative]
+        return "".join(mentions) + "".join(
+            f"R{number}\t{_type(label)} Arg1:{head} Arg2:{tail}\n"
+            for number, (head, tail, label) in enumerate(related, start=1)
+        )
+
+    return Item(examples=examples, lines=lines, own=own)
+
+
+def mention_line(key: str, label: str, pieces: Sequence[Span], text: str) -> str:
+    """A mention as brat writes it: white space in it is a blank, which keeps the length."""
+    shown = " ".join("".join(" " if c.isspace() else c for c in text[a:b]) for a, b in pieces)
+    return f"{key}\t{_type(label)} {';'.join(f'{a} {b}' for a, b in pieces)}\t{shown}\n"
+
+
+def _type(label: str) -> str:
+    """A type in brat has no white space."""
+    return "_".join(label.split())
+
+
+def _files(source: Path, ending: str) -> list[Path]:
+    if source.is_file():
+        return [source.with_suffix(ending)]
+    there = sorted(p for p in source.rglob(f"*{ending}") if p.is_file() and p.name[0] != ".")
+    if not there:
+        raise DataError(f"{source}: has no file that ends in {ending}; name another folder, or say --format")
+    return there
+
+
+FORMS: dict[str, Form] = {
+    "jsonl": partial(rows, plain=False),
+    "text": partial(rows, plain=True),
+    "texts": texts,
+    "conll": conll,
+    "brat": documents,
+}
