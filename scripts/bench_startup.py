@@ -26,7 +26,8 @@ COMMANDS = (
         f"mtlfn.experiments.{name}"
         for name in ("s1", "s2", "s3a", "s3b", "token_controlled", "mimic_exclusion", "study")
     ),
-    *(f"mtlfn.{name}" for name in ("verdict", "report", "replay", "doctor", "data")),
+    *(f"mtlfn.{name}" for name in ("verdict", "report", "replay", "doctor", "data", "predict")),
+    "mtlfn",
 )
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
 

@@ -6,12 +6,14 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
-prepare test gguf methods
-cd -- "$root"
-
 if [ "${1:-}" = --slow ]; then
+    prepare test gguf methods docs notebook release # and what makes the manual, the notebook and the package
+    cd -- "$root"
     exec "$python" -m pytest -m slow "${@:2}"
 fi
+
+prepare test gguf methods
+cd -- "$root"
 
 linted=0
 "$python" -m ruff check . || linted=$?

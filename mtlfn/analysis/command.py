@@ -64,7 +64,7 @@ class Study:
     """What to run."""
 
     study: tyro.conf.Positional[Path]
-    """A TOML file; see experiments/study-cpu.toml."""
+    """A TOML file, or preset:NAME for one that comes with mtlfn (preset:study-cpu)."""
 
     output_dir: Path | None = None
     """Folder of the study. Default: that of the file, else results/study-<hash of the settings>."""

@@ -35,7 +35,7 @@ from mtlfn.run.errors import UsageError
 from mtlfn.run.many import plan, trials
 from mtlfn.run.one import matched
 from mtlfn.run.one.directory import Mismatch
-from mtlfn.run.preset import from_table, read_toml, typed
+from mtlfn.run.preset import from_table, located, read_toml, typed
 
 REPORT = "report"
 MULTI_RUN = re.compile(r"seed-[^/]*/multi")  # name of the node of a multi-task run
@@ -90,7 +90,8 @@ class Study:
 
 
 def read(path: Path) -> Study:
-    """The study in a TOML file; UsageError names a wrong key or value."""
+    """The study in a TOML file or of a preset; UsageError names a wrong key or value."""
+    path = located(path, "STUDY")
     table = read_toml(path, "STUDY")
     given = table.pop("run", {})
     if not isinstance(given, dict):

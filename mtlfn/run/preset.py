@@ -14,8 +14,35 @@ from mtlfn.run.errors import UsageError
 T = TypeVar("T")
 
 
+PRESET = "preset:"
+
+
+def presets() -> list[str]:
+    """The names of the configurations that come with mtlfn."""
+    return sorted(path.stem for path in _folder().glob("*.toml"))
+
+
+def located(path: Path, flag: str) -> Path:
+    """The file that ``preset:NAME`` names, or the path as it is; UsageError lists the presets."""
+    name = str(path)
+    if not name.startswith(PRESET):
+        return path
+    if (name := name.removeprefix(PRESET)) not in (known := presets()):
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {PRESET}{close[0]}? There " if close else "there "
+        raise UsageError(f"{flag} {PRESET}{name}: {hint}are {', '.join(known)}")
+    return _folder() / f"{name}.toml"
+
+
+def _folder() -> Path:
+    """Where the presets lie: in the package where it is installed, beside it in a checkout."""
+    package = Path(__file__).parent.parent
+    return package / "presets" if (package / "presets").is_dir() else package.parent / "experiments"
+
+
 def from_toml(path: Path) -> Config:
-    """The configuration in a TOML file; UsageError names a wrong key or value."""
+    """The configuration in a TOML file or of a preset; UsageError names a wrong key or value."""
+    path = located(path, "--config")
     return from_table(read_toml(path, "--config"), path, f"--config {path}")
 
 

@@ -14,13 +14,14 @@ from attrs.validators import ge, le
 
 from mtlfn.data.example import DataError
 from mtlfn.run import terminal
+from mtlfn.run.commands import options
 from mtlfn.run.config import Config
 from mtlfn.run.errors import OK, RESUMABLE, USAGE, UsageError
-from mtlfn.run.preset import from_toml
+from mtlfn.run.preset import PRESET, from_toml, presets
 
 T = TypeVar("T")
 
-HINT = "--config FILE.toml gives defaults that the other flags override."
+CONSOLE = ("mtlfn ", "python -m mtlfn ")  # what sys.argv[0] begins with where the one command `mtlfn` was given
 
 
 def main(
@@ -177,12 +178,12 @@ def data(argv: Sequence[str] | None = None) -> int:
             return init.init(drafted.folder, drafted.output)
         if argv[:1] != ["check"] and argv[:1] not in ([], ["--help"], ["-h"]):
             raise UsageError(
-                f"python -m mtlfn.data {argv[0]}: expected python -m mtlfn.data check DIR --task NAME, check "
-                "--config FILE, or init FOLDER"
+                f"{door('mtlfn.data')} {argv[0]}: expected {door('mtlfn.data')} check DIR --task NAME, check --config "
+                "FILE, or init FOLDER"
             )
         about = (
             "Reads a data set and says what it holds, what was skipped or repaired, and what its splits share. (For a "
-            "first configuration of your files: python -m mtlfn.data init FOLDER)"
+            "first configuration of your files: mtlfn data init FOLDER)"
         )
         asked = cli(Check, argv[1:] or ["--help"], Check(), "mtlfn.data check", about)
         if isinstance(asked, int):
@@ -337,7 +338,13 @@ class Predict:
 
 def again(experiment: str, argv: Sequence[str]) -> list[str]:
     """The command of an experiment, as it can be given again."""
-    return ["python", "-m", f"mtlfn.experiments.{experiment}", *argv]
+    return [*door(f"mtlfn.experiments.{experiment}").split(), *argv]
+
+
+def door(module: str) -> str:
+    """How the command of a module was given: as ``mtlfn NAME``, or by ``python -m``. Words after the module stay."""
+    name, *words = module.split()
+    return " ".join((sys.argv[0] if sys.argv[0].startswith(CONSOLE) else f"python -m {name}", *words))
 
 
 def guarded(command: Callable[[], int]) -> int:
@@ -374,7 +381,15 @@ def _exhausted(error: Exception) -> str | None:
 def parse(module: str, description: str, argv: Sequence[str]) -> Config | int:
     """The configuration, or the exit code with which the parser ended (0 for --help, 2 for a wrong flag)."""
     preset, argv = with_preset(argv)
-    return cli(Config, argv, preset, module, f"{description}\n\n{HINT}")
+    asked = cli(options.flags(None), argv, options.defaults(preset, None), module, description)
+    return asked if isinstance(asked, int) else options.config_of(asked, preset)
+
+
+def parse_with(own: type[T], module: str, description: str, argv: Sequence[str]) -> tuple[T, Config] | int:
+    """A command's own options, and the configuration beside them; or an exit code, as in ``parse``."""
+    preset, argv = with_preset(argv)
+    asked = cli(options.flags(own), argv, options.defaults(preset, own), module, description)
+    return asked if isinstance(asked, int) else (options.own_of(asked, own), options.config_of(asked, preset))
 
 
 def with_preset(argv: Sequence[str]) -> tuple[Config, list[str]]:
@@ -384,7 +399,9 @@ def with_preset(argv: Sequence[str]) -> tuple[Config, list[str]]:
         if flag == "--config" or flag.startswith("--config="):
             value = flag.partition("=")[2] if "=" in flag else (argv[i + 1] if i + 1 < len(argv) else "")
             if not value:
-                raise UsageError("--config: expected the path of a TOML file")
+                raise UsageError(
+                    f"--config: expected the path of a TOML file, or {PRESET}NAME ({', '.join(presets())})"
+                )
             del argv[i : i + (1 if "=" in flag else 2)]
             return from_toml(Path(value)), argv
     return Config(), argv
@@ -397,7 +414,7 @@ def cli(kind: type[T], argv: Sequence[str], default: T | None, module: str, desc
             kind,
             args=argv,
             default=tyro.MISSING_NONPROP if default is None else default,
-            prog=f"python -m {module}",
+            prog=door(module),
             description=description,
         )
     except SystemExit as end:

@@ -12,7 +12,7 @@ import tyro
 from attrs import field, frozen
 from attrs.validators import optional
 
-from mtlfn.run.commands.command import HINT, again, cli, guarded, with_preset
+from mtlfn.run.commands.command import again, cli, guarded, parse_with
 from mtlfn.run.config import Config, listed, task_names
 from mtlfn.run.errors import UsageError
 
@@ -82,8 +82,6 @@ class MimicExclusion:
     keep: str = PUBLIC
     """Tasks that train the shared slot, separated by commas; it is then frozen for the others."""
 
-    run: tyro.conf.OmitArgPrefixes[Config] = field(factory=Config)
-
 
 def token_controlled(description: str, argv: Sequence[str] | None = None) -> int:
     """S1 on each task of a multi-task run with exactly as many tokens; returns the exit code."""
@@ -116,19 +114,18 @@ def mimic_exclusion(description: str, argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
 
     def exclude() -> int:
-        preset, flags = with_preset(argv)
-        default = MimicExclusion(run=preset)
-        asked = cli(MimicExclusion, flags, default, "mtlfn.experiments.mimic_exclusion", f"{description}\n\n{HINT}")
-        if isinstance(asked, int):
-            return asked
+        parsed = parse_with(MimicExclusion, "mtlfn.experiments.mimic_exclusion", description, argv)
+        if isinstance(parsed, int):
+            return parsed
+        asked, run = parsed
         from mtlfn.run.many import execute, plan
 
-        tasks, keep = task_names(asked.run), listed(asked.keep)
-        root = plan.folder(f"mimic-exclusion-{asked.strategy}", asked.run, keep=sorted(keep))
+        tasks, keep = task_names(run), listed(asked.keep)
+        root = plan.folder(f"mimic-exclusion-{asked.strategy}", run, keep=sorted(keep))
         nodes: tuple[plan.Node, ...] = ()
-        for i in range(asked.run.seeds):
-            seed = asked.run.seed + i
-            full = plan.multi(asked.strategy, attrs.evolve(asked.run, seed=seed, seeds=1), f"full/seed-{seed}")
+        for i in range(run.seeds):
+            seed = run.seed + i
+            full = plan.multi(asked.strategy, attrs.evolve(run, seed=seed, seeds=1), f"full/seed-{seed}")
             nodes += (full, *plan.exclusion(asked.strategy, full, tasks, keep, f"exclusion/seed-{seed}"))
         return execute.execute(root, nodes, again("mimic_exclusion", argv))
 
