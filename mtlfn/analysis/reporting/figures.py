@@ -151,7 +151,7 @@ def curves(
                 axes.plot(*zip(*points, strict=True), color=colour, linewidth=0.8, alpha=0.4)
             # Seeds are evaluated at slightly different places: between two of its own a seed lies on a straight line.
             at = [x for x, _ in seeds[0]]
-            mean = np.mean([np.interp(at, *zip(*points, strict=True)) for points in seeds], axis=0)
+            mean = np.mean([np.interp(at, *np.transpose(points)) for points in seeds], axis=0)
             axes.plot(at, mean, dash, color=colour, marker=mark, markersize=4, linewidth=1.8, label=label)
         axes.set_xlabel("input tokens the model has trained on")
         axes.set_ylabel(f"dev {metric}")
