@@ -148,10 +148,10 @@ SKETCHES: dict[str, Sketch] = {
     "world_negative_source": Sketch(_idle_cue, (1400, 40, 40)),
     "world_unrelated_target": Sketch(partial(_two_stems, FEW, FEW, UNDECIDED), (400, 40, 300)),
     "world_unrelated_source": Sketch(_elsewhere, (800, 40, 40), tags=True),
-    "world_together_genuine": Sketch(partial(_two_stems, FEW, REST, 0.0), (300, 40, 300)),
+    "world_together_genuine": Sketch(partial(_two_stems, FEW, REST, 0.0), (400, 40, 600)),
     "world_together_exposure": Sketch(partial(_two_stems, FAIR, FAIR, RARE), (120, 40, 600)),
-    "world_together_negative": Sketch(_outvoted_cue, (300, 40, 600)),
-    "world_together_source": Sketch(partial(_two_stems, STEMS, STEMS, RARE), (4000, 40, 600)),
+    "world_together_negative": Sketch(_outvoted_cue, (400, 40, 600)),
+    "world_together_source": Sketch(partial(_two_stems, STEMS, STEMS, RARE), (6000, 40, 600)),
 }
 NAMES: tuple[str, ...] = tuple(SKETCHES)
 _NAME = re.compile(rf"({'|'.join(NAMES)})(?:\.([1-9]\d*))?")
