@@ -19,7 +19,7 @@ SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "se
 
 
 def make() -> tuple[Any, Any]:
-    """The model, with transformers' eager attention, and its fast tokenizer."""
+    """The model and its fast tokenizer."""
     from transformers import BertConfig, BertModel
 
     vocabulary = {piece: i for i, piece in enumerate((*SPECIAL.values(), *worlds.VOCABULARY))}
@@ -30,7 +30,6 @@ def make() -> tuple[Any, Any]:
         num_attention_heads=HEADS,
         intermediate_size=2 * WIDTH,
         max_position_embeddings=POSITIONS,
-        attn_implementation="eager",
     )
     model = BertModel(config, add_pooling_layer=False)
     key = keys.fold(keys.root(0), "planted backbone", VERSION)

@@ -41,7 +41,7 @@ def test_the_page_says_of_every_task_what_is_planted():
         (row,) = (line for line in page.splitlines() if line.startswith(f"| `{task}`"))
         assert row.split("|")[3].strip().startswith(cell)
     sizes = {task: len(worlds.load(task).train) for task in PLANTED}
-    for task, named in (("source", "6,000"), ("genuine", "400"), ("exposure", "120")):
+    for task, named in (("source", "6,000"), ("genuine", "400"), ("exposure", "200")):
         assert f"{named} texts" in page or f"{named} texts" in page.replace("its ", "")
         assert abs(sizes[f"world_together_{task}"] / int(named.replace(",", "")) - 1) < 0.05
 

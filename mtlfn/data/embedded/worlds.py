@@ -62,7 +62,6 @@ FILLERS, OTHER_FILLERS, *_CLASSES = _lexicon(12, 12, 48, 48, 2, 2, 20, 20)
 STEMS, CUES, OTHER_STEMS = zip(_CLASSES[::2], _CLASSES[1::2], strict=True)
 FEW: Classes = (STEMS[0][:8], STEMS[1][:8])
 REST: Classes = (STEMS[0][8:], STEMS[1][8:])
-FAIR: Classes = (STEMS[0][:12], STEMS[1][:12])
 SOME: Classes = (STEMS[0][:24], STEMS[1][:24])
 VOCABULARY = (*FILLERS, *OTHER_FILLERS, *(word for words in _CLASSES for word in words))
 
@@ -149,7 +148,7 @@ SKETCHES: dict[str, Sketch] = {
     "world_unrelated_target": Sketch(partial(_two_stems, FEW, FEW, UNDECIDED), (400, 40, 300)),
     "world_unrelated_source": Sketch(_elsewhere, (800, 40, 40), tags=True),
     "world_together_genuine": Sketch(partial(_two_stems, FEW, REST, 0.0), (400, 40, 600)),
-    "world_together_exposure": Sketch(partial(_two_stems, FAIR, FAIR, RARE), (120, 40, 600)),
+    "world_together_exposure": Sketch(partial(_two_stems, SOME, SOME, RARE), (200, 40, 600)),
     "world_together_negative": Sketch(_outvoted_cue, (400, 40, 600)),
     "world_together_source": Sketch(partial(_two_stems, STEMS, STEMS, RARE), (6000, 40, 600)),
 }
