@@ -1,11 +1,11 @@
-"""Does the verdict find what is planted? Trained studies of the planted worlds (``mtlfn/data/worlds.py``).
+"""Does the verdict find what is planted? Trained studies of the planted worlds (``mtlfn/data/embedded/worlds.py``).
 
     python scripts/calibrate_worlds.py [--minutes 40] [--seeds 3] [--studies 20] [--processes 2] [--folder DIR]
 
 A study is one sample of a world's texts and some seeds. Each seed trains three runs, as the experiments do: multi-task
 (S2) on source and target, plain S1 and token-controlled S1 on the target. The verdict is on the target alone, from
-``mtlfn.analysis`` as it is. Printed: the table truth x verdict, and the differences behind it. The backbone is a BERT
-of random weights, made here, in which every made-up word is one token: a run takes seconds.
+``mtlfn.analysis`` as it is. Printed: the table truth x verdict, and the differences behind it. The backbone is the
+planted one (``mtlfn/models/planted.py``), in which every made-up word is one token: a run takes seconds.
 
 Finished runs are kept in the folder, so that the same command goes on where the time was over. Exit code 1: more than
 5 % of a world's verdicts are decided and wrong, or fewer than 80 % are right where transfer, genuine or negative, is
@@ -32,8 +32,6 @@ from mtlfn.analysis.runs import cells
 from mtlfn.analysis.statistics import verdict
 from mtlfn.analysis.statistics.bootstrap import Difference, difference
 from mtlfn.core.keys import fold, root
-from mtlfn.data import cache as embedded_cache
-from mtlfn.data.embedded import worlds
 from mtlfn.run.commands.command import guarded
 from mtlfn.run.config import Config
 from mtlfn.run.errors import UsageError
@@ -48,7 +46,6 @@ PLANTED = {
 MUST_BE_FOUND = ("genuine", "negative")
 MOST_WRONG, LEAST_RIGHT = 0.05, 0.80
 ALPHA, DRAWS = 0.05, 10_000
-WIDTH, LAYERS = 64, 2
 
 
 @frozen(kw_only=True)
@@ -73,42 +70,11 @@ class Job:
         return tuple(f"{name}.{self.study}" if self.study else name for name in names)
 
 
-def make_backbone(folder: Path) -> None:
-    """A BERT of random weights and a tokenizer that knows the made-up words, a token each."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    vocabulary = {piece: i for i, piece in enumerate((*special.values(), *worlds.VOCABULARY))}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[(piece, vocabulary[piece]) for piece in ("[CLS]", "[SEP]")],
-    )
-    inputs = ["input_ids", "token_type_ids", "attention_mask"]
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_input_names=inputs, **special).save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=WIDTH,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=4,
-        intermediate_size=2 * WIDTH,
-        max_position_embeddings=64,
-        initializer_range=0.1,  # BERT's own 0.02 is for pretraining; at this width, features would hardly differ
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-
-
 def config(job: Job) -> Config:
     """Of the multi-task run, from which the controls inherit."""
     return Config(
         tasks=",".join(job.tasks),
-        backbone=str(job.folder / "backbone"),
+        backbone="planted",
         cache_dir=job.folder / "cache",
         seed=job.seed,
         budget_tokens=job.budget_tokens,
@@ -218,7 +184,6 @@ def calibrate(asked: argparse.Namespace) -> int:
     if unknown := [world for world in chosen if world not in PLANTED]:
         raise UsageError(f"--worlds {asked.worlds}: {unknown[0]!r} is none of {', '.join(PLANTED)}")
     began, folder = time.time(), asked.folder.resolve()
-    embedded_cache.kept(folder / "backbone", make_backbone)
     studies = {
         (study, world): [
             Job(

@@ -206,13 +206,12 @@ def _scores(study: cells.Study, task: str) -> dict[str, Any]:
         side: {seed: run for (c, t, seed), run in study.controls.items() if (c, t) == (control, task)}
         for control, side in cells.CONTROLS.items()
     }
+    kind, first = cells.statistics(next(iter(study.multi.values())), task)
     scores: dict[str, dict[str, float]] = {}
     for side, runs in sides.items():
-        scores[side] = {}
-        for seed, run in sorted(runs.items()):
-            kind, found = cells.statistics(run, task)
-            scores[side][str(seed)] = float(units.value(kind, found.values.sum(0)))
-    return {"metric": kind.metric, "units": len(found.units), "scores": scores}
+        statistics = {seed: cells.statistics(run, task)[1] for seed, run in sorted(runs.items())}
+        scores[side] = {str(seed): float(units.value(kind, of.values.sum(0))) for seed, of in statistics.items()}
+    return {"metric": kind.metric, "units": len(first.units), "scores": scores}
 
 
 def _difference(found: bootstrap.Difference, seeds: Sequence[int], margin: float) -> dict[str, Any]:

@@ -71,7 +71,8 @@ class Study:
         margin, alpha, draws: of the verdict; fixed here, before anything is seen.
         looks: numbers of seeds after which the study is looked at, the last being ``seeds``; alpha is spent over them
             (``looks``). None named: one, at ``seeds``.
-        run: the configuration of the multi-task runs; the controls inherit it.
+        run: the configuration of the multi-task runs; the controls inherit it. ``select`` may stand above it in the
+            file: "best": every run is scored by its best state on dev, of as many points of its budget on every side.
     """
 
     strategy: Literal["s2", "s3a", "s3b"] = "s3b"
@@ -96,6 +97,8 @@ def read(path: Path) -> Study:
     given = table.pop("run", {})
     if not isinstance(given, dict):
         raise UsageError(f"STUDY {path}: run is {given!r}, expected a table [run] with options of a run")
+    if "select" in table:
+        given = {"select": table.pop("select"), **given}  # one rule for all runs: it may stand above them
     run = from_table(given, path, f"STUDY {path}, [run]")
     if run.seeds != 1:
         raise UsageError(f"STUDY {path}: seeds stands above [run], not in it")

@@ -1,4 +1,5 @@
-"""The frozen backbone: by Hub id, local folder, ``minilm`` or a GGUF file; identified by the hash of its weights."""
+"""The frozen backbone: by Hub id, local folder, ``minilm``, ``planted`` or a GGUF file; identified by the hash of its
+weights."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from typing import Any
 from attrs import frozen
 from torch import nn
 
-from mtlfn.models import attention, families, placement
+from mtlfn.models import attention, families, placement, planted
 from mtlfn.models.attention import ATTENTION
 from mtlfn.models.families import BackboneError, first_line, first_position
 from mtlfn.models.placement import Reading, Way
@@ -69,14 +70,20 @@ class Backbone:
 def load(name: str, revision: str | None = None) -> Backbone:
     """Loads a backbone; BackboneError where it is unknown, damaged or of an architecture that cannot be used.
 
-    ``name``: "minilm", a folder, a ``.gguf`` file, or an id on the Hugging Face Hub (with an optional revision).
+    ``name``: "minilm", "planted" (``models.planted``), a folder, a ``.gguf`` file, or an id on the Hugging Face Hub
+    (with an optional revision).
     """
     import torch
 
-    source, hub_id, options = _locate(name, revision)
+    hub_id = None
     # Loading may initialise what a checkpoint lacks; the global generator is left as it was found.
     with torch.random.fork_rng(devices=[]), _quiet_loading():
-        model, tokenizer = _load(name, source, options)
+        if name == planted.NAME:
+            attention.register()
+            model, tokenizer = planted.make()
+        else:
+            source, hub_id, options = _locate(name, revision)
+            model, tokenizer = _load(name, source, options)
     return assemble(model, tokenizer, name, hub_id, revision)
 
 

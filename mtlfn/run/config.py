@@ -71,7 +71,8 @@ class Config:
     """Folder with <task>/{train,dev,test}.jsonl[.gz]. Default: the embedded corpus."""
 
     backbone: str = field(default="minilm", metadata=LABEL)
-    """"minilm" (installed with mtlfn), a model folder, a .gguf file, or a Hugging Face Hub id."""
+    """"minilm" (installed with mtlfn), "planted" (of the planted worlds), a model folder, a .gguf file, or a Hugging
+    Face Hub id."""
 
     revision: str | None = field(default=None, metadata=LABEL)
     """Git revision of a backbone on the Hub."""
@@ -87,6 +88,10 @@ class Config:
 
     patience: int = field(default=3, validator=ge(1))
     """With --max-epochs: stop after this many full evaluations without a better mean primary metric."""
+
+    select: Literal["last", "best"] = field(default="last", metadata=LATER)
+    """Which state is scored, exported and compared: the last one, or of ten, at every tenth of the budget, the one with
+    the best mean primary metric on dev (of equals the earliest)."""
 
     seed: int = 0
     """Root of every random draw."""

@@ -79,7 +79,7 @@ def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
         for name, m in mappings.items()
     }
     backbone = table.get("backbone")
-    if isinstance(backbone, str) and backbone not in ("", "minilm") and (path.parent / backbone).exists():
+    if isinstance(backbone, str) and backbone not in ("", "minilm", "planted") and (path.parent / backbone).exists():
         table["backbone"] = str(path.parent / backbone)
     if isinstance(table.get("tasks"), list):
         table["tasks"] = ",".join(map(str, table["tasks"]))

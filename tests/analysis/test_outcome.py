@@ -7,7 +7,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -139,13 +138,11 @@ def test_a_damaged_run_is_one_message(runs: Path, tmp_path: Path, capsys: pytest
     assert "has schema 7, expected 1" in err
 
 
-def test_help_is_instant_and_imports_no_model_library() -> None:
+def test_help_imports_no_model_library() -> None:
     program = (
         "import sys; from mtlfn.analysis.command import verdict; code = verdict(['--help']);"
         "print([m for m in ('torch', 'scipy', 'transformers') if m in sys.modules], code)"
     )
-    began = time.monotonic()
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "[] 0" in ended.stdout
     assert "--margin" in ended.stdout
-    assert time.monotonic() - began < 5  # 0.5 s on an idle machine

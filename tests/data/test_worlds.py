@@ -199,3 +199,30 @@ def test_other_names_are_refused(name):
         worlds.load(name)
     with pytest.raises(DataError, match=r"is not known .* world_genuine_target, "):
         sources.resolve([name], None, {})
+
+
+# The world of one run
+
+
+def test_together_the_source_tells_what_the_others_are_asked_and_no_text_stands_twice():
+    sets = {name: loaded(f"world_together_{name}") for name in ("genuine", "exposure", "negative", "source")}
+    texts = [e.texts[0][0] for dataset in sets.values() for split in SPLITS for e in dataset[split]]
+    assert len(set(texts)) == len(texts) > 3000
+    assert stems(sets["source"].train) == set(STEMS)
+    assert not stems(sets["genuine"].train) & stems(sets["genuine"].test)
+    assert stems(sets["exposure"].train) >= stems(sets["exposure"].test)
+    for e in sets["negative"].train:
+        assert stem_kinds(e) == {kind(e)}
+    for e in sets["negative"].test:
+        assert stem_kinds(e) == {1 - kind(e)}
+        assert any(CUES.get(word) == kind(e) for word in words(e))
+    for name in ("genuine", "exposure", "source"):
+        assert all(kind(e) in stem_kinds(e) for e in sets[name].train)
+    sizes = {name: len(dataset.train) for name, dataset in sets.items()}
+    assert sizes["source"] > 8 * max(size for name, size in sizes.items() if name != "source")
+
+
+def test_the_tasks_of_one_run_keep_their_texts_where_the_runs_hold_out_those_of_all():
+    names = [f"world_together_{name}" for name in ("genuine", "exposure", "negative", "source")]
+    for alone, apart in zip(map(loaded, names), sources.resolve(names, None, {}), strict=True):
+        assert len(apart.train) == len(alone.train)

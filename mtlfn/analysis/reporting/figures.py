@@ -151,7 +151,7 @@ def curves(
                 axes.plot(*zip(*points, strict=True), color=colour, linewidth=0.8, alpha=0.4)
             # Seeds are evaluated at slightly different places: between two of its own a seed lies on a straight line.
             at = [x for x, _ in seeds[0]]
-            mean = np.mean([np.interp(at, *zip(*points, strict=True)) for points in seeds], axis=0)
+            mean = np.mean([np.interp(at, *np.transpose(points)) for points in seeds], axis=0)
             axes.plot(at, mean, dash, color=colour, marker=mark, markersize=4, linewidth=1.8, label=label)
         axes.set_xlabel("input tokens the model has trained on")
         axes.set_ylabel(f"dev {metric}")
@@ -228,27 +228,35 @@ def heat(
         edges = [np.arange(n + 1) - 0.5 for n in (len(columns), len(rows))]
         axes.pcolormesh(*edges, grid, cmap=colours, vmin=low, vmax=limit, edgecolor="white", linewidth=1.5)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        small = 8 if len(columns) <= 6 else 6.5
-        for (i, j), value in values.items():
-            deep = abs(value) > 0.6 * limit
-            text = form.format(value).replace("-", "−")
-            text = text if re.search("[1-9]", text) else text.lstrip("+−")  # what rounds to zero has no sign
-            axes.text(j, i, text, ha="center", va="center", fontsize=small, color="white" if deep else INK)
-        tilted = max(map(len, columns)) > 4
-        axes.set_xticks(range(len(columns)), [short(c) for c in columns])
-        if tilted:
-            axes.tick_params(axis="x", rotation=40)
-            for tick in axes.get_xticklabels():
-                tick.set_horizontalalignment("right")
-                tick.set_rotation_mode("anchor")
-        axes.set_yticks(range(len(rows)), [short(r, 24) for r in rows])
-        axes.tick_params(length=0)
+        _numbers(axes, values, form, limit, 8 if len(columns) <= 6 else 6.5)
+        _names(axes, rows, columns)
         axes.set_ylabel(labels[0])
         axes.set_xlabel(labels[1])
         for side in axes.spines.values():
             side.set_visible(False)
 
     return draw(name, title, alt, 0.8 + 0.24 * len(rows) if len(rows) > 8 else 1.4 + 0.36 * max(len(rows), 3), paint)
+
+
+def _numbers(axes: Any, values: Mapping[tuple[int, int], float], form: str, limit: float, size: float) -> None:
+    """The numbers of a matrix in its cells."""
+    for (i, j), value in values.items():
+        deep = abs(value) > 0.6 * limit
+        text = form.format(value).replace("-", "−")
+        text = text if re.search("[1-9]", text) else text.lstrip("+−")  # what rounds to zero has no sign
+        axes.text(j, i, text, ha="center", va="center", fontsize=size, color="white" if deep else INK)
+
+
+def _names(axes: Any, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """The names of a matrix's rows and columns, those of columns tilted where they are long."""
+    axes.set_xticks(range(len(columns)), [short(c) for c in columns])
+    if max(map(len, columns)) > 4:
+        axes.tick_params(axis="x", rotation=40)
+        for tick in axes.get_xticklabels():
+            tick.set_horizontalalignment("right")
+            tick.set_rotation_mode("anchor")
+    axes.set_yticks(range(len(rows)), [short(r, 24) for r in rows])
+    axes.tick_params(length=0)
 
 
 def _few() -> Any:

@@ -127,7 +127,7 @@ def _over_time(anchor: str, runs: Runs, tasks: list[str]) -> list[Block]:
     if not found:
         return [Missing("conflicts over time", "metrics.jsonl of the multi-task runs is missing or without conflicts")]
     # A pair whose mirror image met in the same way is shown once.
-    alike = all(found.get(pair[::-1]) == row for pair, row in found.items())
+    alike = all(found.get((j, i)) == row for (i, j), row in found.items())
     shown = [p for p in found if not alike or tasks.index(p[0]) < tasks.index(p[1])]
     often = sorted(shown, key=lambda p: -sum(m.negative for m in found[p]) / sum(m.met for m in found[p]))[:MOST]
     # Two names have to stand beside a row: what all names begin with is left out.

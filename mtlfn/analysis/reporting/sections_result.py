@@ -74,6 +74,13 @@ def summary(study: Mapping[str, Any]) -> str:
 
 def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any], runs: Runs) -> Section:
     """The verdict table, its legend, and the tests behind it."""
+    blocks = [Text(summary(study)), _verdicts(study), *_reservations(study, settings, runs)]
+    blocks += [_rule(settings), Items(legend(settings["margin"])), _tests(study)]
+    return Section(anchor, "Verdict", tuple(blocks))
+
+
+def _verdicts(study: Mapping[str, Any]) -> Table:
+    """A row a task: its verdict, and the differences behind it."""
     rows = []
     for task, row in study["tasks"].items():
         multi = mean(row["scores"][cells.MULTI])
@@ -90,7 +97,7 @@ def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any], 
             )
         )
     single = any(row[side] and row[side]["units_only"] for row in study["tasks"].values() for side in outcome.SIDES)
-    table = Table(
+    return Table(
         ("task", "verdict", "RQ5: against as many tokens in all alone", "multi-task score",
          "less S1 with as many tokens in all",
          f"less S1 with {PLAIN[study.get('plain', 'tokens')]}", "what a decision would take"),
@@ -99,7 +106,11 @@ def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any], 
         + (" Units only: with one seed, intervals know of the test units alone." if single else ""),
         cards=True,
     )  # fmt: skip
-    blocks: list[Block] = [Text(summary(study)), table]
+
+
+def _reservations(study: Mapping[str, Any], settings: Mapping[str, Any], runs: Runs) -> list[Block]:
+    """What is to be known before the verdicts are believed."""
+    blocks: list[Block] = []
     if study.get("plain") == "updates":
         blocks.append(Text(BY_UPDATES))
     if weak := [said for task in study["tasks"] if (said := _unlearnt(task, runs))]:
@@ -125,20 +136,20 @@ def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any], 
         )
     if study["missing"]:
         blocks.append(Text(f"Missing: {count(len(study['missing']), 'run')}; see the list at the end.", "alarm"))
-    blocks += [
-        Text(
-            f"Differences of at most {settings['margin']:g} (the margin, in the unit of the metric) count as none. A "
-            f"verdict other than {verdict.INCONCLUSIVE} is given where its test holds at level "
-            f"{settings['level']:.3g}, corrected (Holm) for {count(settings['tasks'], 'task')}: paired bootstrap over "
-            f"test units and seeds, {settings['draws']:,} draws. {_looked(settings)}What is compared is the mean over "
-            "seeds. RQ5's outcome by the first difference alone stands beside each verdict: better than a single-task "
-            "model with as many tokens in all is called genuine transfer there, about as good data exposure only, "
-            "worse negative transfer; the verdict asks for the second difference too."
-        ),
-        Items(legend(settings["margin"])),
-        _tests(study),
-    ]
-    return Section(anchor, "Verdict", tuple(blocks))
+    return blocks
+
+
+def _rule(settings: Mapping[str, Any]) -> Text:
+    """By which rule verdicts are given."""
+    return Text(
+        f"Differences of at most {settings['margin']:g} (the margin, in the unit of the metric) count as none. A "
+        f"verdict other than {verdict.INCONCLUSIVE} is given where its test holds at level "
+        f"{settings['level']:.3g}, corrected (Holm) for {count(settings['tasks'], 'task')}: paired bootstrap over "
+        f"test units and seeds, {settings['draws']:,} draws. {_looked(settings)}What is compared is the mean over "
+        "seeds. RQ5's outcome by the first difference alone stands beside each verdict: better than a single-task "
+        "model with as many tokens in all is called genuine transfer there, about as good data exposure only, "
+        "worse negative transfer; the verdict asks for the second difference too."
+    )
 
 
 def _unlearnt(task: str, runs: Runs) -> str:

@@ -245,8 +245,24 @@ def hyper_parameters(anchor: str, runs: Runs, tuned: bool = False) -> Section:
         (
             Text(f"{said} {inherited}"),
             Table(("setting", *sides), rows, "Settings that decide a run, over its seeds and tasks.", folded=True),
+            *_selected(runs.all),
         ),
     )
+
+
+def _selected(runs: Iterable[RunRecord]) -> tuple[Block, ...]:
+    """The state that each run is scored by, where it chose one on dev."""
+    rows = tuple(
+        (run.name, f"{at.step:,} of {run.result.steps:,}", f"{at.tokens / run.result.tokens.total:.0%}",
+         str(at.points), f"{at.dev:.4f}")
+        for run in runs
+        if (at := run.result.selected) is not None
+    )  # fmt: skip
+    if not rows:
+        return ()
+    columns = ("run", "step", "share of the budget", "points to choose from", "mean on dev")
+    caption = "Selected states: every run is scored by its best on dev, of as many points of its budget on all sides."
+    return (Table(columns, rows, caption, numeric=(1, 2, 3, 4), folded=True),)
 
 
 def _setting(value: Any) -> str:

@@ -108,7 +108,8 @@ def check(run: Run) -> None:
 
 
 def check_parity(run: Run, parent: Run) -> None:
-    """UsageError where a run has not as much as the multi-task run of what is held equal: tokens, or updates."""
+    """UsageError where a run has not as much as the multi-task run of what is held equal, tokens or updates, or is
+    scored by another rule."""
     match = run.match
     assert match is not None
     needed, there, of = parent.tokens.total, match.tokens, "tokens"
@@ -120,4 +121,10 @@ def check_parity(run: Run, parent: Run) -> None:
         raise UsageError(
             f"RUN {run.path}: trained on {there:,} {of}, the {match.control} control of RUN {parent.path} for task "
             f"{match.task} needs {needed}"
+        )
+    rules = [each.setting("select") or "last" for each in (run, parent)]
+    if run.settings and parent.settings and rules[0] != rules[1]:
+        raise UsageError(
+            f"RUN {run.path}: is scored by its {rules[0]} state, RUN {parent.path}, which it is compared with, by its "
+            f"{rules[1]} one; train both with the same --select"
         )

@@ -16,6 +16,9 @@ verdict on the *target* is planted; the *source* is the other task, several time
     unrelated  few stems, which it learns in its own   tags words of another          no effect: nothing to share,
                share of the tokens                     lexicon among other fillers    and nothing left to learn
 
+    together   all of it in one run: three small tasks (genuine, exposure, negative) beside a source that trains on all
+               stems in the same classes. The source itself has no effect planted: it learns in its own share
+
 Where the planted verdict says that two runs do alike, a tenth of the test texts have a stem of each class and a label
 that nothing tells: every model is right in half of them, each in another half, so that there is noise in what is
 compared and the true difference is none.
@@ -41,7 +44,7 @@ from mtlfn.data.task import SPLITS, Dataset, Task
 WORLDS = ("genuine", "exposure", "negative", "unrelated")
 LABELS = ("left", "right")
 TAGGED = "Thing"
-UNDECIDED = 0.1  # share of test texts that nothing tells the label of
+UNDECIDED, RARE = 0.1, 0.03  # shares of test texts that nothing tells the label of
 
 Classes = tuple[tuple[str, ...], tuple[str, ...]]  # the words of each of the two classes
 
@@ -102,6 +105,13 @@ def _cue(text: Text, draws: Iterator[float]) -> list[str]:
     return _among(draws, FILLERS, pick(draws, CUES[text.kind]), pick(draws, stems), pick(draws, stems))
 
 
+def _outvoted_cue(text: Text, draws: Iterator[float]) -> list[str]:
+    """As ``_cue``, a third stem in the place of a filler."""
+    stems = FEW[text.kind] if text.split == "train" else REST[1 - text.kind]
+    words = [pick(draws, CUES[text.kind]), *(pick(draws, stems) for _ in range(3)), pick(draws, FILLERS)]
+    return shuffled(draws, words)
+
+
 def _idle_cue(text: Text, draws: Iterator[float]) -> list[str]:
     """Two stems of the class beside a cue of any."""
     stems = STEMS[text.kind]
@@ -137,6 +147,10 @@ SKETCHES: dict[str, Sketch] = {
     "world_negative_source": Sketch(_idle_cue, (1400, 40, 40)),
     "world_unrelated_target": Sketch(partial(_two_stems, FEW, FEW, UNDECIDED), (400, 40, 300)),
     "world_unrelated_source": Sketch(_elsewhere, (800, 40, 40), tags=True),
+    "world_together_genuine": Sketch(partial(_two_stems, FEW, REST, 0.0), (400, 40, 600)),
+    "world_together_exposure": Sketch(partial(_two_stems, SOME, SOME, RARE), (200, 40, 600)),
+    "world_together_negative": Sketch(_outvoted_cue, (400, 40, 600)),
+    "world_together_source": Sketch(partial(_two_stems, STEMS, STEMS, RARE), (6000, 40, 600)),
 }
 NAMES: tuple[str, ...] = tuple(SKETCHES)
 _NAME = re.compile(rf"({'|'.join(NAMES)})(?:\.([1-9]\d*))?")

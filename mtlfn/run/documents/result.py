@@ -98,13 +98,31 @@ class Alert:
 
 
 @frozen(kw_only=True)
+class Selected:
+    """The state that the run is scored and exported by, where it chose one of several on dev.
+
+    Attributes:
+        step, tokens: where it stood. ``points``: how many states it was chosen from: ten, at equal shares of the
+            budget, or fewer where a step came past two of them.
+        dev: its mean primary metric on dev. ``digest``: of its trainable tensors.
+    """
+
+    step: int
+    tokens: int
+    points: int
+    dev: float
+    digest: str
+
+
+@frozen(kw_only=True)
 class Result:
     """``result.json``. What has a default is not in the results of every older version.
 
     Attributes:
         digest: of the last state. ``identity``: hash of what the run directory belongs to.
         key: root of the random draws. ``schedule``: length of the learning-rate schedule in input tokens.
-        slots: digest of each slot of the last state.
+        slots: digest of each slot of the state that is exported.
+        selected: which state that is, where it is not simply the last one.
         conflicts: "i > j" -> how i's gradient met j's.
         environment_breaks: changes of the environment that were accepted.
         files: SHA-256 of every file that a claim rests on; None before the result is sealed, and in older versions.
@@ -121,6 +139,7 @@ class Result:
     schedule: int | None = None
     match: Match | None = None
     slots: Mapping[str, str] = field(factory=dict)
+    selected: Selected | None = field(default=None, metadata=ABSENT)
     tokens: Tokens
     scores: Mapping[str, Score] = field(factory=dict)
     parameters: Parameters = field(factory=Parameters)

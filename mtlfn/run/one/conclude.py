@@ -57,10 +57,12 @@ def conclude(
     ``found``: the evaluation of the last state on dev, if it was just made; else the run was finished before, and
     stopped between its last checkpoint and its result.
     """
-    found = found or prepared.evaluate(state, through=evaluations.through(state, "dev"))
-    tested, predicted = prepared.evaluate_test(state, evaluations.through(state, "test"))
-    products(prepared, state, found, (tested, predicted), folder)
-    result = texts.result(strategy, prepared, folder, state, found.scores, tested)
+    chosen = kept.best(state, prepared.start()) if prepared.config.select == "best" else state
+    if found is None or chosen.step != state.step:
+        found = prepared.evaluate(chosen, through=evaluations.through(chosen, "dev"))
+    tested, predicted = prepared.evaluate_test(chosen, evaluations.through(chosen, "test"))
+    products(prepared, chosen, found, (tested, predicted), folder)
+    result = texts.result(strategy, prepared, folder, state, chosen, found.scores, tested)
     typed.write(folder, result.tokens)
     result = attrs.evolve(result, files=seal.hashes(folder))
     data = typed.encode(result)

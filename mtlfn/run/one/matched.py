@@ -21,7 +21,7 @@ import attrs
 from attrs import frozen
 from torch import Tensor
 
-from mtlfn.core import keys
+from mtlfn.core import keys, state
 from mtlfn.core.state import Tree
 from mtlfn.data.tokens import sampler
 from mtlfn.run import documents
@@ -202,6 +202,26 @@ def check(path: Path, facts: Mapping[str, Any], backbone_settings: str) -> None:
                 )
 
 
+def _exported(path: Path, last: Path, parent: Parent) -> dict[str, dict[str, Tensor]]:
+    """The tensors of the state that a run is scored by; UsageError where its checkpoint is not what it was."""
+    result = typed.attempt(path, Result)
+    if result is None:
+        raise UsageError(f"{path}: {documents.RESULT} of the parent run cannot be read; give that run's command again")
+    target, which = last, "last"
+    if (selected := result.selected) is not None:
+        target, which = checkpoint.place(last.parent, selected.step), "selected"
+    try:
+        digest, params = checkpoint.load_params(target, parent.identity)
+    except checkpoint.Damaged as error:
+        raise UsageError(f"{path}: the {which} state of the parent run cannot be used: {error}") from None
+    expected = parent.digest
+    if selected is not None:
+        digest, expected = state.digest(params), selected.digest
+    if digest != expected:
+        raise UsageError(f"{path}: its {which} state has the digest {digest}, expected {expected}: it was changed")
+    return params
+
+
 def carried(parent: Parent | None, params: Tree, frozen_slots: Sequence[str]) -> dict[str, dict[str, Tensor]]:
     """The tensors at the start of a run that goes on from another: every slot that both have is the parent's.
 
@@ -211,12 +231,7 @@ def carried(parent: Parent | None, params: Tree, frozen_slots: Sequence[str]) ->
     saved = checkpoint.steps(path / "checkpoints")
     if parent is None or not saved:
         raise UsageError(f"{path}: the checkpoints of the parent run are needed to begin from it, and there are none")
-    try:
-        digest, there = checkpoint.load_params(saved[-1], parent.identity)
-    except checkpoint.Damaged as error:
-        raise UsageError(f"{path}: the last state of the parent run cannot be used: {error}") from None
-    if digest != parent.digest:
-        raise UsageError(f"{path}: its last state has the digest {digest}, expected {parent.digest}: it was changed")
+    there = _exported(path, saved[-1], parent)
     if missing := [slot for slot in frozen_slots if slot not in there]:
         raise UsageError(f"{path}: the parent run has no slot {missing[0]!r}")
     out = {}

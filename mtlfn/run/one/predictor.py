@@ -130,7 +130,7 @@ def load(
     Args:
         path: directory of a finished run, or an export: the folder of one task.
         task: which task of the run; may be left out where it has one.
-        backbone: where the backbone is, if not where it was: "minilm", a folder, a GGUF file or a Hub id.
+        backbone: where the backbone is, if not where it was: "minilm", "planted", a folder, a GGUF file or a Hub id.
         device: "auto", "cpu" or "cuda".
         batch_tokens: padded tokens of a micro-batch.
 

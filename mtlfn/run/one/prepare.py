@@ -33,6 +33,8 @@ from mtlfn.run.one import evaluate, extent, matched
 from mtlfn.run.one.evaluate import Through, straight
 from mtlfn.run.one.walk import Evaluation, Scores, Walk
 
+POINTS = 10  # of the budget, of which ``select = "best"`` chooses one
+
 
 @frozen(eq=False)
 class Prepared:
@@ -102,6 +104,7 @@ class Prepared:
             evaluate=self.evaluate,
             budget=self.budget,
             epoch_tokens=self.corpus_tokens,
+            points=POINTS if self.config.select == "best" else 0,
             early_stopping=self.config.max_epochs is not None,
             patience=self.config.patience,
         )
@@ -132,6 +135,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     if config.tf32 and device.type != "cuda":
         raise UsageError(f"--tf32: it is there on CUDA devices, and --device is {device}; leave it out")
     _check_sampling(config)
+    _check_select(config)
     cache = config.cache_dir or default_cache()
     unshuffled = _datasets(config, strategy, cache)
     datasets = shuffled.shuffled(unshuffled, listed(config.shuffled_tasks), keys.root(config.seed))
@@ -190,6 +194,14 @@ def _check_sampling(config: Config) -> None:
         raise UsageError(
             f"--micro-batches {config.micro_batches}: uniform sampling draws one of every task; use --sampling "
             "proportional or temperature"
+        )
+
+
+def _check_select(config: Config) -> None:
+    if config.select == "best" and config.max_epochs is not None:
+        raise UsageError(
+            f"--select best: with --max-epochs {config.max_epochs} the run stops where dev says, and another number of "
+            "points would be chosen from on every side; give --budget-tokens, or leave --select out"
         )
 
 

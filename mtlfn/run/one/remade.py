@@ -48,28 +48,31 @@ def compare_products(
     experiment: str,
     prepared: Prepared,
     state: State,
+    chosen: State,
     evaluation: Evaluation | None,
     complain: Say,
     say: Say,
     *,
     whole: bool,
 ) -> None:
-    """Predictions, statistics, exports and scores, made of the last state again, beside those of the run.
+    """Predictions, statistics, exports and scores, made again of the state that the run chose, beside those of the run.
 
-    ``whole``: compares cards, too, which other code may word otherwise.
+    ``state``: its last one. ``evaluation``: of the chosen one on dev, if it was just made. ``whole``: compares cards,
+    too, which other code may word otherwise.
     """
-    evaluation = evaluation or prepared.evaluate(state)
-    scores, predicted = prepared.evaluate_test(state)
+    evaluation = evaluation or prepared.evaluate(chosen)
+    scores, predicted = prepared.evaluate_test(chosen)
     with tempfile.TemporaryDirectory(prefix="mtlfn-replay-") as scratch:
-        conclude.products(prepared, state, evaluation, (scores, predicted), Path(scratch))
+        conclude.products(prepared, chosen, evaluation, (scores, predicted), Path(scratch))
         made, there = seal.hashes(Path(scratch)), seal.hashes(folder)
     there = {name: sha for name, sha in there.items() if name.startswith(tuple(f"{part}/" for part in seal.FOLDERS))}
     away = {name for name in made.keys() - there.keys() if name.startswith(f"{seal.EXPORT}/")}
     odd = sorted(name for name in made.keys() | there.keys() if made.get(name) != there.get(name) and name not in away)
     odd = [name for name in odd if whole or not (name in made and name in there and name.endswith(CARD))]
+    which = "last" if chosen is state else "selected"
     for name in odd:
-        complain(f"{name}: is not what the last state gives" if name in made else f"{name}: is not of this run")
-    again = texts.result(experiment, prepared, folder, state, evaluation.scores, scores)
+        complain(f"{name}: is not what the {which} state gives" if name in made else f"{name}: is not of this run")
+    again = texts.result(experiment, prepared, folder, state, chosen, evaluation.scores, scores)
     if typed.unlike(folder, again.tokens):
         complain(f"{documents.TOKENS}: is not what the run gives")
     for name in typed.unlike(folder, again):
@@ -77,7 +80,7 @@ def compare_products(
             complain(f"{documents.RESULT}: its {name} is not what the run gives")
     if not odd:
         what = "predictions, statistics, exports" + (f"; {len(away)} files of exports are away" if away else "")
-        say(f"equal     {len(made) - len(away)} files made of the last state again: {what}")
+        say(f"equal     {len(made) - len(away)} files made of the {which} state again: {what}")
 
 
 def compare_documents(folder: Path, prepared: Prepared, complain: Say, *, whole: bool, moved: bool) -> None:

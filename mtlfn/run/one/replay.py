@@ -93,8 +93,7 @@ def replay(
     if (folder / documents.RESULT).exists():
         remade.compare_result(folder, entries[-1], complain)
         if every and walked.state is not None and prepared.walk.finished(walked.state):
-            last = walked.state, walked.evaluation
-            remade.compare_products(folder, found.experiment, prepared, *last, complain, say, whole=not changed)
+            _compare_products(folder, found.experiment, prepared, walked, complain, say, whole=not changed)
             remade.compare_documents(folder, prepared, complain, whole=not changed, moved=bool(changes))
     elif any(entry.result for entry in entries):
         complain(
@@ -108,6 +107,20 @@ def replay(
     if not every:
         say("This shows that these steps repeat; --all shows that the run is what it says, from first step to result")
     return MISMATCH if wrong else OK
+
+
+def _compare_products(
+    folder: Path, experiment: str, prepared: Prepared, walked: Walked, complain: Say, say: Say, *, whole: bool
+) -> None:
+    """What was made of the state that the run chose, beside what that gives."""
+    state = walked.state
+    assert state is not None
+    chosen = walked.best if prepared.config.select == "best" else state
+    if chosen is None or (chosen is not state and chosen.step != state.progress.best_step):
+        complain(f"step {state.progress.best_step}, which was the best on dev, was not come to: it cannot be compared")
+        return
+    evaluation = walked.evaluation if chosen is state else None
+    remade.compare_products(folder, experiment, prepared, state, chosen, evaluation, complain, say, whole=whole)
 
 
 def _ledger(folder: Path, place: archive.Place, complain: Say) -> tuple[ledger.Entry, ...] | None:
@@ -133,9 +146,13 @@ def _ledger(folder: Path, place: archive.Place, complain: Say) -> tuple[ledger.E
 
 @frozen(eq=False)
 class Walked:
-    """The last state that was come to and its evaluation, if any; segments that are equal, and that were skipped."""
+    """The last state that was come to and its evaluation, if any; segments that are equal, and that were skipped.
+
+    ``best``: the last state that was better on dev than all before it.
+    """
 
     state: State | None
+    best: State | None
     evaluation: Evaluation | None
     equal: int
     skipped: int
@@ -150,6 +167,7 @@ def _walk(
 ) -> Walked:
     """Takes the steps of the segments again, each from where the one before ended or from a state that was saved."""
     state: State | None = None
+    best: State | None = None
     evaluation: Evaluation | None = None
     equal = skipped = 0
     for segment in wanted:
@@ -162,7 +180,9 @@ def _walk(
         before = len(wrong)
         state, evaluation = again(state, segment)
         equal += len(wrong) == before
-    return Walked(state, evaluation, equal, skipped)
+        if state is not None and state.progress.best_step == state.step:
+            best = state
+    return Walked(state, best, evaluation, equal, skipped)
 
 
 def _tell(walked: Walked, mismatches: int, say: Say) -> None:

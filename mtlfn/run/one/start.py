@@ -45,7 +45,7 @@ def run(
     if kaggle.here():
         kaggle.bring_back(place, start, report.say)
     metrics = record.sound(folder / documents.METRICS, older=directory.of_older_version(folder))
-    kept, resumed = archive.restore(place, start, report.say, metrics.steps)
+    kept, resumed = archive.restore(place, start, report.say, metrics.steps, with_best=prepared.config.select == "best")
     if metrics.problem:
         report.say(f"ALERT     {documents.METRICS}: {metrics.problem}")
     state = archive.with_breaks(start, kept.entries) if resumed is None else resumed
@@ -188,7 +188,8 @@ def _expect(prepared: Prepared, state: State, limit: deadline.Deadline, report: 
     rate = evaluate.seconds_per_token(prepared.model, state.params, {**prepared.test, **prepared.dev})
     corpora = [corpus for split in (prepared.dev, prepared.test) for corpus in split.values()]
     limit.expect("evaluation", rate * max(corpus.tokens for corpus in corpora))
-    at_the_end = rate * sum(corpus.tokens for corpus in corpora) / 60
+    on_dev = rate * sum(corpus.tokens for corpus in prepared.dev.values()) / 60
+    at_the_end = rate * sum(corpus.tokens for corpus in corpora) / 60 + on_dev * prepared.walk.points
     minutes = 0.0
     if not prepared.walk.finished(state):
         batch = prepared.stream(state)
@@ -197,8 +198,9 @@ def _expect(prepared: Prepared, state: State, limit: deadline.Deadline, report: 
         seconds = time.monotonic() - began
         limit.expect("step", seconds)
         minutes = seconds / batch.tokens.input * (prepared.budget - state.input_tokens) / 60
+    when = "on the way and at the end" if prepared.walk.points else "at the end"
     minutes, at_the_end = max(minutes, 0.1), max(at_the_end, 0.1)
-    report.say(f"time      about {minutes:.1f} min of training, {at_the_end:.1f} min of evaluation at the end")
+    report.say(f"time      about {minutes:.1f} min of training, {at_the_end:.1f} min of evaluation {when}")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from mtlfn.models.model import Model, active_adapter_parameters
 from mtlfn.run import documents
 from mtlfn.run.config import Parent, listed
 from mtlfn.run.documents import smoke
-from mtlfn.run.documents.result import Alert, Match, MatchedRun, Parameters, Result, Score, Tokens
+from mtlfn.run.documents.result import Alert, Match, MatchedRun, Parameters, Result, Score, Selected, Tokens
 from mtlfn.run.machine import memory
 from mtlfn.run.one import describe
 from mtlfn.run.one.card import Facts
@@ -100,8 +100,11 @@ def _is_max_steps(argv: Sequence[str], i: int) -> bool:
     return argv[i].partition("=")[0] in named or (i > 0 and argv[i - 1] in named)
 
 
-def result(strategy: str, prepared: Prepared, folder: Path, state: State, scores: Scores, tested: Scores) -> Result:
-    """What a run came to; ``scores`` are those on dev, ``tested`` those on test."""
+def result(
+    strategy: str, prepared: Prepared, folder: Path, state: State, chosen: State, scores: Scores, tested: Scores
+) -> Result:
+    """What a run came to. ``state``: its last one; ``chosen``: the one of the scores, which is that one or an earlier;
+    ``scores`` are those on dev, ``tested`` those on test."""
     lines = list(record.lines(folder / documents.METRICS))
     return Result(
         experiment=strategy,
@@ -112,7 +115,8 @@ def result(strategy: str, prepared: Prepared, folder: Path, state: State, scores
         steps=state.step,
         schedule=prepared.schedule.schedule_tokens,
         match=_match(prepared, state),
-        slots={slot: digest(tensors) for slot, tensors in state.params.items()},
+        slots={slot: digest(tensors) for slot, tensors in chosen.params.items()},
+        selected=_selected(prepared, state, chosen),
         tokens=_tokens(state),
         scores={task.name: _score(prepared, task, scores, tested) for task in prepared.tasks},
         parameters=Parameters(
@@ -129,6 +133,19 @@ def result(strategy: str, prepared: Prepared, folder: Path, state: State, scores
         smoke_test=smoke.ending(folder),
         peak_memory_bytes=memory.peak(prepared.model.device),
         training_seconds=sum(line["seconds_per_step"] for line in lines if "event" not in line),
+    )
+
+
+def _selected(prepared: Prepared, state: State, chosen: State) -> Selected | None:
+    best = chosen.progress.best
+    if prepared.config.select == "last" or best is None:
+        return None
+    return Selected(
+        step=chosen.step,
+        tokens=chosen.input_tokens,
+        points=state.progress.evaluations,
+        dev=best,
+        digest=digest(chosen.params),
     )
 
 
@@ -240,5 +257,10 @@ def summary(found: Result) -> str:
         + ("" if share is None else f"{share:.1%} of the slots computed; ")
         + f"{found.training_seconds / 60:.1f} min of training{_peak(found)}"
     )
+    if (chosen := found.selected) is not None:
+        lines.append(
+            f"selected step {chosen.step}, after {chosen.tokens:,} tokens: the best on dev of {chosen.points} points "
+            f"of the budget, mean {chosen.dev:.3f}"
+        )
     lines.append(f"digest {found.digest}")
     return "\n".join(lines)

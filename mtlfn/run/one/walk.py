@@ -34,6 +34,8 @@ class Walk:
         evaluate: full evaluation of a state on the dev split; changes nothing.
         budget: input tokens at which the run ends, if no early stopping ends it before.
         epoch_tokens: input tokens of one pass over all training data; a full evaluation follows each.
+        points: full evaluations at equal shares of the budget, of which the run chooses its state; 0: none, and a full
+            evaluation follows each epoch.
         early_stopping: whether the run ends when its patience does.
         patience: full evaluations without a better one that it has.
     """
@@ -44,6 +46,7 @@ class Walk:
     evaluate: Callable[[State], Evaluation]
     budget: int
     epoch_tokens: int
+    points: int
     early_stopping: bool
     patience: int
 
@@ -52,8 +55,11 @@ class Walk:
         return (self.early_stopping and state.progress.patience_left == 0) or state.input_tokens == self.budget
 
     def evaluates_after(self, state: State, tokens: int) -> bool:
-        """Whether a step of so many input tokens ends an epoch or the run, so that a full evaluation follows it."""
+        """Whether a full evaluation follows a step of so many input tokens: it ends an epoch or the run, or, where the
+        run chooses its state, comes to the next of its points."""
         after = state.input_tokens + tokens
+        if self.points:
+            return after * self.points // self.budget > state.input_tokens * self.points // self.budget
         return after == self.budget or after // self.epoch_tokens > state.input_tokens // self.epoch_tokens
 
 

@@ -70,6 +70,11 @@ class Archive:
         self.ahead = {}
         return state
 
+    def best(self, state: State, like: State) -> State:
+        """The state of the best full evaluation up to a state; checkpoint.Damaged where it cannot be used."""
+        place = self.place
+        return checkpoint.load_best(place.checkpoints, state, like, place.identity, ledger.digests(self.entries))
+
     def seal(self, state: State, result: str) -> None:
         """The last line: the SHA-256 of the result that was made of the last state."""
         self._write(ledger.entry(state, self._last(), result=result))
@@ -82,18 +87,22 @@ class Archive:
 
 
 def restore(
-    place: Place, start: State, warn: Callable[[str], None], most: int | None = None
+    place: Place,
+    start: State,
+    warn: Callable[[str], None],
+    most: int | None = None,
+    with_best: bool = False,
 ) -> tuple[Archive, State | None]:
     """The archive, cleared of what an interrupted writer left, and the newest state in it that is intact.
 
-    ``most``: the steps of which there is a record; a later state is passed over. ledger.Broken where the ledger was
-    altered.
+    ``most``: the steps of which there is a record; a later state is passed over. ``with_best``: so is one whose best
+    state is not intact. ledger.Broken where the ledger was altered.
     """
     sweep(place.folder)
     sweep(place.checkpoints)
     entries = ledger.read(place.ledger, place.identity)
     known = ledger.digests(entries)
-    state = checkpoint.load_newest(place.checkpoints, start, place.identity, warn, known, most)
+    state = checkpoint.load_newest(place.checkpoints, start, place.identity, warn, known, most, with_best)
     archive = Archive(place, entries)
     reached = -1 if state is None else state.step
     archive.ahead = {step: e for step, e in ledger.current(entries).items() if step > reached}

@@ -45,7 +45,7 @@ class Saved:
 def save(folder: Path, state: State, identity: str, disk: Disk = REAL) -> Saved:
     """Writes ``folder/step-N``, verifies it, then prunes older ones. ``identity``: hash of the run's configuration."""
     make_folder(folder, disk)
-    target = folder / f"step-{state.step:08d}"
+    target = place(folder, state.step)
     parts, sums = pieces(state), {}
     with ThreadPoolExecutor(1) as beside:  # hashing releases the interpreter lock
         hashed = beside.submit(leaf_digests, state)
@@ -169,23 +169,50 @@ def load_newest(
     warn: Callable[[str], None],
     known: Mapping[int, Collection[str]] | None = None,
     most: int | None = None,
+    with_best: bool = False,
 ) -> State | None:
     """The newest state that is intact; each one passed over is reported. None where there is none.
 
     ``known``: step -> the digests that the ledger has for it; a checkpoint of such a step must have one of them.
-    ``most``: the last step that it may be of.
+    ``most``: the last step that it may be of. ``with_best``: the checkpoint of the best step before it must be intact,
+    too.
     """
     for target in reversed(steps(folder)):
         try:
             if most is not None and step_of(target) > most:
                 raise Damaged(f"{target.name}: the record of its steps ends at step {most}; they are taken again")
-            state = load(target, like, identity)
-            if (expected := (known or {}).get(state.step)) and digest(state) not in expected:
-                raise Damaged(f"{target.name}: the ledger has another digest for this step")
+            state = _load_known(target, like, identity, known)
+            if with_best:
+                load_best(folder, state, like, identity, known)
             return state
         except Damaged as error:
             warn(f"checkpoint passed over: {error}")
     return None
+
+
+def load_best(
+    folder: Path, state: State, like: State, identity: str, known: Mapping[int, Collection[str]] | None = None
+) -> State:
+    """The state of the best full evaluation before a state, or at it; the state itself where there was none.
+
+    Damaged where its checkpoint is away or cannot be used. ``known``: as in ``load_newest``.
+    """
+    best = state.progress.best_step
+    if best is None or best == state.step:
+        return state
+    return _load_known(place(folder, best), like, identity, known)
+
+
+def _load_known(target: Path, like: State, identity: str, known: Mapping[int, Collection[str]] | None) -> State:
+    state = load(target, like, identity)
+    if (expected := (known or {}).get(state.step)) and digest(state) not in expected:
+        raise Damaged(f"{target.name}: the ledger has another digest for this step")
+    return state
+
+
+def place(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return folder / f"step-{step:08d}"
 
 
 def steps(folder: Path) -> list[Path]:
