@@ -133,6 +133,7 @@ OTHER = {
     "gradient_checkpointing": True,
     "precision": "bf16",
     "unpad": True,
+    "tf32": True,
     "skip_smoke_test": True,
     "save_every_steps": 3,
     "quick_eval_examples": 3,
