@@ -134,6 +134,7 @@ OTHER = {
     "precision": "bf16",
     "unpad": True,
     "tf32": True,
+    "select": "best",
     "skip_smoke_test": True,
     "save_every_steps": 3,
     "quick_eval_examples": 3,
