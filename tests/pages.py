@@ -20,20 +20,9 @@ ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 LANGUAGES = {"", "bash", "csv", "json", "python", "text", "toml", "tsv", "xml", "yaml"}
 # Commands of others, whose flags are not ours to check.
-OTHERS = {
-    "cd",
-    "export",
-    "jupytext",
-    "kill",
-    "mkdir",
-    "nohup",
-    "papermill",
-    "pip",
-    "sbatch",
-    "source",
-    "touch",
-    "unzip",
-}
+OTHERS = {"bash", "cd", "export", "jupytext", "kill", "mkdir", "nohup", "papermill", "pip", "sbatch", "source"}
+OTHERS |= {"tensorboard", "touch", "unzip"}
+OPTIONS = {"--comment", "--exclude"}  # of sbatch, as values of ours
 MODULES = {module: name for name, (module, _) in COMMANDS.items()}
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
@@ -124,7 +113,7 @@ def inline_flags(text: str) -> set[str]:
     """The flags that a page names in its sentences."""
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     spans = [span for span in re.findall(r"`([^`\n]+)`", prose) if span.split()[0] not in OTHERS]
-    return set(FLAG.findall("\n".join(spans)))
+    return set(FLAG.findall("\n".join(spans))) - OPTIONS
 
 
 def links(text: str) -> list[str]:
