@@ -94,6 +94,10 @@ def problem(words: list[str]) -> str | None:
             return f"{script} does not exist"
         unknown = [flag for word in words for flag in FLAG.findall(word) if flag not in path.read_text()]
         return f"{script} has no {', '.join(unknown)}" if unknown else None
+    words = [word for i, word in enumerate(words) if i or "=" not in word]  # less one variable before it
+    if words[:3] == ["python", "-m", "pytest"]:
+        away = [word for word in words[3:] if word.startswith("tests") and not (ROOT / word).exists()]
+        return f"{away[0]} does not exist" if away else None
     return None if words[0] in OTHERS else f"what is {words[0]}? Mark the example as not run, or tell tests/pages.py"
 
 

@@ -22,7 +22,7 @@ from tests.tiny import bert, cache, data, tiny_folder  # noqa: F401
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 GENERATED = ("docs/reference/options.md", "docs/reference/python.md")  # by scripts/site.py
-PAGES_TO_COME = {"several-processes", "on-a-gpu"}  # README may link to them before they are there
+PAGES_TO_COME = {"several-processes"}  # README may link to it before it is there
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,7 @@ def test_what_is_wrong_on_a_page_is_seen():
     assert pages.problem(["mtlfn", "s4"]) == "s4 is no command"
     assert pages.problem(["python", "scripts/none.py"]) == "scripts/none.py does not exist"
     assert pages.problem(["python", "scripts/bench_step.py", "--no-such"]) == "scripts/bench_step.py has no --no-such"
+    assert pages.problem(["X=1", "python", "-m", "pytest", "tests/none"]) == "tests/none does not exist"
     assert "what is rm?" in str(pages.problem(["rm", "x"]))
     assert pages.problem(["mtlfn", "data", "check", "X", "--strict"]) is None
     torchrun = ["torchrun", "--nproc_per_node=2", "-m", "mtlfn.experiments.s3b", "--engine", "loop", "--none"]
