@@ -20,20 +20,9 @@ ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 LANGUAGES = {"", "bash", "csv", "json", "python", "text", "toml", "tsv", "xml", "yaml"}
 # Commands of others, whose flags are not ours to check.
-OTHERS = {
-    "cd",
-    "export",
-    "jupytext",
-    "kill",
-    "mkdir",
-    "nohup",
-    "papermill",
-    "pip",
-    "sbatch",
-    "source",
-    "touch",
-    "unzip",
-}
+OTHERS = {"bash", "cd", "export", "jupytext", "kill", "mkdir", "nohup", "papermill", "pip", "sbatch", "source"}
+OTHERS |= {"tensorboard", "touch", "unzip"}
+OPTIONS = {"--comment", "--exclude"}  # of sbatch, as values of ours
 MODULES = {module: name for name, (module, _) in COMMANDS.items()}
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
@@ -105,6 +94,10 @@ def problem(words: list[str]) -> str | None:
             return f"{script} does not exist"
         unknown = [flag for word in words for flag in FLAG.findall(word) if flag not in path.read_text()]
         return f"{script} has no {', '.join(unknown)}" if unknown else None
+    words = [word for i, word in enumerate(words) if i or "=" not in word]  # less one variable before it
+    if words[:3] == ["python", "-m", "pytest"]:
+        away = [word for word in words[3:] if word.startswith("tests") and not (ROOT / word).exists()]
+        return f"{away[0]} does not exist" if away else None
     return None if words[0] in OTHERS else f"what is {words[0]}? Mark the example as not run, or tell tests/pages.py"
 
 
@@ -124,7 +117,7 @@ def inline_flags(text: str) -> set[str]:
     """The flags that a page names in its sentences."""
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     spans = [span for span in re.findall(r"`([^`\n]+)`", prose) if span.split()[0] not in OTHERS]
-    return set(FLAG.findall("\n".join(spans)))
+    return set(FLAG.findall("\n".join(spans))) - OPTIONS
 
 
 def links(text: str) -> list[str]:

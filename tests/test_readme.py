@@ -22,17 +22,7 @@ from tests.tiny import bert, cache, data, tiny_folder  # noqa: F401
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 GENERATED = ("docs/reference/options.md", "docs/reference/python.md")  # by scripts/site.py
-TO_COME = {"study-demo"}  # presets that a page may name before they are there
-PAGES_TO_COME = {
-    "study-demo",
-    "data-formats",
-    "predict",
-    "track",
-    "many-runs",
-    "slurm",
-    "several-processes",
-    "on-a-gpu",
-}
+PAGES_TO_COME = {"several-processes"}  # README may link to it before it is there
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +63,7 @@ def test_commands_are_understood(block: pages.Block):
         assert pages.problem(words) is None, words
         name, flags = pages.door(words) or ("", [])
         preset = next((word.removeprefix(PRESET) for word in words if word.startswith(PRESET)), None)
-        assert preset in {None, *presets(), *TO_COME}, words
+        assert preset in {None, *presets()}, words
         if name in ("s2", "s3a", "s3b") and "--config" not in flags and "torchrun" not in words:
             assert not isinstance(parse("mtlfn.experiments.s3b", "", flags), int), words
 
@@ -86,7 +76,7 @@ def test_flags_files_and_links_exist(place: str):
     unknown = pages.inline_flags(text) - set(pages.FLAG.findall(known))
     assert not unknown
     for path in re.findall(r"(?<![\w/.-])(?:scripts|experiments|notebooks|mtlfn|tests)/[\w/-]+\.(?:sh|py|toml)", text):
-        assert (ROOT / path).is_file() or Path(path).stem in TO_COME, path
+        assert (ROOT / path).is_file(), path
     for link in pages.links(text):
         target = (ROOT / place).parent / link
         there = target.exists() or os.path.relpath(target, ROOT) in GENERATED
@@ -114,6 +104,7 @@ def test_what_is_wrong_on_a_page_is_seen():
     assert pages.problem(["mtlfn", "s4"]) == "s4 is no command"
     assert pages.problem(["python", "scripts/none.py"]) == "scripts/none.py does not exist"
     assert pages.problem(["python", "scripts/bench_step.py", "--no-such"]) == "scripts/bench_step.py has no --no-such"
+    assert pages.problem(["X=1", "python", "-m", "pytest", "tests/none"]) == "tests/none does not exist"
     assert "what is rm?" in str(pages.problem(["rm", "x"]))
     assert pages.problem(["mtlfn", "data", "check", "X", "--strict"]) is None
     torchrun = ["torchrun", "--nproc_per_node=2", "-m", "mtlfn.experiments.s3b", "--engine", "loop", "--none"]

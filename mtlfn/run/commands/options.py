@@ -47,9 +47,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "seed",
         "seeds",
     ),
-    "budget": ("budget_tokens", "schedule_tokens", "max_epochs", "patience", "max_steps", "max_hours"),
+    "budget": ("budget_tokens", "schedule_tokens", "max_epochs", "patience", "select", "max_steps", "max_hours"),
     "saving": ("output_dir", "save_every_steps", "quick_eval_examples", "skip_smoke_test", "accept_environment"),
-    "machine": ("device", "threads", "precision", "engine", "gradient_checkpointing", "unpad"),
+    "machine": ("device", "threads", "precision", "tf32", "engine", "gradient_checkpointing", "unpad"),
 }
 REST = "further"
 
