@@ -46,25 +46,25 @@ def conclude(
     strategy: str,
     prepared: Prepared,
     folder: Path,
-    kept: archive.Archive,
+    storage: archive.Archive,
     report: observers.Reporter,
     state: State,
-    found: Evaluation | None,
+    evaluation: Evaluation | None,
     evaluations: Evaluations,
 ) -> int:
     """Evaluates what is not evaluated, writes everything, and seals it. Leaving where no time is left for a task.
 
-    ``found``: the evaluation of the last state on dev, if it was just made; else the run was finished before, and
+    ``evaluation``: of the last state on dev, if it was just made; else the run was finished before, and
     stopped between its last checkpoint and its result.
     """
-    found = found or prepared.evaluate(state, through=evaluations.through(state, "dev"))
+    evaluation = evaluation or prepared.evaluate(state, through=evaluations.through(state, "dev"))
     tested, predicted = prepared.evaluate_test(state, evaluations.through(state, "test"))
-    products(prepared, state, found.predictions, predicted, folder)
-    result = texts.result(strategy, prepared, folder, state, found.scores, tested)
+    products(prepared, state, evaluation.predictions, predicted, folder)
+    result = texts.result(strategy, prepared, folder, state, evaluation.scores, tested)
     typed.write(folder, result.tokens)
     result = attrs.evolve(result, files=seal.hashes(folder))
     data = typed.encode(result)
-    kept.seal(state, hashlib.sha256(data).hexdigest())
+    storage.seal(state, hashlib.sha256(data).hexdigest())
     write_file(folder / documents.RESULT, data)
     evaluations.forget()
     report.say("\n" + texts.summary(result))
