@@ -207,7 +207,7 @@ def together(
     processes: Processes,
     work: Callable[[Processes], int],
     answer: Callable[[BaseException], tuple[str, int] | None],
-    complain: Callable[[str], None],
+    complain: Callable[[str], object],
 ) -> int:
     """Does the work of this process; all processes end, and with one exit code, once one of them does.
 
