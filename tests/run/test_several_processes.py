@@ -81,6 +81,7 @@ def test_begun_on_two_and_ended_on_one_a_run_is_that_of_one_process(flags, go, a
     assert typed.read(folder, Environment).told["processes"] == 1
 
 
+@pytest.mark.slow
 def test_ended_on_three_with_two_tasks_it_is_that_of_one_process_in_every_file(flags, go, alone, tmp_path):
     """Also that a process without a task waits, and that a finished run says so on several processes."""
     folder = tmp_path / "run"
@@ -235,6 +236,7 @@ def test_a_process_that_cannot_begin_ends_all_and_is_named(flags, tmp_path):
     assert "mtlfn: process 1 of 2: --backbone" in begun.said()
 
 
+@pytest.mark.slow
 def test_processes_in_two_environments_do_not_begin(flags, tmp_path):
     begun = ranks.start(tmp_path, 2, flags(tmp_path / "run"), rank1=["--threads", "2"])
     assert begun.codes() == [4, 4], begun.said()
@@ -243,6 +245,7 @@ def test_processes_in_two_environments_do_not_begin(flags, tmp_path):
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_processes_that_see_other_data_do_not_begin(flags, tmp_path, data):
     import shutil
 
@@ -281,6 +284,7 @@ def test_a_bug_in_one_process_ends_all_and_is_shown(flags, tmp_path):
     assert "Traceback" not in begun.said()
 
 
+@pytest.mark.slow
 def test_more_threads_than_before_are_told_with_the_way_back(flags, go, tmp_path):
     folder = tmp_path / "run"
     assert go(**{**HARD, "threads": 2}, output_dir=folder, max_steps=1, quick_eval_examples=6).code == 75

@@ -22,6 +22,9 @@ from mtlfn.run.one.fingerprint import differences
 from mtlfn.run.one.prepare import Prepared
 
 
+MEASURED = ("max_length", "micro_batch_tokens")  # settings whose default the first process finds out, for all
+
+
 def check(strategy: str, config: Config, processes: Processes) -> None:
     """UsageError where several processes cannot take part in such a run."""
     if processes.size == 1:
@@ -59,7 +62,7 @@ def load_in_turn(load: Callable[[Config], Prepared], config: Config, processes: 
             if turn == 0:
                 facts = json.loads(json.dumps(prepared.identity))
         facts = processes.share_json(facts) if turn == 0 else facts
-        config = attrs.evolve(config, micro_batch_tokens=facts["micro_batch_tokens"])
+        config = attrs.evolve(config, **{name: facts[name] for name in MEASURED})
         processes.wait()
     assert prepared is not None, "every process has its turn"
     return attrs.evolve(prepared, config=attrs.evolve(prepared.config, device=named))
