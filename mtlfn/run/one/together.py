@@ -21,7 +21,6 @@ from mtlfn.run.one.directory import Mismatch
 from mtlfn.run.one.fingerprint import differences
 from mtlfn.run.one.prepare import Prepared
 
-
 MEASURED = ("max_length", "micro_batch_tokens")  # settings whose default the first process finds out, for all
 
 
