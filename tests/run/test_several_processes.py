@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mtlfn.run import documents
 from mtlfn.run.commands.command import data, guarded
@@ -19,6 +21,7 @@ from mtlfn.run.errors import UsageError
 from mtlfn.run.machine import processes
 from mtlfn.run.machine.processes import Processes
 from mtlfn.run.one import together
+from mtlfn.run.one.evaluations import rounds
 from mtlfn.run.storage import checkpoint, seal
 from tests.run import ranks
 from tests.run.test_resume import untimed
@@ -293,6 +296,37 @@ def test_more_threads_than_before_are_told_with_the_way_back(flags, go, tmp_path
     assert "Give --threads, which torchrun otherwise sets to 1 through OMP_NUM_THREADS" in begun.said()
 
 
+def test_an_interrupt_comes_after_an_exchange_and_never_within():
+    reached = []
+    with pytest.raises(KeyboardInterrupt), processes._exchange():
+        signal.raise_signal(signal.SIGINT)
+        reached.append("the end of the exchange")
+    assert reached
+    with pytest.raises(processes.Gone, match="Connection closed"), processes._exchange():
+        signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("Connection closed by peer\nand a stack")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@given(st.dictionaries(st.text(min_size=1), st.integers(0, 1000), max_size=10), st.integers(1, 5))
+def test_a_round_lasts_as_long_as_its_largest_task(slots: dict[str, int], size: int):
+    turns = rounds(slots, size)
+    assert all(len(turn) == size for turn in turns)
+    assert sorted(task for turn in turns for tasks in turn for task in tasks) == sorted(slots)
+    for turn in turns:
+        largest = max(slots[task] for tasks in turn for task in tasks)
+        assert max(sum(slots[task] for task in tasks) for tasks in turn) == largest
+    if size == 1:
+        assert [task for ((task,),) in turns] == list(slots)
+
+
+def test_one_gpu_is_no_device_of_several_processes():
+    two = Processes(size=2, local_size=2)
+    assert processes.on_device(two, "cpu") is two
+    with pytest.raises(UsageError, match="--device cuda:1: is one device, and 2 processes were started"):
+        processes.on_device(two, "cuda:1")
+
+
 def test_without_torchrun_there_is_no_group():
     import torch.distributed as dist
 
@@ -301,6 +335,7 @@ def test_without_torchrun_there_is_no_group():
     assert everyone.share_json({"a": 1}) == {"a": 1}
     assert everyone.gather_json((1, 2)) == [[1, 2]]
     assert everyone.gather_bytes(b"x") == [b"x"]
+    assert everyone.agree(True)
     everyone.end(75, "words")
     assert not dist.is_initialized()
     assert json.dumps(together.reason(None, everyone)) == "null"

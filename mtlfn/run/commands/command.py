@@ -235,7 +235,7 @@ def guarded_together(command: Callable[[processes.Processes], int]) -> int:
         return guarded(lambda: command(processes.ALONE))
     with terminal.lasting(), terminal.interruptible(), processes.quiet(processes.rank()):
         try:
-            code = processes.together(processes.join(), command, _answer, lambda line: _complain(line, 0))
+            code = processes.run_together(processes.join(), command, _answer, lambda line: _complain(line, 0))
             processes.leave()
             return code
         except processes.Gone as gone:

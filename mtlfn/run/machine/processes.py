@@ -119,6 +119,13 @@ class Processes:
         """What the first process gave, as JSON has it. Ended, Gone."""
         return value if self.size == 1 else json.loads(self.share(json.dumps(value).encode()))
 
+    def agree(self, yes: bool) -> bool:
+        """Whether the first process says yes; what the others say has no say. Ended, Gone."""
+        if self.size == 1:
+            return yes
+        with _exchange():
+            return self._sizes(int(yes))[0] > 0
+
     def wait(self) -> None:
         """Waits for what the others do next. Ended, Gone."""
         self.gather_bytes(b"")
@@ -203,7 +210,7 @@ def on_device(processes: Processes, name: str) -> Processes:
     return evolve(processes, device=f"cuda:{processes.local_rank}", tensors=group)
 
 
-def together(
+def run_together(
     processes: Processes,
     work: Callable[[Processes], int],
     answer: Callable[[BaseException], tuple[str, int] | None],

@@ -66,10 +66,10 @@ def _surroundings(prepared: Prepared, evaluations: Evaluations, processes: Proce
 
     def due(before: State, after: State) -> bool:
         often = cadence(before.input_tokens, after, prepared.budget, config.save_every_steps)
-        return often or processes.share_json(None)
+        return often or processes.agree(False)
 
     def look(before: State, after: State) -> None:
-        if processes.share_json(None):
+        if processes.agree(False):
             prepared.predicted(after, "dev", count, quickly)
 
     hooks = Hooks(

@@ -57,7 +57,7 @@ def run(
     check_params(prepared.model, state.params)
     probe = memory.probe(prepared.model.device)
     state = _same_environment(prepared, folder, storage, state, report.say, processes)
-    for line in (*texts.banner(strategy, prepared, folder), *texts.together(prepared, processes)):
+    for line in (*texts.banner(strategy, prepared, folder), *texts.processes_line(prepared, processes)):
         report.say(shown(line))  # no name in it makes a line of its own
     _same_data(prepared, folder, report.say)
     due = not walk.finished(state) and _smoke_test_is_due(folder, report.say)

@@ -69,7 +69,7 @@ def backbone(prepared: Prepared) -> str:
     return f"{kind} as in stock transformers, to {proof.difference:.0e} in rows of up to {proof.length} tokens · {how}"
 
 
-def together(prepared: Prepared, processes: Processes) -> list[str]:
+def processes_line(prepared: Prepared, processes: Processes) -> list[str]:
     """What several processes do, and with how many threads."""
     import torch
 

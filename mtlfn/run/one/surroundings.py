@@ -108,11 +108,11 @@ def surround(
         return cadence(before, after, prepared.budget, config.save_every_steps)
 
     def saving(before: State, after: State) -> bool:
-        return due(before.input_tokens, after) or processes.share_json(deadline.asked(folder, "SAVE"))
+        return due(before.input_tokens, after) or processes.agree(deadline.asked(folder, "SAVE"))
 
     def look(before: int | None, state: State) -> None:
         wanted = before is not None and config.quick_eval_examples and state.step and due(before, state)
-        if processes.share_json(bool(wanted and stopping.before_step(state, False) is None)):
+        if processes.agree(bool(wanted and stopping.before_step(state, False) is None)):
             quick(state)
 
     def save(state: State) -> None:
