@@ -298,13 +298,19 @@ def test_more_threads_than_before_are_told_with_the_way_back(flags, go, tmp_path
 
 def test_an_interrupt_comes_after_an_exchange_and_never_within():
     reached = []
-    with pytest.raises(KeyboardInterrupt), processes._exchange():
-        signal.raise_signal(signal.SIGINT)
-        reached.append("the end of the exchange")
+
+    def exchange(error: Exception | None) -> None:
+        with processes._exchange():
+            signal.raise_signal(signal.SIGINT)
+            if error is not None:
+                raise error
+            reached.append("the end of the exchange")
+
+    with pytest.raises(KeyboardInterrupt):
+        exchange(None)
     assert reached
-    with pytest.raises(processes.Gone, match="Connection closed"), processes._exchange():
-        signal.raise_signal(signal.SIGINT)
-        raise RuntimeError("Connection closed by peer\nand a stack")
+    with pytest.raises(processes.Gone, match="Connection closed by peer"):
+        exchange(RuntimeError("Connection closed by peer\nand a stack"))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
