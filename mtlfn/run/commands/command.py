@@ -17,6 +17,7 @@ from mtlfn.run import terminal
 from mtlfn.run.commands import options
 from mtlfn.run.config import Config
 from mtlfn.run.errors import OK, RESUMABLE, USAGE, UsageError
+from mtlfn.run.machine import processes
 from mtlfn.run.preset import PRESET, from_toml, presets
 
 T = TypeVar("T")
@@ -36,11 +37,20 @@ def main(
     """
     argv = list(sys.argv[1:] if argv is None else argv)
 
-    def train() -> int:
+    def train(everyone: processes.Processes) -> int:
         config = parse(f"mtlfn.experiments.{strategy}", description, argv)
         if isinstance(config, int):
             return config
         command = again(strategy, argv)
+        if everyone.size > 1:
+            from mtlfn.run.one import together
+
+            together.check(strategy, config, everyone)
+            everyone = processes.on_device(everyone, config.device)
+            if not everyone.first:
+                from mtlfn.run.one import follow
+
+                follow.follow(strategy, config, everyone)
         if config.seeds > 1:
             from mtlfn.run.many import execute, plan
 
@@ -48,14 +58,14 @@ def main(
             return execute.execute(plan.folder(f"{strategy}-seeds", config), nodes, command)
         from mtlfn.run.one import loop
 
-        code = loop.run(strategy, config, command)
-        if code == OK:
+        code = loop.run(strategy, config, command, processes=everyone)
+        if code == OK and everyone.rank == 0:
             from mtlfn.run.one import directory
 
             after(directory.resolve(config, strategy), terminal.say)
         return code
 
-    return guarded(train)
+    return guarded_together(train)
 
 
 def doctor(argv: Sequence[str] | None = None) -> int:
@@ -338,7 +348,7 @@ class Predict:
 
 def again(experiment: str, argv: Sequence[str]) -> list[str]:
     """The command of an experiment, as it can be given again."""
-    return [*door(f"mtlfn.experiments.{experiment}").split(), *argv]
+    return processes.command([*door(f"mtlfn.experiments.{experiment}").split(), *argv])
 
 
 def door(module: str) -> str:
@@ -348,25 +358,45 @@ def door(module: str) -> str:
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Runs a command; what the user did wrong becomes one message and an exit code."""
+    """Runs a command of one process; what the user did wrong becomes one message and an exit code."""
     with terminal.lasting(), terminal.interruptible():
         try:
+            if processes.several():
+                if processes.rank() > 0:
+                    return USAGE  # the first process says why
+                raise UsageError("torchrun: this command is of one process; only s2, s3a and s3b take several")
             return command()
-        except (UsageError, DataError) as error:
-            return _complain(error, USAGE)
-        except KeyboardInterrupt:
-            return _complain("stopped; what was saved stands, and the same command goes on from it", RESUMABLE)
-        except OSError as error:
-            if error.filename is None:
+        except (Exception, KeyboardInterrupt) as error:
+            if (known := _answer(error)) is None:
                 raise
-            return _complain(f"{error.filename}: {error.strerror}; mend it, or move it away", USAGE)
-        except Exception as error:
-            code = getattr(error, "exit_code", None)
-            if code is None and (said := _exhausted(error)):
-                return _complain(said, USAGE)
-            if code is None:
-                raise
-            return _complain(error, code)
+            return _complain(*known)
+
+
+def guarded_together(command: Callable[[processes.Processes], int]) -> int:
+    """As ``guarded``, for a command that several processes may take part in: one speaks, all end with one code."""
+    if not processes.several():
+        return guarded(lambda: command(processes.ALONE))
+    with terminal.lasting(), terminal.interruptible(), processes.quiet(processes.rank()):
+        try:
+            code = processes.run_together(processes.join(), command, _answer, lambda line: _complain(line, 0))
+            processes.leave()
+            return code
+        except processes.Gone as gone:
+            return _complain(str(gone), RESUMABLE)
+
+
+def _answer(error: BaseException) -> tuple[str, int] | None:
+    """What to say of an error, and the exit code; None where it is a bug."""
+    if isinstance(error, UsageError | DataError):
+        return str(error), USAGE
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped; what was saved stands, and the same command goes on from it", RESUMABLE
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; mend it, or move it away", USAGE
+    if (code := getattr(error, "exit_code", None)) is not None:
+        return str(error), code
+    said = _exhausted(error) if isinstance(error, Exception) and not isinstance(error, OSError) else None
+    return None if said is None else (said, USAGE)
 
 
 def _exhausted(error: Exception) -> str | None:
@@ -421,6 +451,6 @@ def cli(kind: type[T], argv: Sequence[str], default: T | None, module: str, desc
         return int(end.code or 0)
 
 
-def _complain(error: Exception | str, code: int) -> int:
-    print(f"mtlfn: {terminal.shown(str(error))}", file=sys.stderr)
+def _complain(message: str, code: int) -> int:
+    print(f"mtlfn: {terminal.shown(message)}", file=sys.stderr)
     return code

@@ -46,27 +46,27 @@ def conclude(
     strategy: str,
     prepared: Prepared,
     folder: Path,
-    kept: archive.Archive,
+    storage: archive.Archive,
     report: observers.Reporter,
     state: State,
-    found: Evaluation | None,
+    evaluation: Evaluation | None,
     evaluations: Evaluations,
 ) -> int:
     """Evaluates what is not evaluated, writes everything, and seals it. Leaving where no time is left for a task.
 
-    ``found``: the evaluation of the last state on dev, if it was just made; else the run was finished before, and
+    ``evaluation``: of the last state on dev, if it was just made; else the run was finished before, and
     stopped between its last checkpoint and its result.
     """
-    chosen = kept.best(state, prepared.start()) if prepared.config.select == "best" else state
-    if found is None or chosen.step != state.step:
-        found = prepared.evaluate(chosen, through=evaluations.through(chosen, "dev"))
+    chosen = storage.best(state, prepared.start()) if prepared.config.select == "best" else state
+    if evaluation is None or chosen.step != state.step:
+        evaluation = prepared.evaluate(chosen, through=evaluations.through(chosen, "dev"))
     tested, predicted = prepared.evaluate_test(chosen, evaluations.through(chosen, "test"))
-    products(prepared, chosen, found, (tested, predicted), folder)
-    result = texts.result(strategy, prepared, folder, state, chosen, found.scores, tested)
+    products(prepared, chosen, evaluation, (tested, predicted), folder)
+    result = texts.result(strategy, prepared, folder, state, chosen, evaluation.scores, tested)
     typed.write(folder, result.tokens)
     result = attrs.evolve(result, files=seal.hashes(folder))
     data = typed.encode(result)
-    kept.seal(state, hashlib.sha256(data).hexdigest())
+    storage.seal(state, hashlib.sha256(data).hexdigest())
     write_file(folder / documents.RESULT, data)
     evaluations.forget()
     report.say("\n" + texts.summary(result))

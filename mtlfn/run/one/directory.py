@@ -74,18 +74,18 @@ def check_settings(folder: Path, config: Config, strategy: str) -> None:
 def recorded(folder: Path) -> Configuration:
     """What the directory belongs to. Mismatch where its ``config.json`` cannot be used."""
     try:
-        found = typed.read(folder, Configuration)
+        configuration = typed.read(folder, Configuration)
     except (OSError, Altered) as error:
         raise Mismatch(
             f"--output-dir {folder}: {documents.CONFIG} cannot be used ({error}); put it back as it was, or name "
             "another folder"
         ) from None
-    if found.schema not in range(1, SCHEMA + 1):
+    if configuration.schema not in range(1, SCHEMA + 1):
         raise Mismatch(
-            f"--output-dir {folder}: {documents.CONFIG} has schema {found.schema}, expected 1 to {SCHEMA}: it was "
-            "written by a newer version of mtlfn, or altered; use that version, or name another folder"
+            f"--output-dir {folder}: {documents.CONFIG} has schema {configuration.schema}, expected 1 to {SCHEMA}: it "
+            "was written by a newer version of mtlfn, or altered; use that version, or name another folder"
         )
-    return found
+    return configuration
 
 
 def of_older_version(folder: Path) -> bool:

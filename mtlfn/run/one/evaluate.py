@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attrs import frozen
 
 from mtlfn.core.keys import fold, numpy_generator, root
 from mtlfn.core.state import Tree
@@ -20,20 +21,31 @@ from mtlfn.data.semeval import evaluation
 from mtlfn.data.task import Dataset, Task, kind_of, label_counts
 from mtlfn.data.tokens.collate import collate
 from mtlfn.data.tokens.store import Corpus
-from mtlfn.data.tokens.stream import evaluation_batches
+from mtlfn.data.tokens.stream import evaluation_batches, example_sizes
 from mtlfn.models.model import Model, predict
 from mtlfn.run.disk import write_file
 
 SLOTS = 2048  # padded slots of an evaluation micro-batch
 
 Done = Callable[[int], None]  # told how many examples are done
-Make = Callable[[Done], list]
-Through = Callable[[str, int, Make], list]  # (task, examples, how its predictions are made) -> its predictions
 
 
-def straight(task: str, count: int, make: Make) -> list:
+@frozen(eq=False)
+class Job:
+    """The predictions of a task: of how many examples, in how many padded slots, and how they are made."""
+
+    examples: int
+    slots: int
+    make: Callable[[Done], list]
+
+
+Jobs = Mapping[str, Job]  # task -> what is to be predicted
+Through = Callable[[Jobs], Mapping[str, list]]  # -> task -> its predictions
+
+
+def straight(jobs: Jobs) -> dict[str, list]:
     """Predictions as they are made, kept nowhere."""
-    return make(lambda _: None)
+    return {task: job.make(lambda _: None) for task, job in jobs.items()}
 
 
 def predictions(
@@ -53,11 +65,11 @@ def predictions(
     """
     out: dict[int, Any] = {}
     for batch in evaluation_batches(corpus, chosen, slots):
-        found: dict[int, Any] = {}
+        rows: dict[int, Any] = {}
         if (micro_batch := collate(corpus, batch.tolist())) is not None:
-            found = dict(zip(micro_batch.inputs.sequences.tolist(), predict(model, params, micro_batch), strict=True))
+            rows = dict(zip(micro_batch.inputs.sequences.tolist(), predict(model, params, micro_batch), strict=True))
         for e in batch.tolist():
-            out[e] = _joined(corpus.task, examples[e], [found.get(s) for s in corpus.sequences(e)], usual)
+            out[e] = _joined(corpus.task, examples[e], [rows.get(s) for s in corpus.sequences(e)], usual)
         done(len(out))
     return [out[int(e)] for e in chosen]
 
@@ -102,20 +114,20 @@ def _shuffled(task: str, size: int) -> np.ndarray:
 def whole_units(task: str, examples: Sequence[Example], count: int) -> list[int]:
     """The examples of so many whole units that they have ``count`` texts or a few more; the same in every run."""
     units = list(dict.fromkeys(e.unit for e in examples))
-    held: dict[str, list[int]] = {unit: [] for unit in units}
+    members: dict[str, list[int]] = {unit: [] for unit in units}
     for i, e in enumerate(examples):
-        held[e.unit].append(i)
+        members[e.unit].append(i)
     out: list[int] = []
     texts = 0
     for i in _shuffled(task, len(units)):
         if texts >= count:
             break
-        out += held[units[i]]
-        texts += sum(len(examples[j].texts) for j in held[units[i]])
+        out += members[units[i]]
+        texts += sum(len(examples[j].texts) for j in members[units[i]])
     return sorted(out)
 
 
-def score(
+def predicted(
     model: Model,
     params: Tree,
     split: str,
@@ -123,32 +135,46 @@ def score(
     datasets: Mapping[str, Dataset],
     count: int | None = None,
     through: Through = straight,
-) -> tuple[dict[str, dict[str, float]], dict[str, list]]:
-    """Scores and predictions of a split per task; on ``count`` examples of each, or all.
+) -> dict[str, list]:
+    """Predictions of a split per task; on ``count`` examples of each, or all. A task without this split is left out.
 
-    Official scores are those of whole units. A task without this split is left out. ``through``: what asks for the
-    predictions of each task.
+    ``through``: what asks for the predictions.
     """
-    scores, predicted = {}, {}
+    jobs: dict[str, Job] = {}
     for task in model.tasks:
         if task.name not in corpora:
             continue
         corpus, dataset = corpora[task.name], datasets[task.name]
-        gold = dataset[split]
-        if count is None:
-            chosen = list(range(len(gold)))
-        else:
-            chosen = whole_units(task.name, gold, count) if task.official else quick_subset(task.name, len(gold), count)
+        chosen = _chosen(task, dataset[split], count)
+        rows, longest = example_sizes(corpus)
+        slots = int((rows * longest)[chosen].sum())
         usual = usual_class(task, dataset.train)
-        make = partial(predictions, model, params, corpus, gold, chosen, usual)
-        predicted[task.name] = through(task.name, len(chosen), make)
-        held = [gold[i] for i in chosen]
-        scores[task.name] = (
-            evaluation.score(dataset, split, held, predicted[task.name], whole=count is None)
+        make = partial(predictions, model, params, corpus, dataset[split], chosen, usual)
+        jobs[task.name] = Job(len(chosen), slots, make)
+    return {**through(jobs)}
+
+
+def _chosen(task: Task, gold: Sequence[Example], count: int | None) -> list[int]:
+    """The examples that are evaluated. Official scores are those of whole units."""
+    if count is None:
+        return list(range(len(gold)))
+    return whole_units(task.name, gold, count) if task.official else quick_subset(task.name, len(gold), count)
+
+
+def score(
+    split: str, datasets: Mapping[str, Dataset], predictions: Mapping[str, list], count: int | None = None
+) -> dict[str, dict[str, float]]:
+    """Scores per task of the predictions that ``predicted`` gave for the same ``count``."""
+    scores = {}
+    for name, answers in predictions.items():
+        task, gold = datasets[name].task, datasets[name][split]
+        examples = [gold[i] for i in _chosen(task, gold, count)]
+        scores[name] = (
+            evaluation.score(datasets[name], split, examples, answers, whole=count is None)
             if task.official
-            else metrics.score(task, held, predicted[task.name])
+            else metrics.score(task, examples, answers)
         )
-    return scores, predicted
+    return scores
 
 
 def primary(tasks: Sequence[Task], scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -33,8 +33,8 @@ THREADING = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_PROC_BIND", "ATEN_CPU_CA
 LATER = ("source", "hashes.backbone_settings", "products")
 
 
-def environment(prepared: Prepared) -> Environment:
-    """The fingerprint of this process, as written to ``env.json``. Runs one training step."""
+def environment(prepared: Prepared, processes: int = 1) -> Environment:
+    """The fingerprint of this process, one of so many, as written to ``env.json``. Runs one training step."""
     device, fp32 = prepared.model.device, prepared.model.precision == torch.float32
     gpu = _gpu(device)
     must_match = {
@@ -65,7 +65,7 @@ def environment(prepared: Prepared) -> Environment:
         },
         "canary": canary(prepared),
     }
-    told = {"processor": _processor(), "host": platform.node()}
+    told = {"processor": _processor(), "host": platform.node(), "processes": processes}
     if gpu is not None:
         told |= {"gpus": torch.cuda.device_count(), "driver": driver_version()}
     informational = {
@@ -147,10 +147,10 @@ def _commit() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        found = [
-            subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=True).stdout
-            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        words = [
+            subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, timeout=10, check=True).stdout
+            for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
         ]
     except (OSError, subprocess.SubprocessError):
         return None
-    return found[0].strip() + (" and changes" if found[1].strip() else "")
+    return words[0].strip() + (" and changes" if words[1].strip() else "")

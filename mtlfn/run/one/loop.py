@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from mtlfn.run import documents
 from mtlfn.run.config import Config, task_names
 from mtlfn.run.errors import OK, UsageError
 from mtlfn.run.machine import deadline, memory
-from mtlfn.run.one import conclude, directory, matched, start
+from mtlfn.run.machine.processes import ALONE, Processes
+from mtlfn.run.one import conclude, directory, matched, start, together
 from mtlfn.run.one.directory import Mismatch
 from mtlfn.run.one.prepare import Prepared, prepare
 from mtlfn.run.storage import archive, checkpoint, ledger, lock
@@ -18,12 +20,19 @@ from mtlfn.run.terminal import say, shown
 from mtlfn.run.watch import observers
 
 
-def run(strategy: str, config: Config, command: Sequence[str], beside: Path | None = None) -> int:
+def run(
+    strategy: str,
+    config: Config,
+    command: Sequence[str],
+    beside: Path | None = None,
+    processes: Processes = ALONE,
+) -> int:
     """Trains to the end or to the next stop; returns the exit code.
 
     Args:
         command: what the user gave, to give again.
         beside: a run that this one will be compared with: it must have the same data and backbone.
+        processes: those of the run, of which this is the first; the others follow (run/one/follow.py).
 
     Raises:
         UsageError, DataError: something that was given cannot be used.
@@ -33,7 +42,8 @@ def run(strategy: str, config: Config, command: Sequence[str], beside: Path | No
     limit = deadline.Deadline(deadline.began(), config.max_hours)
     folder = directory.resolve(config, strategy)
     directory.check_settings(folder, config, strategy)
-    prepared = load(strategy, directory.with_recorded_size(folder, config))
+    sized = directory.with_recorded_size(folder, config)
+    prepared = together.load_in_turn(partial(load, strategy), sized, processes)
     if beside is not None:
         matched.check(beside, prepared.identity, prepared.model.backbone.settings)
     directory.make(folder)
@@ -44,7 +54,7 @@ def run(strategy: str, config: Config, command: Sequence[str], beside: Path | No
             if (finished := conclude.finished(folder, report.say)) is not None:
                 print(f"mtlfn: this run is finished; its result:\n{finished}\nall of it: {shown(str(folder))}")
                 return OK
-            return start.run(strategy, prepared, folder, report, command, limit)
+            return start.run(strategy, prepared, folder, report, command, limit, processes)
         except directory.Failed as error:
             report.log(str(error))
             raise

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from mtlfn.core import keys, methods, scaling, state, step
 from mtlfn.core.gradients import ENGINES
+from mtlfn.core.ranks import Ranks, across
 from mtlfn.core.schedule import Schedule
 from mtlfn.core.state import State
 from mtlfn.data import shuffled, sources
@@ -85,15 +86,26 @@ class Prepared:
         """The step with another schedule of the learning rate."""
         return _step(attrs.evolve(self.step_config, schedule=schedule), self.model)
 
+    def step_on(self, ranks: Ranks) -> step.Step:
+        """The step, its gradients shared out among ranks."""
+        return _step(attrs.evolve(self.step_config, engine=across(self.step_config.engine, ranks)), self.model)
+
     def evaluate(self, current: State, count: int | None = None, through: Through = straight) -> Evaluation:
         """Evaluation of a state on ``count`` dev examples of each task, or all."""
-        scores, predicted = evaluate.score(self.model, current.params, "dev", self.dev, self.datasets, count, through)
+        predicted = self.predicted(current, "dev", count, through)
+        scores = evaluate.score("dev", self.datasets, predicted, count)
         primary = evaluate.primary(self.tasks, scores)
         return Evaluation(scores, sum(primary.values()) / len(primary), predicted)
 
     def evaluate_test(self, current: State, through: Through = straight) -> tuple[Scores, dict[str, list]]:
         """Scores and predictions of a state on the test splits: what verdicts are made of, never what is chosen by."""
-        return evaluate.score(self.model, current.params, "test", self.test, self.datasets, None, through)
+        predicted = self.predicted(current, "test", None, through)
+        return evaluate.score("test", self.datasets, predicted), predicted
+
+    def predicted(self, current: State, split: str, count: int | None, through: Through) -> dict[str, list]:
+        """Predictions of a state on ``count`` examples of each task of a split, or all."""
+        corpora = {"dev": self.dev, "test": self.test}[split]
+        return evaluate.predicted(self.model, current.params, split, corpora, self.datasets, count, through)
 
     @property
     def walk(self) -> Walk:
@@ -216,11 +228,11 @@ def read_tasks(config: Config, cache: Path) -> tuple[Dataset, ...]:
 
 def _datasets(config: Config, strategy: Strategy, cache: Path) -> dict[str, Dataset]:
     """The tasks' data, in canonical order."""
-    found = read_tasks(config, cache)
-    tasks = model.canonical([dataset.task for dataset in found])
+    read = read_tasks(config, cache)
+    tasks = model.canonical([dataset.task for dataset in read])
     if len(tasks) > 1 and strategy.single:
         raise UsageError(f"--tasks {','.join(t.name for t in tasks)}: {strategy.name} trains one task; name one")
-    return {task.name: next(d for d in found if d.task.name == task.name) for task in tasks}
+    return {task.name: next(d for d in read if d.task.name == task.name) for task in tasks}
 
 
 def _corpora(

@@ -33,10 +33,10 @@ def compare_result(folder: Path, last: ledger.Entry, complain: Say) -> None:
     """The result's seal, and what it says beside the ledger."""
     for problem in seal.verify(folder, exports=False).problems:
         complain(problem)
-    if (found := typed.attempt(folder, Result)) is None:
+    if (result := typed.attempt(folder, Result)) is None:
         complain(f"{documents.RESULT} cannot be read")
         return
-    said = (found.digest, found.tokens.total)
+    said = (result.digest, result.tokens.total)
     if said != (last.digest, last.tokens):
         complain(
             f"{documents.RESULT} has {said[0]} after {said[1]} tokens, the ledger {last.digest} after {last.tokens}"
@@ -64,14 +64,16 @@ def compare_products(
     scores, predicted = prepared.evaluate_test(chosen)
     with tempfile.TemporaryDirectory(prefix="mtlfn-replay-") as scratch:
         conclude.products(prepared, chosen, evaluation, (scores, predicted), Path(scratch))
-        made, there = seal.hashes(Path(scratch)), seal.hashes(folder)
+        files, there = seal.hashes(Path(scratch)), seal.hashes(folder)
     there = {name: sha for name, sha in there.items() if name.startswith(tuple(f"{part}/" for part in seal.FOLDERS))}
-    away = {name for name in made.keys() - there.keys() if name.startswith(f"{seal.EXPORT}/")}
-    odd = sorted(name for name in made.keys() | there.keys() if made.get(name) != there.get(name) and name not in away)
-    odd = [name for name in odd if whole or not (name in made and name in there and name.endswith(CARD))]
+    away = {name for name in files.keys() - there.keys() if name.startswith(f"{seal.EXPORT}/")}
+    odd = sorted(
+        name for name in files.keys() | there.keys() if files.get(name) != there.get(name) and name not in away
+    )
+    odd = [name for name in odd if whole or not (name in files and name in there and name.endswith(CARD))]
     which = "last" if chosen is state else "selected"
     for name in odd:
-        complain(f"{name}: is not what the {which} state gives" if name in made else f"{name}: is not of this run")
+        complain(f"{name}: is not what the {which} state gives" if name in files else f"{name}: is not of this run")
     again = texts.result(experiment, prepared, folder, state, chosen, evaluation.scores, scores)
     if typed.unlike(folder, again.tokens):
         complain(f"{documents.TOKENS}: is not what the run gives")
@@ -80,7 +82,7 @@ def compare_products(
             complain(f"{documents.RESULT}: its {name} is not what the run gives")
     if not odd:
         what = "predictions, statistics, exports" + (f"; {len(away)} files of exports are away" if away else "")
-        say(f"equal     {len(made) - len(away)} files made of the {which} state again: {what}")
+        say(f"equal     {len(files) - len(away)} files made of the {which} state again: {what}")
 
 
 def compare_documents(folder: Path, prepared: Prepared, complain: Say, *, whole: bool, moved: bool) -> None:

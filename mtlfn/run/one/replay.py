@@ -64,8 +64,8 @@ def replay(
     """
     if not (folder / documents.CONFIG).is_file():
         raise UsageError(f"{folder}: is no run of mtlfn (it has no {documents.CONFIG})")
-    found = directory.recorded(folder)
-    prepared = load(found.experiment, found.config(**changes))
+    recorded = directory.recorded(folder)
+    prepared = load(recorded.experiment, recorded.config(**changes))
     prepared = directory.identified(folder, prepared)
     place = directory.place(folder, prepared)
     wrong: list[str] = []
@@ -87,13 +87,13 @@ def replay(
     if metrics.problem:
         complain(f"{documents.METRICS}: {metrics.problem}")
     again = partial(
-        _again, prepared, entries=entries, metrics=metrics, settings=found.settings, complain=complain, say=say
+        _again, prepared, entries=entries, metrics=metrics, settings=recorded.settings, complain=complain, say=say
     )
     walked = _walk(wanted, states, again, wrong, say)
     if (folder / documents.RESULT).exists():
         remade.compare_result(folder, entries[-1], complain)
         if every and walked.state is not None and prepared.walk.finished(walked.state):
-            _compare_products(folder, found.experiment, prepared, walked, complain, say, whole=not changed)
+            _compare_products(folder, recorded.experiment, prepared, walked, complain, say, whole=not changed)
             remade.compare_documents(folder, prepared, complain, whole=not changed, moved=bool(changes))
     elif any(entry.result for entry in entries):
         complain(
@@ -267,21 +267,21 @@ def _first_difference(
     if step > metrics.steps:
         return f"step {step} (no line)"
     there = metrics.by_step[step]
-    own = next(found for found in there if "event" not in found)
+    own = next(event for event in there if "event" not in event)
     if (name := next((name for name in REPEATS if _differ(line, own, name)), None)) is not None:
         return f"step {step} ({name})"
-    full = [found["scores"] for found in there if found.get("event") == "full"]
+    full = [event["scores"] for event in there if event.get("event") == "full"]
     if evaluation is not None and json.dumps(full) != json.dumps([evaluation.scores]):
         return f"step {step} (its evaluation)"
     if not metrics.checked:
         return None  # older versions passed over some quick evaluations
-    quick = [found for found in there if found.get("event") == "quick"]
-    watched = record.watching((found for found in metrics.watches if found["step"] < step), settings)
+    quick = [event for event in there if event.get("event") == "quick"]
+    watched = record.watching((watch for watch in metrics.watches if watch["step"] < step), settings)
     due = watched["quick_eval_examples"] and cadence(before, state, prepared.budget, watched["save_every_steps"])
     if len(quick) != bool(due and evaluation is None):
         return f"step {step} (its quick evaluation, {'missing' if due else 'not due'})"
-    for found in quick:
-        if json.dumps(prepared.evaluate(state, found["examples"]).scores) != json.dumps(found["scores"]):
+    for event in quick:
+        if json.dumps(prepared.evaluate(state, event["examples"]).scores) != json.dumps(event["scores"]):
             return f"step {step} (its quick evaluation)"
     return None
 
@@ -335,10 +335,10 @@ def _environment(folder: Path, prepared: Prepared, complain: Say, say: Say) -> l
     return changes
 
 
-def _keep(folder: Path, found: Replay, say: Say) -> None:
+def _keep(folder: Path, outcome: Replay, say: Say) -> None:
     """Leaves what was found; a run in a folder that cannot be written can be replayed all the same."""
     try:
-        typed.write(folder, found)
+        typed.write(folder, outcome)
     except OSError as error:
         path = folder / documents.REPLAY
         say(f"{path} cannot be written ({error.strerror}): the report will not show this replay")

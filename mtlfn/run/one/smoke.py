@@ -60,15 +60,15 @@ def tiny_batches(corpora: Mapping[str, Corpus], slots: int) -> Callable[[int], B
     }
 
     def batch(step: int) -> Batch:
-        return Batch(tuple(made[step % len(made)] for made in rounds.values()), {})
+        return Batch(tuple(of_task[step % len(of_task)] for of_task in rounds.values()), {})
 
     return batch
 
 
 def _collated(corpus: Corpus, examples: Sequence[int]) -> MicroBatch:
-    made = collate(corpus, examples)
-    assert made is not None, "what training draws from has tokens"
-    return made
+    micro_batch = collate(corpus, examples)
+    assert micro_batch is not None, "what training draws from has tokens"
+    return micro_batch
 
 
 def check(
@@ -109,8 +109,8 @@ def verdict(checks: tuple[Check, ...]) -> str | None:
 def _finite(state: State, losses: list[list[float]]) -> Check:
     wrong = state.nonfinite.total
     good = wrong == 0 and all(math.isfinite(v) for row in losses for v in row)
-    found = f"{wrong} of {len(losses)} steps were not, expected 0"
-    return Check("losses and gradients are finite", good, found)
+    detail = f"{wrong} of {len(losses)} steps were not, expected 0"
+    return Check("losses and gradients are finite", good, detail)
 
 
 def _losses(state: State) -> list[float]:
@@ -143,8 +143,8 @@ def _round_trip(state: State) -> Check:
 def _flat(memory: list[int]) -> Check:
     early, late = memory[0], memory[-1]
     bar = early + max(GROWTH * early, GROWTH_BYTES)
-    found = f"{early / 2**20:,.0f} MB, then {late / 2**20:,.0f} MB, expected {bar / 2**20:,.0f} MB or less"
-    return Check("memory is flat", late <= bar, found)
+    detail = f"{early / 2**20:,.0f} MB, then {late / 2**20:,.0f} MB, expected {bar / 2**20:,.0f} MB or less"
+    return Check("memory is flat", late <= bar, detail)
 
 
 def document(checks: tuple[Check, ...]) -> Smoke:

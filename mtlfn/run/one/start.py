@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from mtlfn.core.ranks import costs, shares
 from mtlfn.core.state import State
 from mtlfn.models.model import check_params
 from mtlfn.run import documents
@@ -18,7 +19,8 @@ from mtlfn.run.documents.environment import Environment
 from mtlfn.run.documents.smoke import Smoke
 from mtlfn.run.errors import BUG, PREFLIGHT, RESUMABLE
 from mtlfn.run.machine import deadline, memory
-from mtlfn.run.one import conclude, describe, directory, evaluate
+from mtlfn.run.machine.processes import Processes
+from mtlfn.run.one import conclude, describe, directory, evaluate, together
 from mtlfn.run.one import summary as texts
 from mtlfn.run.one.directory import Failed, Mismatch
 from mtlfn.run.one.evaluations import Leaving
@@ -39,20 +41,24 @@ def run(
     report: observers.Reporter,
     command: Sequence[str],
     limit: deadline.Deadline,
+    processes: Processes,
 ) -> int:
-    """Restores, trains and concludes; returns the exit code."""
+    """Restores, trains and concludes, in the process that writes; returns the exit code. What the other processes do
+    meanwhile is in run/one/follow.py, exchange by exchange."""
     place, walk, start = directory.place(folder, prepared), prepared.walk, prepared.start()
+    processes.share_json(prepared.identity)
     if kaggle.here():
         kaggle.bring_back(place, start, report.say)
     metrics = record.sound(folder / documents.METRICS, older=directory.of_older_version(folder))
-    kept, resumed = archive.restore(place, start, report.say, metrics.steps, with_best=prepared.config.select == "best")
+    best = prepared.config.select == "best"
+    storage, resumed = archive.restore(place, start, report.say, metrics.steps, with_best=best)
     if metrics.problem:
         report.say(f"ALERT     {documents.METRICS}: {metrics.problem}")
-    state = archive.with_breaks(start, kept.entries) if resumed is None else resumed
+    state = archive.with_breaks(start, storage.entries) if resumed is None else resumed
     check_params(prepared.model, state.params)
     probe = memory.probe(prepared.model.device)
-    state = _same_environment(prepared, folder, kept, state, report.say)
-    for line in texts.banner(strategy, prepared, folder):
+    state = _same_environment(prepared, folder, storage, state, report.say, processes)
+    for line in (*texts.banner(strategy, prepared, folder), *texts.processes_line(prepared, processes)):
         report.say(shown(line))  # no name in it makes a line of its own
     _same_data(prepared, folder, report.say)
     due = not walk.finished(state) and _smoke_test_is_due(folder, report.say)
@@ -64,11 +70,12 @@ def run(
         resumes.add(folder, state.step)
     else:
         resumes.begin(folder)
-    _expect(prepared, state, limit, report)
+    _expect(prepared, state, limit, report, processes)
     at = f"step {state.step}, {state.input_tokens:,} tokens, from a verified checkpoint"
     report.say(f"resume    {'nothing to resume: starting fresh' if resumed is None else at}")
-    with memory.uncollected(), _signals() as signalled:
-        around = surround(prepared, folder, kept, report, limit, probe, signalled, lines)
+    with memory.uncollected(), signals() as signalled:
+        together.share_state(state, processes)
+        around = surround(prepared, folder, storage, report, limit, probe, signalled, lines, processes)
         if not walk.finished(state):
             around.make_up(state)
         ended = train(around.walk, state, around.hooks)
@@ -77,7 +84,7 @@ def run(
         if why is None:
             try:
                 return conclude.conclude(
-                    strategy, prepared, folder, kept, report, ended.state, ended.evaluation, around.evaluations
+                    strategy, prepared, folder, storage, report, ended.state, ended.evaluation, around.evaluations
                 )
             except Leaving as leaving:
                 why = f"{leaving}, while the last state was evaluated"
@@ -98,12 +105,18 @@ def _leave(
 
 
 def _same_environment(
-    prepared: Prepared, folder: Path, kept: archive.Archive, state: State, say: Callable[[str], None]
+    prepared: Prepared,
+    folder: Path,
+    storage: archive.Archive,
+    state: State,
+    say: Callable[[str], None],
+    processes: Processes,
 ) -> State:
     """The state, once the environment is the one the run was in, or the change is accepted and in its lineage."""
     from mtlfn.run.one.fingerprint import differences, environment
 
-    now = environment(prepared)
+    now = environment(prepared, processes.size)
+    together.same_environment(now, processes)
     try:
         before = typed.read(folder, Environment)
         changed = differences(before, now)
@@ -111,21 +124,30 @@ def _same_environment(
         before = now
         why = "is missing" if isinstance(error, OSError) else str(error)
         # Nothing was trained yet: nothing depends on it.
-        changed = [f"{documents.ENVIRONMENT} {why}, so which environment it was is not known"] if kept.entries else []
+        changed = (
+            [f"{documents.ENVIRONMENT} {why}, so which environment it was is not known"] if storage.entries else []
+        )
     if changed and not prepared.config.accept_environment:
         raise Mismatch(
             f"--output-dir {folder}: the environment is not the one this run was in, so it may not repeat to the bit: "
-            f"{'; '.join(changed)}. Go back to that environment, or go on with --accept-environment"
+            f"{'; '.join(changed)}. {_back(changed, processes)}, or go on with --accept-environment"
         )
     # A run that fell back behind an accepted change is in the new environment already.
-    carried = [c for step, texts in ledger.breaks(kept.entries).items() if step > state.step for c in texts]
+    carried = [c for step, texts in ledger.breaks(storage.entries).items() if step > state.step for c in texts]
     for change in [*carried, *(["; ".join(changed)] if changed else [])]:
         if change not in state.lineage.breaks:
-            state = kept.accept(state, change)
+            state = storage.accept(state, change)
     for change in differences(before, now, "told"):
         say(f"elsewhere {change}; nothing that decides a bit")
     typed.write(folder, now)
     return state
+
+
+def _back(changed: Sequence[str], processes: Processes) -> str:
+    """How to come back to the environment that a run was in."""
+    if processes.size > 1 and any(change.startswith("threads:") for change in changed):
+        return "Give --threads, which torchrun otherwise sets to 1 through OMP_NUM_THREADS"
+    return "Go back to that environment"
 
 
 def _same_data(prepared: Prepared, folder: Path, say: Callable[[str], None]) -> None:
@@ -183,7 +205,9 @@ def _instead(config: Config, which: str) -> str:
     return f"{'--precision bf16 or fp32, ' * fp16}{which} --learning-rate"
 
 
-def _expect(prepared: Prepared, state: State, limit: deadline.Deadline, report: observers.Reporter) -> None:
+def _expect(
+    prepared: Prepared, state: State, limit: deadline.Deadline, report: observers.Reporter, processes: Processes
+) -> None:
     """How long it should take: a step and a little evaluation are timed, which being pure changes nothing."""
     rate = evaluate.seconds_per_token(prepared.model, state.params, {**prepared.test, **prepared.dev})
     corpora = [corpus for split in (prepared.dev, prepared.test) for corpus in split.values()]
@@ -197,6 +221,9 @@ def _expect(prepared: Prepared, state: State, limit: deadline.Deadline, report: 
         prepared.step(state, batch)
         seconds = time.monotonic() - began
         limit.expect("step", seconds)
+        price = costs(batch, prepared.model.reach)
+        largest = max(sum(price[task] for task in tasks) for tasks in shares(price, processes.size))
+        seconds *= largest / max(sum(price.values()), 1)  # the share of whoever has most to do
         minutes = seconds / batch.tokens.input * (prepared.budget - state.input_tokens) / 60
     when = "on the way and at the end" if prepared.walk.points else "at the end"
     minutes, at_the_end = max(minutes, 0.1), max(at_the_end, 0.1)
@@ -204,7 +231,7 @@ def _expect(prepared: Prepared, state: State, limit: deadline.Deadline, report: 
 
 
 @contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
+def signals() -> Iterator[Callable[[], bool]]:
     """SIGINT, SIGTERM and SIGHUP ask the run to finish its step, save and leave; under nohup, SIGHUP asks nothing."""
     asked: list[int] = []
     ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN

@@ -23,6 +23,7 @@ from mtlfn.run.config import Parent, listed
 from mtlfn.run.documents import smoke
 from mtlfn.run.documents.result import Alert, Match, MatchedRun, Parameters, Result, Score, Selected, Tokens
 from mtlfn.run.machine import memory
+from mtlfn.run.machine.processes import Processes
 from mtlfn.run.one import describe
 from mtlfn.run.one.card import Facts
 from mtlfn.run.one.prepare import Prepared, trainable_parameters
@@ -88,6 +89,22 @@ def backbone(prepared: Prepared) -> str:
     proof, kind = prepared.proof, prepared.model.backbone.model.config.model_type
     how = "micro-batches end to end" if proof.way == "ragged" else f"micro-batches one by one, since {proof.why}"
     return f"{kind} as in stock transformers, to {proof.difference:.0e} in rows of up to {proof.length} tokens · {how}"
+
+
+def processes_line(prepared: Prepared, processes: Processes) -> list[str]:
+    """What several processes do, and with how many threads."""
+    import torch
+
+    if processes.size == 1:
+        return []
+    threads, tasks = torch.get_num_threads(), len(prepared.tasks)
+    idle = f" · {processes.size - tasks} of them only wait: there are {tasks} tasks" if processes.size > tasks else ""
+    unsaid = " (OMP_NUM_THREADS, which torchrun sets to 1 where it is unset; --threads says another number)"
+    return [
+        f"processes {processes.size}, whole tasks each, one state · {threads} threads each"
+        f"{unsaid if prepared.config.threads is None else ''} · as many threads give the same bits on any number of "
+        f"processes{idle}"
+    ]
 
 
 def going_on(command: Sequence[str]) -> str:
@@ -207,11 +224,11 @@ def _terms(prepared: Prepared, task: Task) -> str:
     return f"The data set {source} of the Hugging Face Hub, on the terms that stand there" if hub else ""
 
 
-def _peak(found: Result) -> str:
-    """The most memory that was held, on the device that trained; runs of older versions do not say."""
-    peak = found.peak_memory_bytes
-    held = peak.get("allocated", peak.get("resident"))
-    return "" if held is None else f", {held / 2**20:,.0f} MB of memory at its peak"
+def _peak(result: Result) -> str:
+    """The most memory that was taken, on the device that trained; runs of older versions do not say."""
+    peak = result.peak_memory_bytes
+    size = peak.get("allocated", peak.get("resident"))
+    return "" if size is None else f", {size / 2**20:,.0f} MB of memory at its peak"
 
 
 def _match(prepared: Prepared, state: State) -> Match | None:
@@ -240,27 +257,27 @@ def _matched_run(parent: Parent) -> MatchedRun:
     )
 
 
-def summary(found: Result) -> str:
+def summary(result: Result) -> str:
     """The scores beside the trivial baselines, and the tokens, as a table."""
-    width = max(map(len, found.scores))
+    width = max(map(len, result.scores))
     lines = [f"{'task':<{width}}  {'metric':<12} {'dev':>6} {'test':>6}  {'baselines':<40} {'tokens':>9}"]
-    for task, score in found.scores.items():
+    for task, score in result.scores.items():
         trivial = "  ".join(f"{name} {value:.3f}" for name, value in score.baselines.items())
-        tokens = found.tokens.per_task[task]
+        tokens = result.tokens.per_task[task]
         both = " ".join(f"{'–':>6}" if value is None else f"{value:>6.3f}" for value in (score.dev, score.test))
         lines.append(f"{task:<{width}}  {score.metric:<12} {both}  {trivial:<40} {tokens:>9,}")
-    lines += [f"ALERT {each.kind} at step {each.step}: {each.message}" for each in found.alerts]
-    lines += [f"environment changed, {change}" for change in found.environment_breaks]
-    share = found.tokens.input_share_of_slots
+    lines += [f"ALERT {each.kind} at step {each.step}: {each.message}" for each in result.alerts]
+    lines += [f"environment changed, {change}" for change in result.environment_breaks]
+    share = result.tokens.input_share_of_slots
     lines.append(
-        f"{found.tokens.total:,} input tokens in {found.steps} steps, "
+        f"{result.tokens.total:,} input tokens in {result.steps} steps, "
         + ("" if share is None else f"{share:.1%} of the slots computed; ")
-        + f"{found.training_seconds / 60:.1f} min of training{_peak(found)}"
+        + f"{result.training_seconds / 60:.1f} min of training{_peak(result)}"
     )
-    if (chosen := found.selected) is not None:
+    if (chosen := result.selected) is not None:
         lines.append(
             f"selected step {chosen.step}, after {chosen.tokens:,} tokens: the best on dev of {chosen.points} points "
             f"of the budget, mean {chosen.dev:.3f}"
         )
-    lines.append(f"digest {found.digest}")
+    lines.append(f"digest {result.digest}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What surrounds the pure walk of one run: files, console, clock, signals and monitors."""
+"""What surrounds the pure walk of one run: files, console, clock, signals, monitors and the run's other processes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from mtlfn.core.state import State
 from mtlfn.run import documents
 from mtlfn.run.config import Config
 from mtlfn.run.machine import deadline, memory
-from mtlfn.run.one import evaluate
-from mtlfn.run.one.evaluations import Evaluations
+from mtlfn.run.machine.processes import Processes
+from mtlfn.run.one import evaluate, together
+from mtlfn.run.one.evaluations import Evaluations, side_by_side
 from mtlfn.run.one.prepare import Prepared
 from mtlfn.run.one.training import NONFINITE_IN_A_ROW, Hooks
 from mtlfn.run.one.walk import Evaluation, Walk, cadence
@@ -86,39 +87,51 @@ def surround(
     probe: memory.Probe,
     signalled: Callable[[], bool],
     lines: Sequence[record.Line],
+    processes: Processes,
 ) -> Surroundings:
-    """``lines``: what the record has of the steps that were taken already."""
+    """What surrounds the walk in the process that writes.
+
+    ``lines``: what the record has of the steps that were taken already.
+    """
     config, metrics = prepared.config, folder / documents.METRICS
     clock = observers.TrainingClock(time.monotonic)
     write = partial(record.append, metrics)
     stopping = Stopping(config, folder, limit, signalled)
-    evaluations = Evaluations(folder, limit, report.evaluating, stopping.before_task)
-    quick = _quick(prepared, report, limit, clock, write)
+
+    def stop(own: str | None) -> str | None:
+        return together.reason(own, processes)
+
+    evaluations = Evaluations(folder, limit, report.evaluating, lambda: stop(stopping.before_task()), processes)
+    quick = _quick(prepared, report, limit, clock, write, side_by_side(processes))
 
     def due(before: int, after: State) -> bool:
         return cadence(before, after, prepared.budget, config.save_every_steps)
 
-    def look(before: int, state: State) -> None:
-        wanted = config.quick_eval_examples and state.step and due(before, state)
-        if wanted and stopping.before_step(state, False) is None:
+    def saving(before: State, after: State) -> bool:
+        return due(before.input_tokens, after) or processes.agree(deadline.asked(folder, "SAVE"))
+
+    def look(before: int | None, state: State) -> None:
+        wanted = before is not None and config.quick_eval_examples and state.step and due(before, state)
+        if processes.agree(bool(wanted and stopping.before_step(state, False) is None)):
             quick(state)
 
     def save(state: State) -> None:
         with clock.paused(), limit.timing("save"):
+            together.same_state(state, processes)
             record.sync(metrics)  # before the checkpoint that follows from it
             storage.save(state)
         deadline.answered(folder, "SAVE")
 
     hooks = Hooks(
-        stop=stopping.before_step,
+        stop=lambda state, evaluates: stop(stopping.before_step(state, evaluates)),
         check=storage.check,
         observe=_observe(prepared, report, clock, write, probe, lines),
-        evaluated=lambda state, found: write({"step": state.step, "event": "full", "scores": found.scores}),
-        due=lambda before, after: due(before.input_tokens, after) or deadline.asked(folder, "SAVE"),
+        evaluated=lambda state, full: write({"step": state.step, "event": "full", "scores": full.scores}),
+        due=saving,
         look=lambda before, after: look(before.input_tokens, after),
         save=save,
     )
-    walk = _timed(prepared, limit, clock, evaluations)
+    walk = _timed(prepared, limit, clock, evaluations, processes)
     return Surroundings(walk, hooks, partial(_make_up, look, lines), evaluations)
 
 
@@ -147,13 +160,18 @@ def _observe(
 
 
 def _timed(
-    prepared: Prepared, limit: deadline.Deadline, clock: observers.TrainingClock, evaluations: Evaluations
+    prepared: Prepared,
+    limit: deadline.Deadline,
+    clock: observers.TrainingClock,
+    evaluations: Evaluations,
+    processes: Processes,
 ) -> Walk:
     """The walk, its steps timed; while it evaluates, the clock of training stands still."""
+    take = prepared.step_on(processes.ranks)
 
     def step(state: State, batch: Batch) -> State:
         with limit.timing("step"):
-            return prepared.step(state, batch)
+            return take(state, batch)
 
     def evaluate_fully(state: State) -> Evaluation:
         with clock.paused():
@@ -168,23 +186,29 @@ def _quick(
     limit: deadline.Deadline,
     clock: observers.TrainingClock,
     write: Write,
+    through: evaluate.Through,
 ) -> Callable[[State], None]:
     """A quick evaluation, put on record and said."""
 
     def quick(state: State) -> None:
         with clock.paused(), limit.timing("quick"):
-            count = -(-prepared.config.quick_eval_examples // len(prepared.tasks))
-            found = prepared.evaluate(state, count)
-        write({"step": state.step, "event": "quick", "examples": count, "scores": found.scores})
-        shown = "  ".join(f"{t} {v:.3f}" for t, v in evaluate.primary(prepared.tasks, found.scores).items())
+            count = quick_examples(prepared)
+            scores = prepared.evaluate(state, count, through).scores
+        write({"step": state.step, "event": "quick", "examples": count, "scores": scores})
+        shown = "  ".join(f"{t} {v:.3f}" for t, v in evaluate.primary(prepared.tasks, scores).items())
         report.say(f"quick evaluation  {shown}")
 
     return quick
 
 
-def _make_up(look: Callable[[int, State], None], lines: Sequence[record.Line], state: State) -> None:
+def quick_examples(prepared: Prepared) -> int:
+    """Examples of each task in a quick evaluation."""
+    return -(-prepared.config.quick_eval_examples // len(prepared.tasks))
+
+
+def _make_up(look: Callable[[int | None, State], None], lines: Sequence[record.Line], state: State) -> None:
     """Looks at a state that is gone on from, where no evaluation of it is on record."""
     here = [line for line in lines if line["step"] == state.step]
     earlier = [line["tokens"] for line in lines if "event" not in line and line["step"] < state.step]
-    if not any(line.get("event") in ("quick", "full") for line in here):
-        look(earlier[-1] if earlier else 0, state)
+    evaluated = any(line.get("event") in ("quick", "full") for line in here)
+    look(None if evaluated else earlier[-1] if earlier else 0, state)

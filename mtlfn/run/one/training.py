@@ -49,14 +49,14 @@ class Ended:
 
 def train(walk: Walk, state: State, hooks: Hooks) -> Ended:
     """Steps until the run is finished or has a reason to stop."""
-    saved, found = state.step, None
+    saved, evaluation = state.step, None
     while not walk.finished(state):
         batch = walk.stream(state)
         why = hooks.stop(state, walk.evaluates_after(state, batch.tokens.input))
         before = state
         try:
             if why is None:
-                state, found = advance(walk, state, batch)
+                state, evaluation = advance(walk, state, batch)
         except Leaving as leaving:  # in the evaluation after this step, which is taken again
             why = str(leaving)
         if why is not None:
@@ -65,11 +65,11 @@ def train(walk: Walk, state: State, hooks: Hooks) -> Ended:
             return Ended(state, None, why)
         hooks.check(state)
         hooks.observe(state, batch)
-        if found is not None:
-            hooks.evaluated(state, found)
-        if found is not None or hooks.due(before, state):
-            if found is None:
+        if evaluation is not None:
+            hooks.evaluated(state, evaluation)
+        if evaluation is not None or hooks.due(before, state):
+            if evaluation is None:
                 hooks.look(before, state)
             hooks.save(state)
             saved = state.step
-    return Ended(state, found, None)
+    return Ended(state, evaluation, None)

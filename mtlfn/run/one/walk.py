@@ -74,5 +74,5 @@ def advance(walk: Walk, state: State, batch: Batch) -> tuple[State, Evaluation |
     after = walk.step(state, batch)
     if not walk.evaluates_after(state, batch.tokens.input):
         return after, None
-    found = walk.evaluate(after)
-    return record(after, found.mean, walk.patience), found
+    evaluation = walk.evaluate(after)
+    return record(after, evaluation.mean, walk.patience), evaluation
