@@ -22,7 +22,6 @@ from tests.tiny import bert, cache, data, tiny_folder  # noqa: F401
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 GENERATED = ("docs/reference/options.md", "docs/reference/python.md")  # by scripts/site.py
-PAGES_TO_COME = {"several-processes"}  # README may link to it before it is there
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +78,7 @@ def test_flags_files_and_links_exist(place: str):
         assert (ROOT / path).is_file(), path
     for link in pages.links(text):
         target = (ROOT / place).parent / link
-        there = target.exists() or os.path.relpath(target, ROOT) in GENERATED
-        assert there or (place == "README.md" and target.stem in PAGES_TO_COME), link
+        assert target.exists() or os.path.relpath(target, ROOT) in GENERATED, link
 
 
 @pytest.mark.parametrize("place", TEXTS)

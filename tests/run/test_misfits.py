@@ -72,6 +72,18 @@ def test_a_precision_that_a_family_cannot_compute_in_is_refused(go, tmp_path):
     assert go(backbone=folder, output_dir=tmp_path / "run", max_steps=1).code == 75
 
 
+def test_a_finished_run_is_not_shown_for_its_weights_under_another_configuration(go, tmp_path):
+    """The weights of a Mistral with a shorter window are another model."""
+    folder = make("mistral", tmp_path / "mistral")
+    command = {"backbone": folder, "output_dir": tmp_path / "run"}
+    assert go(**command).code == 0
+    assert "this run is finished" in go(**command).out
+    edited(folder, sliding_window=4)
+    ended = go(**command)
+    assert ended.code == 4, ended.out
+    assert "a finished run of the same weights under another configuration" in ended.message
+
+
 def test_mismatched_sizes_are_told(tmp_path):
     folder = edited(make("bert", tmp_path / "bert"), intermediate_size=128)
     with pytest.raises(backbone.BackboneError, match=r"12 tensors have other shapes, .* \[64\], expected \[128\]"):

@@ -16,6 +16,7 @@ from mtlfn.run.config import DEFAULTS, LABELS, Config, folder_name, identity, li
 from mtlfn.run.disk import TEMPORARY, make_folder
 from mtlfn.run.documents import Altered, typed
 from mtlfn.run.documents.configuration import SCHEMA, Configuration
+from mtlfn.run.documents.environment import Environment
 from mtlfn.run.errors import MISMATCH, RESUMABLE, UsageError
 from mtlfn.run.one import describe
 from mtlfn.run.one.prepare import Prepared
@@ -139,6 +140,19 @@ def identified(folder: Path, prepared: Prepared) -> Prepared:
     there = recorded(folder).identity
     _compare(folder, there, json.loads(json.dumps(prepared.identity)))
     return attrs.evolve(prepared, identity=dict(there))
+
+
+def check_backbone(folder: Path, now: str) -> None:
+    """Mismatch where a finished run read its weights under another configuration, such as another window.
+
+    The identity holds the weights alone; a run that goes on has its whole environment compared.
+    """
+    there = typed.read(folder, Environment).backbone_settings
+    if there is not None and there != now:
+        raise Mismatch(
+            f"--output-dir {folder}: it holds a finished run of the same weights under another configuration: "
+            f"backbone_settings is {there!r} there and {now!r} now; name another folder, or give that run's backbone"
+        )
 
 
 def place(folder: Path, prepared: Prepared) -> archive.Place:

@@ -52,6 +52,7 @@ def run(
         report = observers.Reporter(folder / documents.LOG)
         try:
             if (finished := conclude.finished(folder, report.say)) is not None:
+                directory.check_backbone(folder, prepared.model.backbone.settings)
                 print(f"mtlfn: this run is finished; its result:\n{finished}\nall of it: {shown(str(folder))}")
                 return OK
             return start.run(strategy, prepared, folder, report, command, limit, processes)
