@@ -15,7 +15,8 @@ from attrs import field, frozen
 from attrs.validators import optional
 
 from mtlfn.run import documents
-from mtlfn.run.commands.command import cli, guarded
+from mtlfn.run.commands.command import cli
+from mtlfn.run.commands.guard import guarded
 from mtlfn.run.commands.machines import Machines
 from mtlfn.run.config import Config
 from mtlfn.run.errors import OK, UsageError

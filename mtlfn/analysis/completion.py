@@ -14,7 +14,8 @@ from attrs import frozen
 
 from mtlfn.analysis.command import Report, Study, Verdict
 from mtlfn.run.commands import options
-from mtlfn.run.commands.command import Check, Init, Predict, Push, Replay, Track, cli, guarded
+from mtlfn.run.commands.command import Check, Init, Predict, Push, Replay, Track, cli
+from mtlfn.run.commands.guard import guarded
 from mtlfn.run.commands.plan_command import MimicExclusion, TokenControlled
 from mtlfn.run.errors import OK
 

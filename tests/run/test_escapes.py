@@ -136,7 +136,7 @@ def test_a_report_shows_them():
 
 def test_an_error_that_nobody_caught():
     code = f"""
-from mtlfn.run.commands.command import guarded
+from mtlfn.run.commands.guard import guarded
 
 def bug():
     raise RuntimeError({EVIL!r})

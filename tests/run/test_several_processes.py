@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtlfn.run import documents
-from mtlfn.run.commands.command import data, guarded
+from mtlfn.run.commands.command import data
+from mtlfn.run.commands.guard import guarded
 from mtlfn.run.config import Config
 from mtlfn.run.documents import typed
 from mtlfn.run.documents.environment import Environment

@@ -88,7 +88,7 @@ def work():
     time.sleep(60)
     return 0
 
-from mtlfn.run.commands.command import guarded
+from mtlfn.run.commands.guard import guarded
 sys.exit(guarded(work))
 """
 

@@ -12,11 +12,11 @@ import tyro
 from attrs import field, frozen
 from attrs.validators import ge, le
 
-from mtlfn.data.example import DataError
 from mtlfn.run import terminal
 from mtlfn.run.commands import options
+from mtlfn.run.commands.guard import guarded, guarded_together
 from mtlfn.run.config import Config
-from mtlfn.run.errors import OK, RESUMABLE, USAGE, UsageError
+from mtlfn.run.errors import OK, UsageError
 from mtlfn.run.machine import processes
 from mtlfn.run.preset import PRESET, from_toml, presets
 
@@ -357,57 +357,6 @@ def door(module: str) -> str:
     return " ".join((sys.argv[0] if sys.argv[0].startswith(CONSOLE) else f"python -m {name}", *words))
 
 
-def guarded(command: Callable[[], int]) -> int:
-    """Runs a command of one process; what the user did wrong becomes one message and an exit code."""
-    with terminal.lasting(), terminal.interruptible():
-        try:
-            if processes.several():
-                if processes.rank() > 0:
-                    return USAGE  # the first process says why
-                raise UsageError("torchrun: this command is of one process; only s2, s3a and s3b take several")
-            return command()
-        except (Exception, KeyboardInterrupt) as error:
-            if (known := _answer(error)) is None:
-                raise
-            return _complain(*known)
-
-
-def guarded_together(command: Callable[[processes.Processes], int]) -> int:
-    """As ``guarded``, for a command that several processes may take part in: one speaks, all end with one code."""
-    if not processes.several():
-        return guarded(lambda: command(processes.ALONE))
-    with terminal.lasting(), terminal.interruptible(), processes.quiet(processes.rank()):
-        try:
-            code = processes.run_together(processes.join(), command, _answer, lambda line: _complain(line, 0))
-            processes.leave()
-            return code
-        except processes.Gone as gone:
-            return _complain(str(gone), RESUMABLE)
-
-
-def _answer(error: BaseException) -> tuple[str, int] | None:
-    """What to say of an error, and the exit code; None where it is a bug."""
-    if isinstance(error, UsageError | DataError):
-        return str(error), USAGE
-    if isinstance(error, KeyboardInterrupt):
-        return "stopped; what was saved stands, and the same command goes on from it", RESUMABLE
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}; mend it, or move it away", USAGE
-    if (code := getattr(error, "exit_code", None)) is not None:
-        return str(error), code
-    said = _exhausted(error) if isinstance(error, Exception) and not isinstance(error, OSError) else None
-    return None if said is None else (said, USAGE)
-
-
-def _exhausted(error: Exception) -> str | None:
-    """What to say where memory did not suffice; None where something else happened."""
-    if "torch" not in sys.modules:
-        return None
-    from mtlfn.run.machine import memory
-
-    return memory.exhausted(error)
-
-
 def parse(module: str, description: str, argv: Sequence[str]) -> Config | int:
     """The configuration, or the exit code with which the parser ended (0 for --help, 2 for a wrong flag)."""
     preset, argv = with_preset(argv)
@@ -449,8 +398,3 @@ def cli(kind: type[T], argv: Sequence[str], default: T | None, module: str, desc
         )
     except SystemExit as end:
         return int(end.code or 0)
-
-
-def _complain(message: str, code: int) -> int:
-    print(f"mtlfn: {terminal.shown(message)}", file=sys.stderr)
-    return code

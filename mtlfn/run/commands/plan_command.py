@@ -12,7 +12,8 @@ import tyro
 from attrs import field, frozen
 from attrs.validators import optional
 
-from mtlfn.run.commands.command import again, cli, guarded, parse_with
+from mtlfn.run.commands.command import again, cli, parse_with
+from mtlfn.run.commands.guard import guarded
 from mtlfn.run.config import Config, listed, task_names
 from mtlfn.run.errors import UsageError
 
