@@ -61,15 +61,9 @@ def run(
     for line in (*texts.banner(strategy, prepared, folder), *texts.processes_line(prepared, processes)):
         report.say(shown(line))  # no name in it makes a line of its own
     _same_data(prepared, folder, report.say)
-    due = not walk.finished(state) and _smoke_test_is_due(folder, report.say)
-    if due:
+    if not walk.finished(state) and _smoke_test_is_due(folder, report.say):
         _smoke(prepared, folder, report, probe)
-    lines = record.cut(folder / documents.METRICS, metrics, state.step)
-    if resumed is not None:
-        _watched_otherwise(prepared, folder, lines, state.step)
-        resumes.add(folder, state.step)
-    else:
-        resumes.begin(folder)
+    lines = _record(prepared, folder, metrics, state, resumed is not None)
     _expect(prepared, state, limit, report, processes)
     at = f"step {state.step}, {state.input_tokens:,} tokens, from a verified checkpoint"
     report.say(f"resume    {'nothing to resume: starting fresh' if resumed is None else at}")
@@ -157,6 +151,19 @@ def _same_data(prepared: Prepared, folder: Path, say: Callable[[str], None]) -> 
     except (OSError, Altered) as error:
         say(f"ALERT     {documents.DATA}: {'is missing' if isinstance(error, OSError) else error}: made again")
         typed.write(folder, describe.data(prepared))
+
+
+def _record(
+    prepared: Prepared, folder: Path, metrics: record.Sound, state: State, resumed: bool
+) -> Sequence[record.Line]:
+    """The lines of the steps that were taken, with which the record goes on; it says that the run does."""
+    lines = record.cut(folder / documents.METRICS, metrics, state.step)
+    if resumed:
+        _watched_otherwise(prepared, folder, lines, state.step)
+        resumes.add(folder, state.step)
+    else:
+        resumes.begin(folder)
+    return lines
 
 
 def _watched_otherwise(prepared: Prepared, folder: Path, lines: Sequence[record.Line], step: int) -> None:

@@ -115,13 +115,6 @@ def surround(
         if processes.agree(bool(wanted and stopping.before_step(state, False) is None)):
             quick(state)
 
-    def save(state: State) -> None:
-        with clock.paused(), limit.timing("save"):
-            together.same_state(state, processes)
-            record.sync(metrics)  # before the checkpoint that follows from it
-            storage.save(state)
-        deadline.answered(folder, "SAVE")
-
     hooks = Hooks(
         stop=lambda state, evaluates: stop(stopping.before_step(state, evaluates)),
         check=storage.check,
@@ -129,10 +122,29 @@ def surround(
         evaluated=lambda state, full: write({"step": state.step, "event": "full", "scores": full.scores}),
         due=saving,
         look=lambda before, after: look(before.input_tokens, after),
-        save=save,
+        save=_saving(storage, metrics, limit, clock, processes),
     )
     walk = _timed(prepared, limit, clock, evaluations, processes)
     return Surroundings(walk, hooks, partial(_make_up, look, lines), evaluations)
+
+
+def _saving(
+    storage: Archive,
+    metrics: Path,
+    limit: deadline.Deadline,
+    clock: observers.TrainingClock,
+    processes: Processes,
+) -> Callable[[State], None]:
+    """Makes a checkpoint of a state that all processes have come to; training stands still meanwhile."""
+
+    def save(state: State) -> None:
+        with clock.paused(), limit.timing("save"):
+            together.same_state(state, processes)
+            record.sync(metrics)  # before the checkpoint that follows from it
+            storage.save(state)
+        deadline.answered(metrics.parent, "SAVE")
+
+    return save
 
 
 def _observe(
