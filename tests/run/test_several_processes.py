@@ -124,9 +124,10 @@ def slowed(rank: int) -> None:
     prepare._step = slower
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "whom"),
-    [(signal.SIGINT, ()), pytest.param(signal.SIGTERM, (1,), marks=pytest.mark.slow)],
+    [(signal.SIGINT, ()), (signal.SIGTERM, (1,))],
     ids=["ctrl-c", "one-of-them"],
 )
 def test_a_signal_ends_all_with_75_after_the_same_step(flags, go, alone, tmp_path, number, whom):
@@ -280,6 +281,7 @@ def broken(rank: int) -> None:
     prepare._step = other
 
 
+@pytest.mark.slow
 def test_a_bug_in_one_process_ends_all_and_is_shown(flags, tmp_path):
     begun = ranks.start(tmp_path, 2, flags(tmp_path / "run"), patch=broken)
     assert begun.codes() == [1, 1], begun.said()
