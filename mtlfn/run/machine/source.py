@@ -25,7 +25,7 @@ SAME_BITS = {
     "294d9343013295cd7b2753c7898ab966ff39753e990180f9f1e2a3f77a4ce7b8": "official tasks became a module each, tables "
     "are read by one path, rooms moved: the default run, and S2, S3a and S3b as above",
     "5b7b58a169abc2f6b07d6911831a4cae2dd968ec5983c3411342699614695b62": "local names, scores without scikit-learn, "
-    "copies that wait for no GPU, tasks that may be spread over processes: as above, in fp32; the canary speaks for bf16",
+    "copies that wait for no GPU, tasks over several processes: as above, in fp32; the canary speaks for bf16",
 }
 
 
