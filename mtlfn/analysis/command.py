@@ -189,9 +189,9 @@ def _power(asked: Verdict) -> list[str]:
     if asked.runs:
         if any(value is not None for value in given.values()):
             raise UsageError("RUN and --unit-sd, --seed-sd: expected a pilot or variances, not both")
-        found = cells.find(asked.runs)
-        tasks = sum(len(each.tasks) for each in found.studies)
-        plans = outcome.plans(found, rule, asked.seeds, rule.alpha / tasks)
+        runs = cells.find(asked.runs)
+        tasks = sum(len(each.tasks) for each in runs.studies)
+        plans = outcome.plans(runs, rule, asked.seeds, rule.alpha / tasks)
         return planning.plan_lines(plans, rule.margin)
     if asked.unit_sd is None or asked.seed_sd is None:
         raise UsageError("--power: expected the runs of a pilot, or --unit-sd and --seed-sd")
@@ -244,10 +244,10 @@ def report(argv: Sequence[str] | None = None) -> int:
         from mtlfn.analysis.runs import cells
 
         folder = asked.output or asked.study / study.REPORT
-        found = cells.find([asked.study])
-        document = outcome.judge(found, study.rule(_rule(asked), [asked.study]))
+        runs = cells.find([asked.study])
+        document = outcome.judge(runs, study.rule(_rule(asked), [asked.study]))
         study.remember([asked.study], document)
-        report.write(asked.study, found, document, folder)
+        report.write(asked.study, runs, document, folder)
         say(f"the report is {folder / 'report.html'}")
         return OK
 

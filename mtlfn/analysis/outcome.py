@@ -98,13 +98,13 @@ def check_rule(rule: Rule) -> None:
         raise UsageError(f"--alpha {rule.alpha:g}: expected a level between 0 and 0.5")
 
 
-def plans(found: cells.Found, rule: Rule, seeds: int | None, alpha: float) -> dict[str, dict[str, Any] | None]:
+def plans(runs: cells.Found, rule: Rule, seeds: int | None, alpha: float) -> dict[str, dict[str, Any] | None]:
     """What a study like these runs can show: task -> ``planning.plan``. ``seeds``: of that study; None: as many."""
     out: dict[str, dict[str, Any] | None] = {}
-    for study in found.studies:
+    for study in runs.studies:
         pairs, _ = _compare(study, rule.margin, rule.draws)
         for task, pair in pairs.items():
-            name = task if len(found.studies) == 1 else f"{study.name}, {task}"
+            name = task if len(runs.studies) == 1 else f"{study.name}, {task}"
             out[name] = planning.plan_of(pair, seeds or len(study.multi), rule.margin, alpha)
     return out
 
@@ -214,19 +214,19 @@ def _scores(study: cells.Study, task: str) -> dict[str, Any]:
     return {"metric": kind.metric, "units": len(first.units), "scores": scores}
 
 
-def _difference(found: bootstrap.Difference, seeds: Sequence[int], margin: float) -> dict[str, Any]:
+def _difference(difference: bootstrap.Difference, seeds: Sequence[int], margin: float) -> dict[str, Any]:
     return {
-        "estimate": found.estimate,
-        "per_seed": dict(zip(map(str, seeds), found.per_seed, strict=True)),
-        "interval_95": list(bootstrap.interval(found, 0.95)),
-        "interval_90": list(bootstrap.interval(found, 0.90)),
-        "units_only": found.seeds == 1,
-        "unit_variance": found.unit_variance,
-        "seed_variance": found.seed_variance,
+        "estimate": difference.estimate,
+        "per_seed": dict(zip(map(str, seeds), difference.per_seed, strict=True)),
+        "interval_95": list(bootstrap.interval(difference, 0.95)),
+        "interval_90": list(bootstrap.interval(difference, 0.90)),
+        "units_only": difference.seeds == 1,
+        "unit_variance": difference.unit_variance,
+        "seed_variance": difference.seed_variance,
         "p": {
-            "below": p_below(found.replicates, -margin),
-            "above": p_above(found.replicates, margin),
-            "within": p_within(found.replicates, margin),
+            "below": p_below(difference.replicates, -margin),
+            "above": p_above(difference.replicates, margin),
+            "within": p_within(difference.replicates, margin),
         },
     }
 
@@ -256,12 +256,12 @@ def departures(settings: Mapping[str, Any]) -> list[str]:
 def exceptions(document: Mapping[str, Any]) -> list[str]:
     """What was let pass in the runs, in words: unsealed results, smoke tests left out, changes of environment."""
     runs = document["runs"]
-    told = [
+    lines = [
         ("not sealed (made by an older version, taken as it says)", [r["path"] for r in runs if not r["sealed"]]),
         ("without the smoke test", [r["path"] for r in runs if r["smoke_test"] == "skipped"]),
         ("went on in another environment", [r["path"] for r in runs if r["environment_breaks"]]),
     ]
-    return [f"{what}: {_some(paths)}" for what, paths in told if paths]
+    return [f"{what}: {_some(paths)}" for what, paths in lines if paths]
 
 
 def write(document: Mapping[str, Any], folder: Path) -> None:

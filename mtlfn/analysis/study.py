@@ -166,8 +166,8 @@ def nodes(study: Study) -> tuple[plan.Node, ...]:
         out.append(full)
         for kind in _kinds(study):
             needs, at = (full.name,), f"seed-{seed}/{kind}"
-            made = plan.controls(_path(full), full.tokens, tasks, kind, at, needs, **places)
-            out += [_tuned(node, sides, (kind, task)) for task, node in zip(tasks, made, strict=True)]
+            controls = plan.controls(_path(full), full.tokens, tasks, kind, at, needs, **places)
+            out += [_tuned(node, sides, (kind, task)) for task, node in zip(tasks, controls, strict=True)]
         if study.keep:
             out += plan.exclusion(study.strategy, full, tasks, study.keep, f"seed-{seed}/exclusion", **places)
         if study.pairwise:
@@ -284,13 +284,13 @@ def claim(study: Study, root: Path) -> None:
         raise UsageError(f"--output-dir {root}: cannot be written ({error.strerror}); name another folder") from None
 
 
-def conclude(study: Study, root: Path, made: Sequence[plan.Node]) -> dict[str, Any]:
+def conclude(study: Study, root: Path, graph: Sequence[plan.Node]) -> dict[str, Any]:
     """Verdict and report of what is finished; returns the document of ``verdict.json``. The look goes on record."""
-    damaged = [root / name for name, far in plan.progress(root, made).items() if far == "damaged"]
-    found = cells.find([root], without=damaged)
-    document = outcome.judge(found, _rule(looks.recorded(root) or about(study)))
+    damaged = [root / name for name, far in plan.progress(root, graph).items() if far == "damaged"]
+    runs = cells.find([root], without=damaged)
+    document = outcome.judge(runs, _rule(looks.recorded(root) or about(study)))
     remember([root], document)
-    report.write(root, found, document, root / REPORT)
+    report.write(root, runs, document, root / REPORT)
     outcome.show(document)
     return document
 
@@ -354,31 +354,31 @@ def _rule(document: Mapping[str, Any]) -> outcome.Rule:
     return outcome.Rule(**fixed, looks=tuple(document["looks"]), first_seed=first, fixed=fixed, late=late)
 
 
-def any_finished(root: Path, made: Sequence[plan.Node]) -> bool:
+def any_finished(root: Path, graph: Sequence[plan.Node]) -> bool:
     """Whether a multi-task run has finished, so that there is something to tell."""
-    far = plan.progress(root, made)
-    return any(far[node.name] == "finished" for node in made if MULTI_RUN.fullmatch(node.name))
+    far = plan.progress(root, graph)
+    return any(far[node.name] == "finished" for node in graph if MULTI_RUN.fullmatch(node.name))
 
 
-def power_lines(study: Study, root: Path, made: Sequence[plan.Node]) -> list[str]:
+def power_lines(study: Study, root: Path, graph: Sequence[plan.Node]) -> list[str]:
     """What the whole study can show, from the seeds that are finished; none where too few are."""
-    if not any_finished(root, made):
+    if not any_finished(root, graph):
         return []
-    damaged = [root / name for name, far in plan.progress(root, made).items() if far == "damaged"]
-    found = cells.find([root], without=damaged)
-    tasks = sum(len(each.tasks) for each in found.studies)
+    damaged = [root / name for name, far in plan.progress(root, graph).items() if far == "damaged"]
+    runs = cells.find([root], without=damaged)
+    tasks = sum(len(each.tasks) for each in runs.studies)
     rule = _rule(looks.recorded(root) or about(study))
     level = looks.level(rule.looks, rule.alpha, study.seeds) / tasks
-    plans = {task: each for task, each in outcome.plans(found, rule, study.seeds, level).items() if each}
+    plans = {task: each for task, each in outcome.plans(runs, rule, study.seeds, level).items() if each}
     return ["power     " + line for line in planning.plan_lines(plans, rule.margin)]
 
 
-def lines(study: Study, root: Path, made: Sequence[plan.Node]) -> list[str]:
+def lines(study: Study, root: Path, graph: Sequence[plan.Node]) -> list[str]:
     """The plan in words."""
     tasks = task_names(study.run)
     about = f"study     {study.strategy} on {len(tasks)} tasks ({', '.join(tasks)}), seeds {study.run.seed} to "
     return [
         about + f"{study.run.seed + study.seeds - 1}, margin {study.margin:g}",
         f"folder    {root}",
-        *plan.table(root, made),
+        *plan.table(root, graph),
     ]

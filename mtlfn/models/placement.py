@@ -129,7 +129,7 @@ def _ragged(model: Any, layout: Layout, arguments: Arguments) -> Hidden:
 
 
 def _padded(model: Any, layout: Layout, arguments: Arguments) -> Hidden:
-    found = []
+    parts = []
     for r, part in zip(layout.rectangles, layout.parts(), strict=True):
         # Positions are the model's own, as where anybody calls it.
         own = {n: v[0, r.start : r.stop].view(r.rows, r.width) if isinstance(v, Tensor) else v
@@ -137,8 +137,8 @@ def _padded(model: Any, layout: Layout, arguments: Arguments) -> Hidden:
         mask = moved(r.inside().long(), own["input_ids"].device)
         hidden = _called(model, part, {**own, "attention_mask": mask})
         features = None if hidden.features is None else _flat(hidden.features)
-        found.append((part, Hidden(_flat(hidden.last_hidden_state), features)))
-    return joined(found)
+        parts.append((part, Hidden(_flat(hidden.last_hidden_state), features)))
+    return joined(parts)
 
 
 def _flat(rows: Tensor) -> Tensor:
@@ -249,12 +249,12 @@ def _prove_leaving(model: Any) -> None:
     try:
         whole = called(model, rectangles, ids)
         for leaving in (rectangles[0].stop, rectangles[1].stop):
-            found = called(model, rectangles, ids, leaving)
+            again = called(model, rectangles, ids, leaving)
             assert whole.features is not None, "there is a read-out layer"
-            assert found.features is not None, "there, too"
-            pairs = [(found.features, whole.features)]
+            assert again.features is not None, "there, too"
+            pairs = [(again.features, whole.features)]
             if leaving < rectangles[1].stop:
-                pairs.append((found.last_hidden_state, whole.last_hidden_state[:, leaving:]))
+                pairs.append((again.last_hidden_state, whole.last_hidden_state[:, leaving:]))
             for some, all_ in pairs:
                 if some.shape != all_.shape or not (some - all_).abs().max() <= 1e-4 * all_.abs().max():
                     raise BackboneError("its rows are not the same where others leave")

@@ -30,7 +30,7 @@ _SENT = re.compile(rf"(\x1b\[(?:[0-9;]*[mAK]|\?25[lh])|[\n\r\t])|[{UNSEEN}]")
 
 def shown(text: str, keep: str = "") -> str:
     """The text; what is no character to look at, and not in ``keep``, is written as ``\\x1b`` or ``\\u202e``."""
-    return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else _written(found[0]), text)
+    return _UNSEEN.sub(lambda match: match[0] if match[0] in keep else _written(match[0]), text)
 
 
 def say(line: str) -> None:
@@ -54,7 +54,7 @@ class Lasting:
 
     def write(self, text: str) -> int:
         """Writes, or drops."""
-        clean = _SENT.sub(lambda found: found[1] or _written(found[0]), text)
+        clean = _SENT.sub(lambda match: match[1] or _written(match[0]), text)
         try:
             self._stream.write(clean)
         except UnicodeEncodeError:

@@ -59,7 +59,7 @@ def declare(root: Path, **settings: object) -> None:
     shape = {"seeds": 3, "looks": (), "draws": 4000, **settings}
     studies.claim(studies.Study(**shape), root / "new")
     shutil.move(root / "new" / looks.DOCUMENT, root / looks.DOCUMENT)
-    (root / "new").rmdir()
+    shutil.rmtree(root / "new")
 
 
 def judged(root: Path, **asked: object) -> dict:

@@ -103,9 +103,9 @@ def forest(
     def paint(axes: Any) -> None:
         axes.axvspan(-margin, margin, color=PALE, zorder=0, label=f"margin ±{margin:g}")
         axes.axvline(0, color=GREY, linewidth=0.8, zorder=1)
-        for i, (_, *found) in enumerate(rows):
+        for i, (_, *differences) in enumerate(rows):
             for difference, colour, mark, filled, shift, label in zip(
-                found, (BLUE, ORANGE), "os", (BLUE, "white"), (-0.17, 0.17), FOREST[plain], strict=True
+                differences, (BLUE, ORANGE), "os", (BLUE, "white"), (-0.17, 0.17), FOREST[plain], strict=True
             ):
                 y = i + shift
                 label = label if i == 0 else ""

@@ -108,47 +108,49 @@ def page(report: Report) -> str:
     )
 
 
-def section(made: Section) -> str:
+def section(part: Section) -> str:
     """A heading and its blocks."""
-    inside = "\n".join(map(block, made.blocks))
-    heading = f'<h2 id="{made.anchor}-h">{escape(made.title)}</h2>'
-    return f'<section id="{made.anchor}" aria-labelledby="{made.anchor}-h">\n{heading}\n{inside}\n</section>'
+    inside = "\n".join(map(block, part.blocks))
+    heading = f'<h2 id="{part.anchor}-h">{escape(part.title)}</h2>'
+    return f'<section id="{part.anchor}" aria-labelledby="{part.anchor}-h">\n{heading}\n{inside}\n</section>'
 
 
-def block(made: Block) -> str:
+def block(content: Block) -> str:
     """Any block."""
-    match made:
+    match content:
         case Text():
-            dressed = "" if made.tone == "plain" else f' class="{made.tone}"'
-            return f"<p{dressed}>{escape(made.text)}</p>"
+            dressed = "" if content.tone == "plain" else f' class="{content.tone}"'
+            return f"<p{dressed}>{escape(content.text)}</p>"
         case Missing():
-            return f'<p class="missing"><strong>Missing: {escape(made.what)}</strong> – {escape(made.why)}</p>'
+            return f'<p class="missing"><strong>Missing: {escape(content.what)}</strong> – {escape(content.why)}</p>'
         case Items():
-            inside = "\n".join(f"<dt>{escape(a)}</dt>\n<dd>{escape(b)}</dd>" for a, b in made.items)
+            inside = "\n".join(f"<dt>{escape(a)}</dt>\n<dd>{escape(b)}</dd>" for a, b in content.items)
             return f"<dl>\n{inside}\n</dl>"
         case Table():
-            return table(made)
+            return table(content)
         case Figures():
-            return '<div class="figures">\n' + "\n".join(map(figure, made.figures)) + "\n</div>"
+            return '<div class="figures">\n' + "\n".join(map(figure, content.figures)) + "\n</div>"
 
 
-def table(made: Table) -> str:
+def table(content: Table) -> str:
     """A table; what is folded stands in a ``details``."""
-    heads = "".join(f'<th scope="col"{_number(made, i)}>{escape(c)}</th>' for i, c in enumerate(made.columns))
-    rows = "\n".join(f"<tr>{''.join(_cell(made, i, cell) for i, cell in enumerate(row))}</tr>" for row in made.rows)
-    dressed = ' class="cards"' if made.cards else ""
+    heads = "".join(f'<th scope="col"{_number(content, i)}>{escape(c)}</th>' for i, c in enumerate(content.columns))
+    rows = "\n".join(
+        f"<tr>{''.join(_cell(content, i, cell) for i, cell in enumerate(row))}</tr>" for row in content.rows
+    )
+    dressed = ' class="cards"' if content.cards else ""
     # Outside of what scrolls, so that it is read whole.
-    caption = "" if made.folded else f'<p class="caption">{escape(made.caption)}</p>\n'
+    caption = "" if content.folded else f'<p class="caption">{escape(content.caption)}</p>\n'
     # Named and reachable by keyboard, since it may scroll.
     out = (
-        f'{caption}<div class="scroll" tabindex="0" role="region" aria-label="{escape(made.caption)}">\n'
-        f'<table aria-label="{escape(made.caption)}"{dressed}>\n<thead><tr>{heads}</tr></thead>\n'
+        f'{caption}<div class="scroll" tabindex="0" role="region" aria-label="{escape(content.caption)}">\n'
+        f'<table aria-label="{escape(content.caption)}"{dressed}>\n<thead><tr>{heads}</tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
     )
-    return f"<details>\n<summary>{escape(made.caption)}</summary>\n{out}\n</details>" if made.folded else out
+    return f"<details>\n<summary>{escape(content.caption)}</summary>\n{out}\n</details>" if content.folded else out
 
 
-def _cell(made: Table, i: int, cell: Cell | str) -> str:
+def _cell(content: Table, i: int, cell: Cell | str) -> str:
     cell = cell if isinstance(cell, Cell) else Cell(cell)
     text, (kind, _, rest) = escape(cell.text), cell.kind.partition(" ")
     if kind == "verdict":
@@ -161,14 +163,14 @@ def _cell(made: Table, i: int, cell: Cell | str) -> str:
         text = f'<span class="gone">{text}</span>'
     if i == 0:
         return f'<th scope="row">{text}</th>'
-    return f'<td data-label="{escape(made.columns[i])}"{_number(made, i)}>{text}</td>'
+    return f'<td data-label="{escape(content.columns[i])}"{_number(content, i)}>{text}</td>'
 
 
-def _number(made: Table, i: int) -> str:
-    return ' class="number"' if i in made.numeric else ""
+def _number(content: Table, i: int) -> str:
+    return ' class="number"' if i in content.numeric else ""
 
 
-def figure(made: Figure) -> str:
+def figure(content: Figure) -> str:
     """The picture, inline."""
-    picture = shown(made.svg, "\n\t")
-    return f"<figure>\n<figcaption>{escape(made.title)}</figcaption>\n{picture}\n</figure>"
+    picture = shown(content.svg, "\n\t")
+    return f"<figure>\n<figcaption>{escape(content.title)}</figcaption>\n{picture}\n</figure>"

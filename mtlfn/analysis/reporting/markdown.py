@@ -28,33 +28,33 @@ def text(report: Report) -> str:
     return "\n\n".join([*parts, *map(section, report.sections)]) + "\n"
 
 
-def section(made: Section) -> str:
+def section(part: Section) -> str:
     """A heading and its blocks."""
-    return "\n\n".join([f"## {escape(made.title)}", *map(block, made.blocks)])
+    return "\n\n".join([f"## {escape(part.title)}", *map(block, part.blocks)])
 
 
-def block(made: Block) -> str:
+def block(content: Block) -> str:
     """Any block."""
-    match made:
+    match content:
         case Text():
-            return f"**{escape(made.text)}**" if made.tone == "alarm" else escape(made.text)
+            return f"**{escape(content.text)}**" if content.tone == "alarm" else escape(content.text)
         case Missing():
-            return f"**Missing: {escape(made.what)}** – {escape(made.why)}"
+            return f"**Missing: {escape(content.what)}** – {escape(content.why)}"
         case Items():
-            return "\n".join(f"- **{escape(a)}**: {escape(b)}" for a, b in made.items)
+            return "\n".join(f"- **{escape(a)}**: {escape(b)}" for a, b in content.items)
         case Table():
-            return table(made)
+            return table(content)
         case Figures():
-            shown = (f"![{escape(f.title)}: {escape(f.alt)}](figures/{f.name}.png)" for f in made.figures)
+            shown = (f"![{escape(f.title)}: {escape(f.alt)}](figures/{f.name}.png)" for f in content.figures)
             return "\n\n".join(shown)
 
 
-def table(made: Table) -> str:
+def table(content: Table) -> str:
     """A table under its caption."""
-    ends = ["---:" if i in made.numeric else "---" for i in range(len(made.columns))]
-    rows = [made.columns, ends, *(tuple(map(_cell, row)) for row in made.rows)]
+    ends = ["---:" if i in content.numeric else "---" for i in range(len(content.columns))]
+    rows = [content.columns, ends, *(tuple(map(_cell, row)) for row in content.rows)]
     drawn = [f"| {' | '.join(row if row is ends else (escape(c) for c in row))} |" for row in rows]
-    return f"{escape(made.caption)}\n\n" + "\n".join(drawn)
+    return f"{escape(content.caption)}\n\n" + "\n".join(drawn)
 
 
 def _cell(cell: Cell | str) -> str:
@@ -104,11 +104,11 @@ def latex(document: Mapping[str, Any]) -> str:
     return "\n".join(out) + "\n"
 
 
-def _difference(found: Mapping[str, Any] | None) -> str:
-    if found is None:
+def _difference(difference: Mapping[str, Any] | None) -> str:
+    if difference is None:
         return "missing"
-    low, high = found["interval_95"]
-    return f"{signed(found['estimate'])} [{signed(low)}, {signed(high)}]"
+    low, high = difference["interval_95"]
+    return f"{signed(difference['estimate'])} [{signed(low)}, {signed(high)}]"
 
 
 def tex(value: str) -> str:

@@ -36,64 +36,64 @@ ABOUT = (
 )
 
 
-def build(root: Path, found: cells.Found, document: Mapping[str, Any]) -> Report:
+def build(root: Path, runs: cells.Found, document: Mapping[str, Any]) -> Report:
     """The report on the studies in a folder.
 
     Args:
         found: ``cells.find([root])``.
-        document: ``outcome.judge(found, …)``.
+        document: ``verdicts.judge(found, …)``.
     """
     tidy = partial(_tidy, root=root)
     several = len(document["studies"]) > 1
     sections: list[Section] = []
-    for number, (study, told) in enumerate(zip(found.studies, document["studies"], strict=True), 1):
-        for made in _sections(study, told, document["settings"], root, f"s{number}-" if several else ""):
-            title = f"{made.title} ({told['name']})" if several else made.title
-            sections.append(Section(made.anchor, title, made.blocks))
+    for number, (study, verdicts) in enumerate(zip(runs.studies, document["studies"], strict=True), 1):
+        for part in _sections(study, verdicts, document["settings"], root, f"s{number}-" if several else ""):
+            title = f"{part.title} ({verdicts['name']})" if several else part.title
+            sections.append(Section(part.anchor, title, part.blocks))
     sections.append(sections_result.absent("missing", document, document["studies"], tidy))
-    summaries = [Text(sections_result.summary(told)) for told in document["studies"]] if several else []
+    summaries = [Text(sections_result.summary(verdicts)) for verdicts in document["studies"]] if several else []
     if looked := looks.words(looks.taken(root)):
         summaries.append(Text(looked))
-    by_updates = any(told.get("plain") == "updates" for told in document["studies"])
+    by_updates = any(verdicts.get("plain") == "updates" for verdicts in document["studies"])
     about = ABOUT.format(plain="for as many updates" if by_updates else "on as many tokens of its task")
     return Report(TITLE, (Text(about), *summaries), tuple(sections))
 
 
 def _sections(
-    study: cells.Study, told: Mapping[str, Any], settings: Mapping[str, Any], root: Path, prefix: str
+    study: cells.Study, verdicts: Mapping[str, Any], settings: Mapping[str, Any], root: Path, prefix: str
 ) -> list[Section]:
     runs = records.of_study(study, root)
     return [
-        sections_result.answers(f"{prefix}verdict", told, settings, runs),
-        sections_result.differences(f"{prefix}differences", told, settings["margin"]),
-        sections_result.power(f"{prefix}power", told, settings),
-        sections_result.learning(f"{prefix}curves", told, runs),
+        sections_result.answers(f"{prefix}verdict", verdicts, settings, runs),
+        sections_result.differences(f"{prefix}differences", verdicts, settings["margin"]),
+        sections_result.power(f"{prefix}power", verdicts, settings),
+        sections_result.learning(f"{prefix}curves", verdicts, runs),
         sections_runs.tokens(f"{prefix}tokens", runs),
         sections_runs.lacking(f"{prefix}data", runs),
-        sections_result.exclusion(f"{prefix}exclusion", told, runs),
-        *sections_asked.shuffled(f"{prefix}shuffled", told),
+        sections_result.exclusion(f"{prefix}exclusion", verdicts, runs),
+        *sections_asked.shuffled(f"{prefix}shuffled", verdicts),
         sections_pairs.conflicts(f"{prefix}conflicts", study.tasks, runs),
         sections_pairs.transfers(f"{prefix}transfer", study, runs),
         sections_runs.weights(f"{prefix}sigma", runs),
         sections_runs.parity(f"{prefix}parity", runs),
-        *sections_asked.learning_rates(f"{prefix}rates", told),
-        sections_runs.hyper_parameters(f"{prefix}settings", runs, tuned=bool(told.get("trials"))),
+        *sections_asked.learning_rates(f"{prefix}rates", verdicts),
+        sections_runs.hyper_parameters(f"{prefix}settings", runs, tuned=bool(verdicts.get("trials"))),
         sections_runs.repeat(f"{prefix}repeat", runs),
         sections_runs.cost(f"{prefix}cost", runs),
     ]
 
 
-def write(root: Path, found: cells.Found, document: Mapping[str, Any], folder: Path) -> None:
+def write(root: Path, runs: cells.Found, document: Mapping[str, Any], folder: Path) -> None:
     """All files of the report; each is there in full or not at all. UsageError where the folder cannot be written."""
-    made = build(root, found, document)
+    report = build(root, runs, document)
     outcome.write(document, folder)
     try:
         make_folder(folder / "figures")
-        for figure in made.figures:
+        for figure in report.figures:
             write_file(folder / "figures" / f"{figure.name}.png", figure.png)
-        write_file(folder / "report.md", markdown.text(made).encode())
+        write_file(folder / "report.md", markdown.text(report).encode())
         write_file(folder / "verdict.tex", markdown.latex(document).encode())
-        write_file(folder / "report.html", html.page(made).encode())
+        write_file(folder / "report.html", html.page(report).encode())
     except OSError as error:
         raise UsageError(f"--output {folder}: cannot be written ({error.strerror}); name another folder") from None
 
@@ -118,8 +118,8 @@ class Given:
 
 def recorded(folder: Path) -> dict[str, Any]:
     """Margin, alpha and draws of a verdict that was given before; empty where there is none."""
-    found = typed.attempt(folder, Given)
-    return {} if found is None else attrs.asdict(found.settings)
+    given = typed.attempt(folder, Given)
+    return {} if given is None else attrs.asdict(given.settings)
 
 
 def _tidy(text: str, root: Path) -> str:

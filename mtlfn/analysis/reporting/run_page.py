@@ -24,9 +24,9 @@ Series = dict[str, list[list[tuple[float, float]]]]  # task -> one list of point
 
 def write(folder: Path) -> Path:
     """Makes the page; OSError or ``documents.Altered`` where the run has no result that can be read."""
-    made = html.page(build(folder)).encode()
+    page = html.page(build(folder)).encode()
     make_folder(folder / FOLDER)
-    write_file(folder / FOLDER / PAGE, made)
+    write_file(folder / FOLDER / PAGE, page)
     return folder / FOLDER / PAGE
 
 
@@ -128,7 +128,7 @@ def _tokens(result: Result) -> Section:
             task,
             f"{count:,}",
             f"{count / whole:.1%}",
-            *(f"{(held or {}).get(task, 0):,}" for held in (counts.loss, counts.padded, counts.examples)),
+            *(f"{(per_task or {}).get(task, 0):,}" for per_task in (counts.loss, counts.padded, counts.examples)),
         )
         for task, count in counts.per_task.items()
     ]

@@ -24,7 +24,7 @@ def shuffled(anchor: str, study: Mapping[str, Any]) -> list[Section]:
     )
     table = Table(
         ("task", "multi-task score", "less the run with the other tasks' labels shuffled", "seeds"),
-        tuple((task, score(row), difference(found), ", ".join(found["per_seed"])) for task, row, found in rows),
+        tuple((task, score(row), difference(effect), ", ".join(effect["per_seed"])) for task, row, effect in rows),
         "Test scores, mean over seeds; 95 % intervals.",
         cards=True,
     )

@@ -16,12 +16,12 @@ MOST = 30  # rows of a picture over time
 
 def transfers(anchor: str, study: cells.Study, runs: Runs) -> Section:
     """The matrix, the overlaps, and how they go together."""
-    found = transfer.matrix(runs)
+    matrix = transfer.matrix(runs)
     title = "Transfer between pairs of tasks"
     blocks: list[Block] = []
     tasks = list(study.tasks)
-    if found:
-        means = transfer.means(found)
+    if matrix:
+        means = transfer.means(matrix)
         places = {(tasks.index(s), tasks.index(t)): value for (s, t), value in means.items()}
         said = "; ".join(f"{s} to {t} {signed(value)}" for (s, t), value in means.items())
         drawn = figures.heat(
@@ -35,7 +35,7 @@ def transfers(anchor: str, study: cells.Study, runs: Runs) -> Section:
         text = Text(
             "How much a task's test score changes when it is trained together with one other task instead of alone, "
             f"{alone}: above 0 the other task helps, below 0 it hurts. Mean over "
-            f"{count(len({seed for seeds in found.values() for seed in seeds}), 'seed')}; no interval, so read small "
+            f"{count(len({seed for seeds in matrix.values() for seed in seeds}), 'seed')}; no interval, so read small "
             "numbers as noise."
         )
         blocks += [text, Figures((drawn,))]
@@ -57,16 +57,16 @@ def transfers(anchor: str, study: cells.Study, runs: Runs) -> Section:
     )  # fmt: skip
     if why:
         blocks.append(Missing("overlap of words", why))
-    blocks.append(_correlations(runs, found, labels, vocabulary))
+    blocks.append(_correlations(runs, matrix, labels, vocabulary))
     return Section(anchor, title, tuple(blocks))
 
 
 def _correlations(
-    runs: Runs, found: dict[Pair, dict[int, float]], labels: dict[Pair, float], vocabulary: dict[Pair, float]
+    runs: Runs, matrix: dict[Pair, dict[int, float]], labels: dict[Pair, float], vocabulary: dict[Pair, float]
 ) -> Block:
-    if not found:
+    if not matrix:
         return Missing("rank correlation with transfer", "there is no transfer matrix")
-    means, met = transfer.means(found), transfer.conflicts(list(runs.multi.values()))
+    means, met = transfer.means(matrix), transfer.conflicts(list(runs.multi.values()))
     signals = {
         "overlap of label names": labels,
         "overlap of words": vocabulary,
@@ -122,14 +122,16 @@ def conflicts(anchor: str, names: Sequence[str], runs: Runs) -> Section:
 
 
 def _over_time(anchor: str, runs: Runs, tasks: list[str]) -> list[Block]:
-    found = transfer.over_time(list(runs.multi.values()))
-    found = {pair: row for pair, row in found.items() if any(m.met for m in row) and set(pair) <= set(tasks)}
-    if not found:
+    conflicts = transfer.over_time(list(runs.multi.values()))
+    conflicts = {pair: row for pair, row in conflicts.items() if any(m.met for m in row) and set(pair) <= set(tasks)}
+    if not conflicts:
         return [Missing("conflicts over time", "metrics.jsonl of the multi-task runs is missing or without conflicts")]
     # A pair whose mirror image met in the same way is shown once.
-    alike = all(found.get((j, i)) == row for (i, j), row in found.items())
-    shown = [p for p in found if not alike or tasks.index(p[0]) < tasks.index(p[1])]
-    often = sorted(shown, key=lambda p: -sum(m.negative for m in found[p]) / sum(m.met for m in found[p]))[:MOST]
+    alike = all(conflicts.get((j, i)) == row for (i, j), row in conflicts.items())
+    shown = [p for p in conflicts if not alike or tasks.index(p[0]) < tasks.index(p[1])]
+    often = sorted(shown, key=lambda p: -sum(m.negative for m in conflicts[p]) / sum(m.met for m in conflicts[p]))[
+        :MOST
+    ]
     # Two names have to stand beside a row: what all names begin with is left out.
     same = _beginning(tasks)
     names = [f"{figures.short(i[len(same) :], 11)} > {figures.short(j[len(same) :], 11)}" for i, j in often]
@@ -153,7 +155,7 @@ def _over_time(anchor: str, runs: Runs, tasks: list[str]) -> list[Block]:
         cells_ = {
             (i, k): value
             for i, pair in enumerate(often)
-            for k, m in enumerate(found[pair])
+            for k, m in enumerate(conflicts[pair])
             if (value := measure(m)) is not None
         }
         signed_ = name == "cosine"

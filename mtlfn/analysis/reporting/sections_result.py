@@ -63,11 +63,11 @@ def legend(margin: float) -> tuple[tuple[str, str], ...]:
 
 def summary(study: Mapping[str, Any]) -> str:
     """How many tasks have which verdict, as a sentence."""
-    found = [row["verdict"] for row in study["tasks"].values()]
-    said = ", ".join(f"{found.count(kind)} {kind}" for kind in SIGNS if kind in found)
+    verdicts = [row["verdict"] for row in study["tasks"].values()]
+    said = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in SIGNS if kind in verdicts)
     seeds = study["seeds"]
     return (
-        f"{study['name']} on {count(len(found), 'task')}, {count(len(seeds), 'seed')}: {said}. "
+        f"{study['name']} on {count(len(verdicts), 'task')}, {count(len(seeds), 'seed')}: {said}. "
         + ("" if len(seeds) > 1 else "One seed cannot show any claim: the variation between seeds is unknown. ")
     ).strip()
 
@@ -154,8 +154,8 @@ def _rule(settings: Mapping[str, Any]) -> Text:
 
 def _unlearnt(task: str, runs: Runs) -> str:
     """The task with its best dev score, where that is not above the simple baselines of result.json; else ""."""
-    found = [run.result.scores.get(task) for run in (*runs.multi.values(), *runs.controls.values())]
-    known = [score for score in found if score is not None and score.dev is not None and score.baselines]
+    scores = [run.result.scores.get(task) for run in (*runs.multi.values(), *runs.controls.values())]
+    known = [score for score in scores if score is not None and score.dev is not None and score.baselines]
     best = max((score.dev for score in known if score.dev is not None), default=0.0)
     simple = max((value for score in known for value in score.baselines.values()), default=0.0)
     return f"{task} (best dev score {best:.3f}, baseline {simple:.3f})" if known and best <= simple else ""
@@ -267,12 +267,12 @@ def learning(anchor: str, study: Mapping[str, Any], runs: Runs) -> Section:
 def points(run: RunRecord, task: str, metric: str) -> list[tuple[int, float]]:
     """(tokens, dev score) of every evaluation; of two at the same step the last, which is the full one."""
     tokens = {step.step: step.tokens for step in run.steps}
-    found = {
+    curve = {
         tokens[each.step]: each.scores[task][metric]
         for each in run.evaluations
         if each.step in tokens and metric in each.scores.get(task, {})
     }
-    return sorted(found.items())
+    return sorted(curve.items())
 
 
 def exclusion(anchor: str, study: Mapping[str, Any], runs: Runs) -> Section:
@@ -291,7 +291,7 @@ def exclusion(anchor: str, study: Mapping[str, Any], runs: Runs) -> Section:
         ),
         Table(
             ("task", "full run's score", "full run less the run whose shared slot never saw the task"),
-            tuple((task, score(study["tasks"][task]), difference(found)) for task, found in rows),
+            tuple((task, score(study["tasks"][task]), difference(effect)) for task, effect in rows),
             "Test scores, mean over seeds; 95 % intervals.",
             cards=True,
         ),
@@ -335,17 +335,17 @@ def absent(anchor: str, document: Mapping[str, Any], studies: Sequence[Mapping[s
 
 
 def score(row: Mapping[str, Any]) -> Cell | str:
-    found = mean(row["scores"][cells.MULTI])
-    return MISSING if found is None else f"{found:.3f} {row['metric']}"
+    value = mean(row["scores"][cells.MULTI])
+    return MISSING if value is None else f"{value:.3f} {row['metric']}"
 
 
-def difference(found: Mapping[str, Any] | None) -> Cell:
+def difference(effect: Mapping[str, Any] | None) -> Cell:
     """An estimate and its interval."""
-    if found is None:
+    if effect is None:
         return MISSING
-    low, high = found["interval_95"]
-    only = ", units only" if found["units_only"] else ""
-    return Cell(f"{signed(found['estimate'])} ({signed(low)} to {signed(high)}{only})", "interval")
+    low, high = effect["interval_95"]
+    only = ", units only" if effect["units_only"] else ""
+    return Cell(f"{signed(effect['estimate'])} ({signed(low)} to {signed(high)}{only})", "interval")
 
 
 def signed(value: float) -> str:

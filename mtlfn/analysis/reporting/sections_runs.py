@@ -23,10 +23,10 @@ COUNTS = {"per_task": "input tokens", "loss": "loss tokens", "padded": "slots co
 
 def tokens(anchor: str, runs: Runs) -> Section:
     """Which tokens were equal, on both sides, and which were not held equal."""
-    held, rest, pairs, unequal, by_updates = [], [], 0, [], False
+    controlled, rest, pairs, unequal, by_updates = [], [], 0, [], False
     order = next(iter(runs.multi.values())).tasks
     for (control, task, seed), run in sorted(
-        runs.controls.items(), key=lambda held: (order.index(held[0][1]), held[0])
+        runs.controls.items(), key=lambda item: (order.index(item[0][1]), item[0])
     ):
         parent = runs.multi[seed]
         whole = control == "total"
@@ -37,14 +37,14 @@ def tokens(anchor: str, runs: Runs) -> Section:
         pairs += 1
         if there != here:
             unequal.append(f"{cells.CONTROLS[control]} of {task}, seed {seed}")
-        held.append((task, str(seed), side, f"{there:,}", f"{here:,}", _less(there, here)))
+        controlled.append((task, str(seed), side, f"{there:,}", f"{here:,}", _less(there, here)))
         for name, shown in COUNTS.items():
             one, other = ((getattr(side.tokens, name) or {}).get(task) for side in (parent, run))
             if one is not None and other is not None:
                 numbers = (f"{one:,}", f"{other:,}", _less(one, other))
                 rest.append((task, str(seed), cells.CONTROLS[control], shown, *numbers))
     title = "Which tokens were equal"
-    if not held:
+    if not controlled:
         return Section(anchor, title, (Missing("token counts", "no control has finished"),))
     said = (
         Text(f"NOT equal: {'; '.join(unequal)}.", "alarm")
@@ -60,20 +60,20 @@ def tokens(anchor: str, runs: Runs) -> Section:
         "for token-controlled S1 the total of the multi-task run, for plain S1 "
         + ("nothing: there the optimiser updates are." if by_updates else "this task's share of it.")
     )
-    return Section(anchor, title, (said, text, *_token_tables(held, rest, by_updates)))
+    return Section(anchor, title, (said, text, *_token_tables(controlled, rest, by_updates)))
 
 
 def _token_tables(
-    held: Sequence[tuple[str, ...]], rest: Sequence[tuple[str, ...]], by_updates: bool
+    controlled: Sequence[tuple[str, ...]], rest: Sequence[tuple[str, ...]], by_updates: bool
 ) -> tuple[Table, Table]:
     columns = ("task", "seed", "S1 run", "multi-task", "S1", "difference")
     return (
         Table(
             columns,
-            tuple(held),
+            tuple(controlled),
             f"Input tokens{' or updates' * by_updates} that are held equal: the difference must be 0.",
             numeric=(1, 3, 4, 5),
-            folded=len(held) > 12,
+            folded=len(controlled) > 12,
         ),
         Table(
             (*columns[:3], "counted", *columns[3:]),
@@ -89,19 +89,19 @@ def _token_tables(
 def lacking(anchor: str, runs: Runs) -> Section:
     """What the data of the tasks lack: labels that training never shows, splits with nothing to find, unread words."""
     title = "What the data lack"
-    told: dict[tuple[str, str], None] = {}
+    notices: dict[tuple[str, str], None] = {}
     looked = False
     for run in runs.all:
         for task, about in (run.data.tasks if run.data else {}).items():
             looked |= about.notices is not None
-            told |= {(task, line): None for line in about.notices or ()}
+            notices |= {(task, line): None for line in about.notices or ()}
     if not looked:
         return Section(anchor, title, (Missing("notices", "no data.json has any; older versions did not look"),))
-    if not told:
+    if not notices:
         return Section(
             anchor, title, (Text("Every label occurs in training, every split has something to find.", "good"),)
         )
-    return Section(anchor, title, (Table(("task", "what is lacking"), tuple(told), "Told before training."),))
+    return Section(anchor, title, (Table(("task", "what is lacking"), tuple(notices), "Told before training."),))
 
 
 def _less(there: int, here: int) -> str:
@@ -119,9 +119,9 @@ def weights(anchor: str, runs: Runs) -> Section:
     series: dict[str, list[list[tuple[float, float]]]] = {}
     for run in used:
         for task in run.tasks:
-            found = [(float(step.tokens), step.sigma[task]) for step in run.steps if task in step.sigma]
-            if found:
-                series.setdefault(task, []).append(found)
+            points = [(float(step.tokens), step.sigma[task]) for step in run.steps if task in step.sigma]
+            if points:
+                series.setdefault(task, []).append(points)
     ends = ", ".join(f"{task} {sum(s[-1][1] for s in seeds) / len(seeds):.3f}" for task, seeds in series.items())
     alt = f"Sigma of every task against input tokens, one line a seed. At the end: {ends}."
     text = Text(
@@ -141,7 +141,7 @@ def parity(anchor: str, runs: Runs) -> Section:
             for side in (runs.multi.values(), (r for (_, t, _), r in runs.controls.items() if t == task))
         ]
         numbers = set().union(*both)
-        shown = [", ".join(f"{n:,}" for n in sorted(found)) or MISSING for found in both]
+        shown = [", ".join(f"{n:,}" for n in sorted(sizes)) or MISSING for sizes in both]
         spread = 100 * (max(numbers) / min(numbers) - 1) if all(both) else None
         rows.append((task, *shown, MISSING if spread is None else f"{spread:.1f} %"))
         if spread is not None and spread > PARITY:
@@ -175,7 +175,7 @@ def repeat(anchor: str, runs: Runs) -> Section:
     if not environments:
         blocks.append(Missing("environment", "no run has an env.json"))
     else:
-        odd = _differences([_shared(found.must_match) for found in environments])
+        odd = _differences([_shared(environment.must_match) for environment in environments])
         blocks.append(
             Text(f"The runs had different environments: {'; '.join(odd)}.", "alarm")
             if odd
@@ -285,10 +285,10 @@ def _shared(must_match: Mapping[str, Any], path: str = "") -> dict[str, str]:
 def _differences(environments: Sequence[Mapping[str, str]]) -> list[str]:
     """Every name that has several values, with how many runs have each."""
     out = []
-    for name in sorted({name for found in environments for name in found}):
-        found = Counter(each.get(name, "nothing") for each in environments)
-        if len(found) > 1:
-            said = (f"{value[:16]}{'…' * (len(value) > 16)} in {count(n, 'run')}" for value, n in found.items())
+    for name in sorted({name for each in environments for name in each}):
+        counts = Counter(each.get(name, "nothing") for each in environments)
+        if len(counts) > 1:
+            said = (f"{value[:16]}{'…' * (len(value) > 16)} in {count(n, 'run')}" for value, n in counts.items())
             out.append(f"{name}: {', '.join(said)}")
     return out
 
@@ -311,8 +311,8 @@ def _replays(runs: Sequence[RunRecord]) -> str:
     done = [(run, run.replay) for run in runs if run.replay and run.replay.digest == run.result.digest]
     if not done:
         return "not done; python -m mtlfn.replay RUN takes a run's steps again and compares digests"
-    whole = sum(found.steps == (0, run.result.steps) for run, found in done)
-    equal = count(sum(found.equal or 0 for _, found in done), "segment")
+    whole = sum(replay.steps == (0, run.result.steps) for run, replay in done)
+    equal = count(sum(replay.equal or 0 for _, replay in done), "segment")
     return (
         f"{len(done)} of {count(len(runs), 'run')}, {whole} of them from the first step to the last; "
         f"equal digests in {equal}"
@@ -334,8 +334,8 @@ def _backbone(run: RunRecord) -> str:
     return str(run.configuration and run.configuration.settings.get("backbone"))
 
 
-def _all(found: Iterable[Any]) -> str:
-    return ", ".join(_place(str(each)) for each in found) or "not recorded"
+def _all(values: Iterable[Any]) -> str:
+    return ", ".join(_place(str(each)) for each in values) or "not recorded"
 
 
 def _place(name: str) -> str:
@@ -353,8 +353,8 @@ def _data(runs: Sequence[RunRecord]) -> Block:
                     continue
                 seen.add((task, split, sha))
                 about = (run.data and run.data.tasks.get(task)) or TaskData()
-                found = about.splits.get(split)
-                counts = (None, None) if found is None else (found.examples, found.tokens)
+                content = about.splits.get(split)
+                counts = (None, None) if content is None else (content.examples, content.tokens)
                 size = [MISSING if number is None else f"{number:,}" for number in counts]
                 source = _place(about.source or "")
                 if split == "train" and task in listed(_identity(run).get("shuffled_tasks", "")):
@@ -382,10 +382,10 @@ def cost(anchor: str, runs: Runs) -> Section:
             rows.append((kind, str(len(group)), f"{tokens_:,}", f"{seconds / 60:.1f}", rate))
     hardware = []
     for run in runs.all:
-        found = run.environment or Environment()
-        threads = "" if found.gpu else f", {count(found.threads or 0, 'thread')}"
-        said = found.gpu or found.processor
-        if said and (line := f"{said}{threads}, {found.system}") not in hardware:
+        environment = run.environment or Environment()
+        threads = "" if environment.gpu else f", {count(environment.threads or 0, 'thread')}"
+        said = environment.gpu or environment.processor
+        if said and (line := f"{said}{threads}, {environment.system}") not in hardware:
             hardware.append(line)
     return Section(
         anchor,

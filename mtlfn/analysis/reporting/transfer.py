@@ -80,9 +80,9 @@ def matrix(runs: Runs) -> dict[Pair, dict[int, float]]:
     return out
 
 
-def means(found: Mapping[Pair, Mapping[int, float]]) -> dict[Pair, float]:
+def means(matrix: Mapping[Pair, Mapping[int, float]]) -> dict[Pair, float]:
     """Over the seeds."""
-    return {pair: math.fsum(seeds.values()) / len(seeds) for pair, seeds in found.items()}
+    return {pair: math.fsum(seeds.values()) / len(seeds) for pair, seeds in matrix.items()}
 
 
 def conflicts(runs: Sequence[RunRecord]) -> dict[Pair, Met]:
@@ -156,11 +156,11 @@ def vocabulary(run: RunRecord) -> tuple[dict[str, frozenset[str]], str]:
         config = run.configuration.config()
         # As the run read them: embedded tasks come from its cache, which is filled anew where it is empty.
         cache, beside = config.cache_dir or default_cache(), listed(config.held_out_tasks)
-        found = sources.resolve(run.tasks, config.data_dir, config.task, cache=cache, beside=beside)
+        datasets = sources.resolve(run.tasks, config.data_dir, config.task, cache=cache, beside=beside)
     except (KeyError, DataError, CacheError, OSError, UsageError) as error:
         return {}, f"the training texts cannot be read: {error}"
     out, odd = {}, []
-    for dataset in found:
+    for dataset in datasets:
         name = dataset.task.name
         if len(kind_of(dataset.task).training(dataset.train)) == run.data.tasks[name].splits["train"].examples:
             out[name] = words(text for example in dataset.train for pair in example.texts for text in pair if text)
@@ -178,9 +178,9 @@ def correlation(signal: Mapping[Pair, float | None], transfer: Mapping[Pair, flo
     """Spearman's rank correlation over the ordered pairs that have both."""
     from scipy.stats import spearmanr
 
-    held = [(value, transfer[pair]) for pair, value in signal.items() if value is not None and pair in transfer]
-    varies = all(len(set(column)) > 1 for column in zip(*held, strict=True))
-    if len(held) < LEAST_PAIRS or not varies:
-        return Correlation(None, len(held))
-    one, other = (list(column) for column in zip(*held, strict=True))
-    return Correlation(float(np.asarray(spearmanr(one, other))[0]), len(held))
+    points = [(value, transfer[pair]) for pair, value in signal.items() if value is not None and pair in transfer]
+    varies = all(len(set(column)) > 1 for column in zip(*points, strict=True))
+    if len(points) < LEAST_PAIRS or not varies:
+        return Correlation(None, len(points))
+    one, other = (list(column) for column in zip(*points, strict=True))
+    return Correlation(float(np.asarray(spearmanr(one, other))[0]), len(points))

@@ -122,10 +122,10 @@ def find(paths: Sequence[Path], without: Collection[Path] = ()) -> Found:
     for path in paths:
         if not path.is_dir():
             raise UsageError(f"RUN {path}: is not a folder; name run directories, or folders that hold some")
-        held = list(_run_folders(path))
-        if not held:
+        folders = list(_run_folders(path))
+        if not folders:
             raise UsageError(f"RUN {path}: holds no run (no result.json, no config.json)")
-        for folder in held:
+        for folder in folders:
             if (folder / documents.RESULT).exists() and folder not in without:
                 finished[folder.resolve()] = read_run(folder)
             elif folder == path:
@@ -208,9 +208,9 @@ def sides(study: Study, task: str, control: str) -> tuple[Task, Sides] | None:
     kind, first = statistics(multi[0], task)
     values: dict[Path, NDArray[np.float64]] = {}
     for run in (*multi, *controls):
-        other, found = statistics(run, task)
-        alike.check(multi[0].path, (kind, first), run.path, (other, found))
-        values[run.path] = found.values
+        other, statistic = statistics(run, task)
+        alike.check(multi[0].path, (kind, first), run.path, (other, statistic))
+        values[run.path] = statistic.values
     stacks = [np.stack([values[run.path] for run in side]) for side in (multi, controls)]
     return kind, Sides(seeds, *stacks)
 
@@ -219,7 +219,7 @@ def statistics(run: Run, task: str) -> tuple[Task, units.UnitStatistics]:
     """The statistics of the test units of a run; UsageError where the run has none or they cannot be read."""
     path = run.path / "predictions" / f"{task}.test.units.json"
     try:
-        kind, found = units.from_json(path.read_text(), str(path))
+        kind, statistic = units.from_json(path.read_text(), str(path))
     except OSError as error:
         raise UsageError(
             f"RUN {run.path}: has no test predictions of task {task} ({path.name}: {error.strerror}); a verdict needs "
@@ -230,18 +230,18 @@ def statistics(run: Run, task: str) -> tuple[Task, units.UnitStatistics]:
     if kind.name != task:
         raise UsageError(f"RUN {run.path}: {path.name} is of task {kind.name}")
     examples = examples_of(run, task)
-    if not kind.official and examples is not None and len(found.units) > examples:
+    if not kind.official and examples is not None and len(statistic.units) > examples:
         raise UsageError(
-            f"RUN {run.path}: {path.name} has {len(found.units)} units of {examples} test examples, expected no more "
-            "units than examples"
+            f"RUN {run.path}: {path.name} has {len(statistic.units)} units of {examples} test examples, expected no "
+            "more units than examples"
         )
-    value, said = float(units.value(kind, found.values.sum(0))), run.scores.get(task)
+    value, said = float(units.value(kind, statistic.values.sum(0))), run.scores.get(task)
     if said is not None and not math.isclose(value, said, rel_tol=1e-9, abs_tol=1e-9):
         raise UsageError(
             f"RUN {run.path}: {path.name} gives {kind.metric} {value:.6g}, result.json says {said:.6g}: one of them is "
             "not of this run; give its command again, or leave the run out"
         )
-    return kind, found
+    return kind, statistic
 
 
 def examples_of(run: Run, task: str) -> int | None:
@@ -335,9 +335,9 @@ def _study(name: str, multi: Mapping[int, Run], matched: Sequence[tuple[Run, Mat
     return Study(name, multi, controls, kept, pairs, tuple(missing), tuple(own))
 
 
-def _add(held: dict[Any, Run], key: Any, run: Run) -> None:
-    if key in held:
+def _add(runs: dict[Any, Run], key: Any, run: Run) -> None:
+    if key in runs:
         raise UsageError(
-            f"RUN {held[key].path} and RUN {run.path}: both are seed {run.seed} of the same; leave one out"
+            f"RUN {runs[key].path} and RUN {run.path}: both are seed {run.seed} of the same; leave one out"
         )
-    held[key] = run
+    runs[key] = run

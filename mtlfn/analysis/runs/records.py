@@ -78,16 +78,16 @@ def of_study(study: cells.Study, root: Path) -> Runs:
 
 def get(document: Any, *names: str) -> Any:
     """What lies under the names, or None."""
-    return reduce(lambda found, name: found.get(name) if isinstance(found, Mapping) else None, names, document)
+    return reduce(lambda node, name: node.get(name) if isinstance(node, Mapping) else None, names, document)
 
 
 def values(runs: Iterable[RunRecord], name: str) -> list[Any]:
     """The different things that the configurations' identities hold under a name, in order of appearance."""
     out: list[Any] = []
     for run in runs:
-        found = run.configuration and run.configuration.identity.get(name)
-        if found is not None and found not in out:
-            out.append(found)
+        value = run.configuration and run.configuration.identity.get(name)
+        if value is not None and value not in out:
+            out.append(value)
     return out
 
 

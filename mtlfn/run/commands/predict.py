@@ -77,30 +77,30 @@ def _pairs(given: str) -> set[tuple[str, str]]:
 
 def _texts(predictor: Predictor, items: Iterator[Item], lines: bool) -> Iterator[tuple[Item, str]]:
     """The items with what is written of each; progress is told on standard error."""
-    done, began, told = 0, time.monotonic(), time.monotonic()
+    done, began, last = 0, time.monotonic(), time.monotonic()
     for together in _together(items):
         predictions = iter(predictor.predict([e for item in together for e in item.examples]))
         for item in together:
             own = [next(predictions) for _ in item.examples]
             yield item, (item.lines if lines else item.own)(own)
         done += sum(len(item.examples) for item in together)
-        if time.monotonic() - told > TELL:
-            told = time.monotonic()
-            print(f"{done:,} predicted, {done / (told - began):,.0f} a second", file=sys.stderr, flush=True)
+        if time.monotonic() - last > TELL:
+            last = time.monotonic()
+            print(f"{done:,} predicted, {done / (last - began):,.0f} a second", file=sys.stderr, flush=True)
 
 
 def _together(items: Iterator[Item]) -> Iterator[list[Item]]:
     """Items of about as many examples as are predicted together."""
-    held: list[Item] = []
+    group: list[Item] = []
     count = 0
     for item in items:
-        held.append(item)
+        group.append(item)
         count += max(len(item.examples), 1)
         if count >= TOGETHER:
-            yield held
-            held, count = [], 0
-    if held:
-        yield held
+            yield group
+            group, count = [], 0
+    if group:
+        yield group
 
 
 def _written(path: Path, predictor: Predictor, items: Iterator[Item], lines: bool) -> int:

@@ -67,7 +67,7 @@ class Environment:
 
 def _at(tree: Mapping[str, Any], *names: str) -> Any:
     """What lies under the names, or None."""
-    found: Any = tree
+    node: Any = tree
     for name in names:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node

@@ -35,7 +35,7 @@ class Smoke:
 
 def ending(folder: Path) -> str:
     """How a run's smoke test ended: "passed", "skipped", or "unknown" where no file tells."""
-    found = typed.attempt(folder, Smoke)
-    if found is None:
+    smoke = typed.attempt(folder, Smoke)
+    if smoke is None:
         return "unknown"
-    return "skipped" if found.skipped else "passed"
+    return "skipped" if smoke.skipped else "passed"

@@ -62,14 +62,14 @@ def search(attempt: Try, start: int) -> int:
 
 def heaviest(corpora: Mapping[str, Corpus], slots: int, cursors: Mapping) -> Batch:
     """A batch with the micro-batch of every task that has most padded slots, of its longest examples."""
-    made = []
+    micro_batches = []
     for corpus in corpora.values():
         _, longest = example_sizes(corpus)
         chosen = np.argsort(-longest, kind="stable")[: max(slots, 1)]
-        made.append(
+        micro_batches.append(
             max((collate(corpus, e.tolist()) for e in evaluation_batches(corpus, chosen.tolist(), slots)), key=_padded)
         )
-    return Batch(tuple(made), cursors)
+    return Batch(tuple(micro_batches), cursors)
 
 
 def attempt(step: Step, start: State, corpora: Mapping[str, Corpus], device: torch.device) -> Try:

@@ -55,8 +55,8 @@ def probe(device: torch.device) -> Probe:
 
 def peak(device: torch.device) -> dict[str, int]:
     """The most that this process held so far: "resident", and on a GPU what torch held of its memory, "allocated"."""
-    found = {"resident": peak_resident()}
-    return found | ({"allocated": torch.cuda.max_memory_allocated(device)} if device.type == "cuda" else {})
+    readings = {"resident": peak_resident()}
+    return readings | ({"allocated": torch.cuda.max_memory_allocated(device)} if device.type == "cuda" else {})
 
 
 def peak_resident() -> int:
@@ -102,10 +102,10 @@ def driver_version() -> str | None:
 
     try:
         pynvml.nvmlInit()
-        found = pynvml.nvmlSystemGetDriverVersion()
+        version = pynvml.nvmlSystemGetDriverVersion()
     except pynvml.NVMLError:
         return None
-    return found.decode() if isinstance(found, bytes) else str(found)
+    return version.decode() if isinstance(version, bytes) else str(version)
 
 
 def _handle(device: torch.device) -> Any:
@@ -124,9 +124,9 @@ def exhausted(error: BaseException) -> str | None:
     said = str(error).partition("\n")[0]
     if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "can't allocate memory" not in said:
         return None
-    told = ". ".join(said.split(". ")[:2]).strip(" .") or type(error).__name__
+    reason = ". ".join(said.split(". ")[:2]).strip(" .") or type(error).__name__
     return (
-        f"out of memory: {told}. What was saved stands. Less is needed with a smaller --micro-batch-tokens, with "
+        f"out of memory: {reason}. What was saved stands. Less is needed with a smaller --micro-batch-tokens, with "
         "--engine loop or with --gradient-checkpointing, in another --output-dir; or free memory and go on"
     )
 

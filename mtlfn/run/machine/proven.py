@@ -45,11 +45,11 @@ def proven(base: Backbone, length: int, slots: int, cache: Path) -> Proof:
 def _kept(path: Path, length: int) -> Proof | None:
     """The proof in a file; None where it is absent, damaged or none."""
     try:
-        found = cattrs.Converter(forbid_extra_keys=True).structure(documents.read(path), Proof)
+        proof = cattrs.Converter(forbid_extra_keys=True).structure(documents.read(path), Proof)
     except (OSError, ValueError, TypeError, KeyError, cattrs.BaseValidationError):
         return None
-    fits = found.length == length and 0 <= found.difference <= TOLERANCE
-    return found if fits and set(found.why) <= set(string.printable) else None
+    fits = proof.length == length and 0 <= proof.difference <= TOLERANCE
+    return proof if fits and set(proof.why) <= set(string.printable) else None
 
 
 def _key(base: Backbone, length: int, slots: int) -> str:

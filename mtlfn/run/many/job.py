@@ -62,20 +62,20 @@ def _outcome(start: Path, what: Launch, number: int, running: Path, stop: Callab
             return Outcome(state="left" if left else "not begun", code=RESUMABLE if left else BUG, why=why)
     if not _waited_for(Path(what.root) / item.name / lock.LOCK, stop):
         return Outcome(state="left", code=RESUMABLE, why="stopped before it began")
-    held = lease.take(lease.place(), what.gpus, lambda: not stop()) if what.gpus else None
+    gpu_lease = lease.take(lease.place(), what.gpus, lambda: not stop()) if what.gpus else None
     if stop():
         return Outcome(state="left", code=RESUMABLE, why="stopped before it began")
-    gpu = "" if held is None else held.gpu
+    gpu = "" if gpu_lease is None else gpu_lease.gpu
     documents.write(running, {"name": item.name, "gpu": gpu, "began": time.time(), "process": os.getpid()})
     try:
-        return _tried(start, what, number, held, stop, began)
+        return _tried(start, what, number, gpu_lease, stop, began)
     finally:
-        if held is not None:
-            held.end()
+        if gpu_lease is not None:
+            gpu_lease.end()
 
 
 def _tried(
-    start: Path, what: Launch, number: int, held: lease.Lease | None, stop: Callable[[], bool], began: float
+    start: Path, what: Launch, number: int, gpu_lease: lease.Lease | None, stop: Callable[[], bool], began: float
 ) -> Outcome:
     """Runs until it ends by itself, and again where it was killed, as long as each time brings it further."""
     item = what.runs[number]
@@ -93,7 +93,7 @@ def _tried(
             output.write(f"{MARK} {time.strftime('%Y-%m-%d %H:%M:%S')}: start {tries} from here\n".encode())
             output.flush()
             at = output.tell()
-            code = _run(words, what, held, output, stop)
+            code = _run(words, what, gpu_lease, output, stop)
         seconds = time.monotonic() - began
         if code == OK:
             return Outcome(state="finished", code=OK, seconds=seconds)
@@ -103,12 +103,14 @@ def _tried(
             return Outcome(state="failed", code=code, why=_last(log, at), seconds=seconds)
 
 
-def _run(words: Sequence[str], what: Launch, held: lease.Lease | None, output: Any, stop: Callable[[], bool]) -> int:
+def _run(
+    words: Sequence[str], what: Launch, gpu_lease: lease.Lease | None, output: Any, stop: Callable[[], bool]
+) -> int:
     """The exit code of a run; below 0 where a signal killed it. It is asked to save and leave where all is to stop."""
     environment = {**os.environ, **what.environment}
-    if held is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = held.gpu
-    handles = () if held is None else (held.handle,)
+    if gpu_lease is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = gpu_lease.gpu
+    handles = () if gpu_lease is None else (gpu_lease.handle,)
     process = subprocess.Popen(
         tied.command(words),
         cwd=what.working,

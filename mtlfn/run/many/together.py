@@ -137,8 +137,8 @@ def _started(root: Path, what: Launch, machines: Machines) -> Iterator[Path]:
     """The folder of a new start, the only one of the plan; it is gone when the block ends."""
     place = (root / launch.FOLDER).resolve()
     make_folder(place)
-    with ExitStack() as held:
-        _hold(held, place / launch.LOCK, root)
+    with ExitStack() as locks:
+        _hold(locks, place / launch.LOCK, root)
         for before in place.iterdir():
             if before.is_dir():
                 shutil.rmtree(before, ignore_errors=True)
@@ -146,7 +146,7 @@ def _started(root: Path, what: Launch, machines: Machines) -> Iterator[Path]:
         for folder in (start, start / launch.DONE, start / launch.RUNNING):
             make_folder(folder)
         (start / launch.LOCK).touch()
-        _hold(held, start / launch.LOCK, root)
+        _hold(locks, start / launch.LOCK, root)
         typed.write(start, what)
         (start / "resources.json").write_text(json.dumps(_resources(start, what, machines)), encoding="utf-8")
         try:
@@ -155,12 +155,12 @@ def _started(root: Path, what: Launch, machines: Machines) -> Iterator[Path]:
             shutil.rmtree(start, ignore_errors=True)
 
 
-def _hold(held: ExitStack, path: Path, root: Path) -> None:
+def _hold(locks: ExitStack, path: Path, root: Path) -> None:
     """Locks a file until all is over. Busy where another process has it, and does not let go at once."""
     until = time.monotonic() + PATIENCE
     while True:
         try:
-            held.enter_context(lock.held(path, terminal.say))
+            locks.enter_context(lock.held(path, terminal.say))
             return
         except lock.Busy:
             if time.monotonic() > until:
@@ -238,9 +238,9 @@ def _futile(start: Path, root: Path) -> str:
     """Why jobs of the queue will not come to anything; empty where they may."""
     if (log := slurm.unbegun(start)) is None:
         return ""
-    kept = launch.log(root, "slurm")
-    shutil.copy(log, kept)
-    return f"--slurm: jobs end before their run begins; {kept} is what the last one said: mend that, and begin again"
+    copy = launch.log(root, "slurm")
+    shutil.copy(log, copy)
+    return f"--slurm: jobs end before their run begins; {copy} is what the last one said: mend that, and begin again"
 
 
 def _still_running(start: Path) -> bool:

@@ -57,9 +57,9 @@ class Archive:
         if there is None:
             return
         leaves = leaf_digests(state)
-        if (found := combined(leaves)) != there.digest:
+        if (reached := combined(leaves)) != there.digest:
             raise Diverged(
-                f"step {state.step} was reached before with digest {there.digest} and now with {found}; the first "
+                f"step {state.step} was reached before with digest {there.digest} and now with {reached}; the first "
                 f"tensor or field that differs is {ledger.first_difference(there, leaves)}. What was there is as it was"
             )
 

@@ -70,8 +70,8 @@ def save(folder: Path, state: State, identity: str, disk: Disk = REAL) -> Saved:
         if not _reads(target / name, content):
             raise Damaged(f"{target.name}: {name} does not read back as it was written; the disk may be failing")
     _prune(folder, target, state.progress.best_step, disk)
-    found = hashed.result()
-    return Saved(target, combined(found), found)
+    leaves = hashed.result()
+    return Saved(target, combined(leaves), leaves)
 
 
 def _chunks(content: Iterable[Buffer]) -> Iterator[memoryview]:
@@ -131,10 +131,10 @@ def load(target: Path, like: State, identity: str) -> State:
     manifest, files, sums = _read(target, identity)
     with ThreadPoolExecutor(1) as beside:  # hashing releases the interpreter lock
         hashed = beside.submit(lambda: {name: _sha(data) for name, data in files.items()})
-        state, found, failure = None, "", None
+        state, value, failure = None, "", None
         try:
             state = decode(files, like)
-            found = digest(state)
+            value = digest(state)
         except (StateMismatch, SafetensorError, KeyError, ValueError, TypeError) as error:
             failure = error
         wrong = [name for name, sha in hashed.result().items() if sha != sums[name]]
@@ -143,7 +143,7 @@ def load(target: Path, like: State, identity: str) -> State:
     if state is None:
         raise Damaged(f"{target.name}: {failure}")
     # A state of an older schema has another digest by now; its files were verified.
-    if manifest["schema"] == SCHEMA and found != manifest["digest"]:
+    if manifest["schema"] == SCHEMA and value != manifest["digest"]:
         raise Damaged(f"{target.name}: the state's digest is not the one written")
     return state
 
@@ -232,7 +232,7 @@ def _sha(data: bytes) -> str:
 def _prune(folder: Path, newest: Path, best_step: int | None, disk: Disk) -> None:
     """Keeps the newest, the one before it and the best. What lies after the newest was passed over as damaged."""
     there = steps(folder)
-    kept = [p for p in there if p <= newest][-KEPT:]
+    newest_ones = [p for p in there if p <= newest][-KEPT:]
     for old in there:
-        if old not in kept and step_of(old) != best_step:
+        if old not in newest_ones and step_of(old) != best_step:
             remove_folder(old, disk)

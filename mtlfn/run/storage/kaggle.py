@@ -47,12 +47,12 @@ def bring_back(place: archive.Place, start: State, say: Callable[[str], None]) -
     A notebook's output becomes an input of its next version; which folder it gets there is up to its owner.
     """
     reached = max((checkpoint.step_of(p) for p in checkpoint.steps(place.checkpoints)), default=-1)
-    found = [
+    folders = [
         path.parent
         for depth in range(1, DEPTH + 1)  # not "**": an input may be a data set of a million files
         for path in (root() / "input").glob("*/" * depth + "checkpoints/step-*/manifest.json")
     ]
-    for target in sorted(found, key=lambda p: p.name, reverse=True):
+    for target in sorted(folders, key=lambda p: p.name, reverse=True):
         if not checkpoint.NAME.fullmatch(target.name) or checkpoint.step_of(target) <= reached:
             continue
         try:

@@ -77,20 +77,20 @@ def read(path: Path, identity: str) -> tuple[Entry, ...]:
     """
     if not path.exists():
         return ()
-    found: list[Entry] = []
+    entries: list[Entry] = []
     lines = path.read_bytes().split(b"\n")[:-1]
     for number, line in enumerate(lines, 1):
         try:
-            made = Entry(**json.loads(line))
-            sealed = made.sealed()
+            entry = Entry(**json.loads(line))
+            sealed = entry.sealed()
         except (ValueError, TypeError):
             raise Broken(f"{path}, line {number}: is no line of a ledger") from None
-        if made.hash != sealed.hash:
-            raise Broken(f"{path}, line {number} (step {made.step}): was altered, its hash does not fit its content")
-        if made.previous != (found[-1].hash if found else identity):
-            raise Broken(f"{path}, line {number} (step {made.step}): does not follow the line before it")
-        found.append(made)
-    return tuple(found)
+        if entry.hash != sealed.hash:
+            raise Broken(f"{path}, line {number} (step {entry.step}): was altered, its hash does not fit its content")
+        if entry.previous != (entries[-1].hash if entries else identity):
+            raise Broken(f"{path}, line {number} (step {entry.step}): does not follow the line before it")
+        entries.append(entry)
+    return tuple(entries)
 
 
 def write(path: Path, entries: tuple[Entry, ...], new: Entry, disk: Disk = REAL) -> tuple[Entry, ...]:
@@ -103,41 +103,41 @@ def write(path: Path, entries: tuple[Entry, ...], new: Entry, disk: Disk = REAL)
     return (*entries, new)
 
 
-def _line(made: Entry) -> bytes:
-    return (json.dumps(attrs.asdict(made)) + "\n").encode()
+def _line(entry: Entry) -> bytes:
+    return (json.dumps(attrs.asdict(entry)) + "\n").encode()
 
 
 def current(entries: Iterable[Entry]) -> dict[int, Entry]:
     """Step -> the line that holds for it, in the order of steps."""
     out: dict[int, Entry] = {}
-    for made in entries:
-        if made.accepted:
-            out = {step: e for step, e in out.items() if step <= made.step}
-        out[made.step] = made
+    for entry in entries:
+        if entry.accepted:
+            out = {step: e for step, e in out.items() if step <= entry.step}
+        out[entry.step] = entry
     return dict(sorted(out.items()))
 
 
 def digests(entries: Iterable[Entry]) -> dict[int, set[str]]:
     """Step -> every digest that a line has for it."""
     out: dict[int, set[str]] = {}
-    for made in entries:
-        out.setdefault(made.step, set()).add(made.digest)
+    for entry in entries:
+        out.setdefault(entry.step, set()).add(entry.digest)
     return out
 
 
 def breaks(entries: Iterable[Entry]) -> dict[int, tuple[str, ...]]:
     """Step -> the changes of environment that were accepted there and still hold."""
     out: dict[int, tuple[str, ...]] = {}
-    for made in entries:
-        if made.accepted:
-            out = {step: texts for step, texts in out.items() if step <= made.step}
-            out[made.step] = (*out.get(made.step, ()), made.accepted)
+    for entry in entries:
+        if entry.accepted:
+            out = {step: texts for step, texts in out.items() if step <= entry.step}
+            out[entry.step] = (*out.get(entry.step, ()), entry.accepted)
     return out
 
 
-def first_difference(made: Entry, leaves: Mapping[str, str]) -> str | None:
+def first_difference(entry: Entry, leaves: Mapping[str, str]) -> str | None:
     """The first leaf whose digest is not the one in the line; None where all agree."""
-    written = [made.leaves[i : i + LEAF] for i in range(0, len(made.leaves), LEAF)]
+    written = [entry.leaves[i : i + LEAF] for i in range(0, len(entry.leaves), LEAF)]
     if len(written) != len(leaves):
         return f"(the line has {len(written)} leaves, the state {len(leaves)})"
     return next((path for old, (path, new) in zip(written, leaves.items(), strict=True) if new[:LEAF] != old), None)

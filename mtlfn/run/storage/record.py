@@ -92,7 +92,7 @@ def sound(path: Path, older: bool = False) -> Sound:
 
     ``older``: whether the run began with a version whose lines have no check.
     """
-    found, raws, steps, checked, problem = [], [], 0, True, ""
+    lines, raws, steps, checked, problem = [], [], 0, True, ""
     for number, raw in enumerate(path.read_bytes().split(b"\n")[:-1] if path.exists() else (), 1):
         try:
             line = line_of(raw)
@@ -102,18 +102,18 @@ def sound(path: Path, older: bool = False) -> Sound:
         except ValueError as error:
             problem = f"line {number} (after step {steps}) {error}"
             break
-        found.append(line)
+        lines.append(line)
         raws.append(raw)
         checked = checked and CHECKED.fullmatch(raw) is not None
-    return Sound(tuple(found), tuple(raws), steps, checked, problem)
+    return Sound(tuple(lines), tuple(raws), steps, checked, problem)
 
 
 def cut(path: Path, record: Sound, step: int) -> tuple[Line, ...]:
     """Drops the lines after ``step``; those that stay."""
-    kept = sum(line["step"] <= step for line in record.lines)  # steps never fall
+    count = sum(line["step"] <= step for line in record.lines)  # steps never fall
     if path.exists():
-        write_file(path, b"".join(raw + b"\n" for raw in record.bytes[:kept]))
-    return record.lines[:kept]
+        write_file(path, b"".join(raw + b"\n" for raw in record.bytes[:count]))
+    return record.lines[:count]
 
 
 def line_of(raw: bytes) -> Line:
