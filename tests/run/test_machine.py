@@ -80,6 +80,7 @@ def walk(engine: str) -> Walk:
         evaluate=evaluate,
         budget=tokens,
         epoch_tokens=tokens // 4,
+        points=0,
         early_stopping=True,
         patience=3,
     )

@@ -309,12 +309,17 @@ def test_an_interrupt_comes_after_an_exchange_and_never_within():
                 raise error
             reached.append("the end of the exchange")
 
-    with pytest.raises(KeyboardInterrupt):
-        exchange(None)
-    assert reached
-    with pytest.raises(processes.Gone, match="Connection closed by peer"):
-        exchange(RuntimeError("Connection closed by peer\nand a stack"))
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    # What begins in the background of a shell ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            exchange(None)
+        assert reached
+        with pytest.raises(processes.Gone, match="Connection closed by peer"):
+            exchange(RuntimeError("Connection closed by peer\nand a stack"))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @given(st.dictionaries(st.text(min_size=1), st.integers(0, 1000), max_size=10), st.integers(1, 5))
