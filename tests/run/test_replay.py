@@ -66,6 +66,20 @@ def test_every_segment_of_an_honest_run_is_equal(finished, again):
     }
 
 
+@pytest.mark.parametrize("commit", ["of another day", None])
+def test_a_card_is_compared_where_the_code_that_worded_it_is_the_same(finished, again, monkeypatch, commit):
+    """Other code may word it otherwise, and the run is what it says all the same."""
+    from mtlfn.run.one import export, fingerprint
+
+    worded = export.card
+    monkeypatch.setattr(export, "card", lambda *facts: worded(*facts) + "\nIn other words.\n")
+    if commit is not None:
+        monkeypatch.setattr(fingerprint, "_commit", lambda: commit)
+    code, said = again(finished, "--all")
+    assert code == (0 if commit else 4), said
+    assert ("README.md: is not what the last state gives" in said) == (commit is None)
+
+
 def test_a_step_that_was_skipped_is_equal_too(go, tmp_path, again, monkeypatch):
     """Its norm is not a number, which is unequal to itself."""
     monkeypatch.setattr(scaling, "START", 2.0**40)

@@ -79,7 +79,7 @@ def replay(
         _keep(folder, Replay(digest=None, mismatches=tuple(wrong)), say)
         return MISMATCH
     say(f"ledger    {len(entries)} lines, each sealed with the one before")
-    changed = _environment(folder, prepared, complain, say)
+    changed, same_words = _environment(folder, prepared, complain, say)
     states = dict(_checkpoints(place, prepared, entries, complain, say))
     wanted = segments(ledger.current(entries), sorted(states), start, end, every)
     say(f"replaying steps {wanted[0].start} to {wanted[-1].end.step} in {len(wanted)} segments")
@@ -93,7 +93,8 @@ def replay(
     if (folder / documents.RESULT).exists():
         remade.compare_result(folder, entries[-1], complain)
         if every and walked.state is not None and prepared.walk.finished(walked.state):
-            _compare_products(folder, recorded.experiment, prepared, walked, complain, say, whole=not changed)
+            whole = same_words and not changed
+            _compare_products(folder, recorded.experiment, prepared, walked, complain, say, whole=whole)
             remade.compare_documents(folder, prepared, complain, whole=not changed, moved=bool(changes))
     elif any(entry.result for entry in entries):
         complain(
@@ -322,17 +323,18 @@ def _checkpoints(
             complain(f"checkpoint {target.name}: it is not the state in the ledger; the first difference is {leaf}")
 
 
-def _environment(folder: Path, prepared: Prepared, complain: Say, say: Say) -> list[str]:
-    """What is not as it was when the run was made, said and returned."""
+def _environment(folder: Path, prepared: Prepared, complain: Say, say: Say) -> tuple[list[str], bool]:
+    """What is not as it was when the run was made, said and returned; and whether this is the code that worded it."""
     try:
         before = typed.read(folder, Environment)
     except (OSError, Altered) as error:
         complain(f"{documents.ENVIRONMENT}: {'is missing' if isinstance(error, OSError) else error}")
-        return []
-    changes = differences(before, environment(prepared))
+        return [], True
+    now = environment(prepared)
+    changes = differences(before, now)
     for change in changes:
         say(f"environment differs, so the bits may: {change}")
-    return changes
+    return changes, (before.version, before.commit) == (now.version, now.commit)
 
 
 def _keep(folder: Path, outcome: Replay, say: Say) -> None:
