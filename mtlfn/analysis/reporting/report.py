@@ -40,8 +40,8 @@ def build(root: Path, runs: cells.Found, document: Mapping[str, Any]) -> Report:
     """The report on the studies in a folder.
 
     Args:
-        found: ``cells.find([root])``.
-        document: ``verdicts.judge(found, …)``.
+        runs: ``cells.find([root])``.
+        document: ``outcome.judge(runs, …)``.
     """
     tidy = partial(_tidy, root=root)
     several = len(document["studies"]) > 1
