@@ -15,8 +15,7 @@ from attrs import field, frozen
 from attrs.validators import optional
 
 from mtlfn.run import documents
-from mtlfn.run.commands.command import cli
-from mtlfn.run.commands.guard import guarded
+from mtlfn.run.commands.command import answer
 from mtlfn.run.commands.machines import Machines
 from mtlfn.run.config import Config
 from mtlfn.run.errors import OK, UsageError
@@ -126,31 +125,18 @@ def study(description: str, argv: Sequence[str] | None = None) -> int:
     """Runs what a study needs and is not finished, then gives the verdict; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
 
-    def work() -> int:
-        asked = cli(Study, argv, None, "mtlfn.experiments.study", description)
-        if isinstance(asked, int):
-            return asked
+    def work(asked: Study) -> int:
         from mtlfn.analysis import study_command
 
         return study_command.run(asked, argv)
 
-    return guarded(work)
+    return answer(Study, "mtlfn.experiments.study", description, argv, work)
 
 
 def verdict(argv: Sequence[str] | None = None) -> int:
     """Says of every task whether its gain is transfer or more text; returns the exit code."""
 
-    def tell() -> int:
-        asked = cli(
-            Verdict,
-            list(sys.argv[1:] if argv is None else argv),
-            None,
-            "mtlfn.verdict",
-            "Knowledge transfer, or more text? Compares multi-task runs with the S1 runs that saw as many tokens, in "
-            "all (token-controlled) and of the task (plain), by a paired bootstrap over test units and seeds.",
-        )
-        if isinstance(asked, int):
-            return asked
+    def tell(asked: Verdict) -> int:
         from mtlfn.analysis import outcome, study
 
         if asked.power:
@@ -163,7 +149,11 @@ def verdict(argv: Sequence[str] | None = None) -> int:
         say(f"everything is in {asked.output / documents.VERDICT} and {asked.output / 'verdict.csv'}")
         return OK
 
-    return guarded(tell)
+    about = (
+        "Knowledge transfer, or more text? Compares multi-task runs with the S1 runs that saw as many tokens, in "
+        "all (token-controlled) and of the task (plain), by a paired bootstrap over test units and seeds."
+    )
+    return answer(Verdict, "mtlfn.verdict", about, argv, tell)
 
 
 def _rule(asked: Any) -> dict[str, Any]:
@@ -225,18 +215,7 @@ def _page(asked: Report) -> int:
 def report(argv: Sequence[str] | None = None) -> int:
     """Writes the report on a study; returns the exit code."""
 
-    def tell() -> int:
-        asked = cli(
-            Report,
-            list(sys.argv[1:] if argv is None else argv),
-            None,
-            "mtlfn.report",
-            "The report on a study: verdict, differences, learning curves, token counts, conflicts, transfer, hashes "
-            "and cost, as a page (report.html), Markdown, pictures, and the verdict as JSON, CSV and LaTeX. Of one "
-            "run: its scores, curves, conflicts and tokens, as a page (report/index.html).",
-        )
-        if isinstance(asked, int):
-            return asked
+    def tell(asked: Report) -> int:
         if (asked.study / documents.CONFIG).is_file():
             return _page(asked)
         from mtlfn.analysis import outcome, study
@@ -251,4 +230,9 @@ def report(argv: Sequence[str] | None = None) -> int:
         say(f"the report is {folder / 'report.html'}")
         return OK
 
-    return guarded(tell)
+    about = (
+        "The report on a study: verdict, differences, learning curves, token counts, conflicts, transfer, hashes "
+        "and cost, as a page (report.html), Markdown, pictures, and the verdict as JSON, CSV and LaTeX. Of one "
+        "run: its scores, curves, conflicts and tokens, as a page (report/index.html)."
+    )
+    return answer(Report, "mtlfn.report", about, argv, tell)

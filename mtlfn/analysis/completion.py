@@ -5,7 +5,6 @@ The parser writes the script; here stands which options each command has.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Union
 
@@ -14,8 +13,7 @@ from attrs import frozen
 
 from mtlfn.analysis.command import Report, Study, Verdict
 from mtlfn.run.commands import options
-from mtlfn.run.commands.command import Check, Init, Predict, Push, Replay, Track, cli
-from mtlfn.run.commands.guard import guarded
+from mtlfn.run.commands.command import Check, Init, Predict, Push, Replay, Track, answer
 from mtlfn.run.commands.plan_command import MimicExclusion, TokenControlled
 from mtlfn.run.errors import OK
 
@@ -53,20 +51,12 @@ KINDS: dict[str, Any] = {
 def completion(commands: Mapping[str, str], argv: Sequence[str] | None = None) -> int:
     """Prints the script for the commands, each with what it does; returns the exit code."""
 
-    def write() -> int:
-        asked = cli(
-            Completion,
-            list(sys.argv[1:] if argv is None else argv),
-            None,
-            "mtlfn.completion",
-            "Prints the shell's completion of the command mtlfn: mtlfn completion bash > FILE, and source FILE.",
-        )
-        if isinstance(asked, int):
-            return asked
+    def write(asked: Completion) -> int:
         print(script(asked.shell, commands))
         return OK
 
-    return guarded(write)
+    about = "Prints the shell's completion of the command mtlfn: mtlfn completion bash > FILE, and source FILE."
+    return answer(Completion, "mtlfn.completion", about, argv, write)
 
 
 def script(shell: str, commands: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TextIO
@@ -105,6 +105,18 @@ def lasting() -> Iterator[None]:
 def _unhandled(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if sys.stderr is not None:
         Lasting(sys.stderr).write("".join(traceback.format_exception(kind, error, trace)))
+
+
+@contextmanager
+def counted(numbers: Iterable[int]) -> Iterator[Callable[[], int]]:
+    """These signals do nothing but count, for as long as the block lasts: how many came."""
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers}
+    try:
+        yield lambda: len(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -89,17 +89,7 @@ def doctor(argv: Sequence[str] | None = None) -> int:
 def replay(argv: Sequence[str] | None = None) -> int:
     """Takes the steps of a run again and compares; returns the exit code."""
 
-    def again() -> int:
-        asked = cli(
-            Replay,
-            list(sys.argv[1:] if argv is None else argv),
-            None,
-            "mtlfn.replay",
-            "Takes the steps of a run again, from its checkpoints or from its beginning, and compares every digest "
-            "with the ledger. Without options: from the last checkpoint but one to the end.",
-        )
-        if isinstance(asked, int):
-            return asked
+    def work(asked: Replay) -> int:
         from mtlfn.run.one import replay
 
         moved = {"data_dir": asked.data_dir, "cache_dir": asked.cache_dir, "backbone": asked.backbone}
@@ -107,70 +97,56 @@ def replay(argv: Sequence[str] | None = None) -> int:
             asked.run, asked.from_, asked.to, asked.all, **{k: v for k, v in moved.items() if v is not None}
         )
 
-    return guarded(again)
+    about = (
+        "Takes the steps of a run again, from its checkpoints or from its beginning, and compares every digest "
+        "with the ledger. Without options: from the last checkpoint but one to the end."
+    )
+    return answer(Replay, "mtlfn.replay", about, argv, work)
 
 
 def predict(argv: Sequence[str] | None = None) -> int:
     """Predictions of a trained model for the rows of a file; returns the exit code."""
 
-    def work() -> int:
-        asked = cli(
-            Predict,
-            list(sys.argv[1:] if argv is None else argv),
-            None,
-            "mtlfn.predict",
-            "What a trained model says of the rows of a file, or of the texts of a folder: JSON lines, CoNLL columns, "
-            "brat's annotation, or an official task's own files.",
-        )
-        if isinstance(asked, int):
-            return asked
+    def work(asked: Predict) -> int:
         from mtlfn.run.commands import predict
 
         return predict.predict(asked)
 
-    return guarded(work)
+    about = (
+        "What a trained model says of the rows of a file, or of the texts of a folder: JSON lines, CoNLL columns, "
+        "brat's annotation, or an official task's own files."
+    )
+    return answer(Predict, "mtlfn.predict", about, argv, work)
 
 
 def track(argv: Sequence[str] | None = None) -> int:
     """Sends what a run or study writes to trackers; returns the exit code."""
 
-    def work() -> int:
-        asked = cli(
-            Track,
-            list(sys.argv[1:] if argv is None else argv),
-            None,
-            "mtlfn.track",
-            "Sends the metrics of a run, or of all runs of a study, to trackers, from a process of its own that the "
-            "run cannot notice. Each line is sent once, however often the run is stopped, or this command.",
-        )
-        if isinstance(asked, int):
-            return asked
+    def work(asked: Track) -> int:
         from mtlfn.run.commands import track
 
         return track.track(asked)
 
-    return guarded(work)
+    about = (
+        "Sends the metrics of a run, or of all runs of a study, to trackers, from a process of its own that the "
+        "run cannot notice. Each line is sent once, however often the run is stopped, or this command."
+    )
+    return answer(Track, "mtlfn.track", about, argv, work)
 
 
 def push(argv: Sequence[str] | None = None) -> int:
     """Shares an export on the Hugging Face Hub; returns the exit code."""
 
-    def work() -> int:
-        asked = cli(
-            Push,
-            list(sys.argv[1:] if argv is None else argv),
-            None,
-            "mtlfn.push",
-            "Uploads the export of a task (adapter, head, card) to the Hugging Face Hub, as a private model unless "
-            "--public; with --dry-run only writes what would be there.",
-        )
-        if isinstance(asked, int):
-            return asked
+    def work(asked: Push) -> int:
         from mtlfn.run.commands import push
 
         return push.push(asked)
 
-    return guarded(work)
+    about = (
+        "Uploads the export of a task (adapter, head, card) to the Hugging Face Hub, as a private model unless "
+        "--public; with --dry-run only writes what would be there."
+    )
+    return answer(Push, "mtlfn.push", about, argv, work)
 
 
 def data(argv: Sequence[str] | None = None) -> int:
@@ -355,6 +331,16 @@ def door(module: str) -> str:
     """How the command of a module was given: as ``mtlfn NAME``, or by ``python -m``. Words after the module stay."""
     name, *words = module.split()
     return " ".join((sys.argv[0] if sys.argv[0].startswith(CONSOLE) else f"python -m {name}", *words))
+
+
+def answer(kind: type[T], module: str, description: str, argv: Sequence[str] | None, work: Callable[[T], int]) -> int:
+    """Parses the flags of a command (by default those it was given), does its work, and returns the exit code."""
+
+    def parsed() -> int:
+        asked = cli(kind, list(sys.argv[1:] if argv is None else argv), None, module, description)
+        return asked if isinstance(asked, int) else work(asked)
+
+    return guarded(parsed)
 
 
 def parse(module: str, description: str, argv: Sequence[str]) -> Config | int:

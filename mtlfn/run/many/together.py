@@ -251,14 +251,9 @@ def _still_running(start: Path) -> bool:
 @contextmanager
 def _asked() -> Iterator[Callable[[], int]]:
     """How often this process was asked to stop."""
-    signals: list[int] = []
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, lambda number, _: signals.append(number)) for number in numbers}
-    try:
-        yield lambda: len(signals)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with terminal.counted(numbers) as count:
+        yield count
 
 
 def _concluded(

@@ -28,7 +28,7 @@ from mtlfn.run.one.prepare import Prepared
 from mtlfn.run.one.surroundings import surround
 from mtlfn.run.one.training import NONFINITE_IN_A_ROW, train
 from mtlfn.run.storage import archive, kaggle, ledger, record
-from mtlfn.run.terminal import shown
+from mtlfn.run.terminal import counted, shown
 from mtlfn.run.watch import observers
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -240,12 +240,7 @@ def _expect(
 @contextmanager
 def signals() -> Iterator[Callable[[], bool]]:
     """SIGINT, SIGTERM and SIGHUP ask the run to finish its step, save and leave; under nohup, SIGHUP asks nothing."""
-    asked: list[int] = []
     ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     numbers = [number for number in SIGNALS if not (ignored and number == signal.SIGHUP)]
-    previous = {number: signal.signal(number, lambda number, _: asked.append(number)) for number in numbers}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    with counted(numbers) as asked:
+        yield lambda: asked() > 0

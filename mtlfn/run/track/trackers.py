@@ -34,13 +34,31 @@ class Run:
 class Sink(Protocol):
     """A run in a tracker. ``key``: what it is called there, to be opened again."""
 
-    key: str
+    @property
+    def key(self) -> str: ...
 
     def send(self, batch: Sequence[tuple[int, Values, str | None]]) -> None:
         """Lines: a step, what to draw at it, and what is said there."""
         ...
 
     def close(self) -> None: ...
+
+
+@frozen
+class Logged:
+    """A run in a tracker whose runs are logged to and finished, as W&B has it. ``run``: the library's own."""
+
+    key: str
+    run: Any
+
+    def send(self, batch: Sequence[tuple[int, Values, str | None]]) -> None:
+        for step, values, text in batch:
+            said = {} if text is None else {"alert": text}
+            if values or said:
+                self.run.log({**values, **said}, step=step)
+
+    def close(self) -> None:
+        self.run.finish()
 
 
 def tensorboard(run: Run, key: str, project: str) -> Sink:
@@ -84,19 +102,7 @@ def wandb(run: Run, key: str, project: str) -> Sink:
         settings=library.Settings(silent=True, console="off", disable_code=True, disable_git=True, x_disable_meta=True),
     )
 
-    class Logged:
-        key = opened.id
-
-        def send(self, batch: Sequence[tuple[int, Values, str | None]]) -> None:
-            for step, values, text in batch:
-                said = {} if text is None else {"alert": text}
-                if values or said:
-                    opened.log({**values, **said}, step=step)
-
-        def close(self) -> None:
-            opened.finish()
-
-    return Logged()
+    return Logged(opened.id, opened)
 
 
 def mlflow(run: Run, key: str, project: str) -> Sink:
@@ -142,19 +148,7 @@ def trackio(run: Run, key: str, project: str) -> Sink:
     more = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False, **({"group": run.group} if run.group else {})}
     opened = library.init(project=project, name=run.name, resume="allow", config=_flat(run.facts), **more)
 
-    class Logged:
-        key = run.name
-
-        def send(self, batch: Sequence[tuple[int, Values, str | None]]) -> None:
-            for step, values, text in batch:
-                said = {} if text is None else {"alert": text}
-                if values or said:
-                    opened.log({**values, **said}, step=step)
-
-        def close(self) -> None:
-            opened.finish()
-
-    return Logged()
+    return Logged(run.name, opened)
 
 
 TRACKERS: dict[str, Callable[[Run, str, str], Sink]] = {
