@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -45,32 +45,37 @@ def warm(bert: Path, data: Path, cache: Path) -> Path:
 
 
 @pytest.fixture
-def go(bert: Path, data: Path, warm: Path, capfd: pytest.CaptureFixture) -> Go:
+def usual(bert: Path, data: Path, warm: Path) -> dict[str, object]:
+    """The settings of the runs here, where nothing else is said."""
+    return {
+        "backbone": bert,
+        "tasks": "bc5cdr_disease,ddi",
+        "data_dir": data,
+        "cache_dir": warm,
+        "budget_tokens": 500,
+        "micro_batch_tokens": 64,
+        "quick_eval_examples": 0,
+    }
+
+
+def words(settings: Mapping[str, object]) -> list[str]:
+    """The flags that give these settings; one that is ``None`` is not given."""
+    given = ((name, value) for name, value in settings.items() if value is not None)
+    return [word for name, value in given for word in ("--" + name.replace("_", "-"), str(value))]
+
+
+@pytest.fixture
+def go(usual: dict[str, object], capfd: pytest.CaptureFixture) -> Go:
     """Runs S3b on two tasks with a budget of 500 tokens; flags come on top, ``None`` takes a default flag away.
 
     Without the smoke test, unless ``smoke`` asks for it.
     """
 
     def run(*flags: object, smoke: bool = False, **named: object) -> Ended:
-        settings = {
-            "backbone": bert,
-            "tasks": "bc5cdr_disease,ddi",
-            "data_dir": data,
-            "cache_dir": warm,
-            "budget_tokens": 500,
-            "micro_batch_tokens": 64,
-            "quick_eval_examples": 0,
-        }
         if not smoke:
             flags = ("--skip-smoke-test", *flags)
-        argv = [
-            part
-            for name, value in {**settings, **named}.items()
-            if value is not None
-            for part in ("--" + name.replace("_", "-"), str(value))
-        ]
         capfd.readouterr()
-        code = main("s3b", "A test.", [*argv, *map(str, flags)])
+        code = main("s3b", "A test.", [*words({**usual, **named}), *map(str, flags)])
         captured = capfd.readouterr()
         return Ended(code, captured.out, captured.err)
 

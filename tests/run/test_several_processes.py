@@ -25,6 +25,7 @@ from mtlfn.run.one import together
 from mtlfn.run.one.evaluations import rounds
 from mtlfn.run.storage import checkpoint, seal
 from tests.run import ranks
+from tests.run.conftest import words
 from tests.run.test_resume import untimed
 from tests.run.test_run import result
 
@@ -32,25 +33,12 @@ HARD = {"engine": "loop", "weighting": "uncertainty", "lora_dropout": 0.2, "lear
 
 
 @pytest.fixture
-def flags(bert, data, warm):
+def flags(usual):
     """The flags of a run in a folder, as the fixture ``go`` has them."""
 
     def of(folder: Path, **named: object) -> list[str]:
-        settings = {
-            "backbone": bert,
-            "tasks": "bc5cdr_disease,ddi",
-            "data_dir": data,
-            "cache_dir": warm,
-            "budget_tokens": 500,
-            "micro_batch_tokens": 64,
-            "quick_eval_examples": 6,
-            "save_every_steps": 3,
-            **HARD,
-            "output_dir": folder,
-            **named,
-        }
-        words = (("--" + name.replace("_", "-"), str(value)) for name, value in settings.items())
-        return ["--skip-smoke-test", *(word for pair in words for word in pair)]
+        settings = {**usual, "quick_eval_examples": 6, "save_every_steps": 3, **HARD, "output_dir": folder, **named}
+        return ["--skip-smoke-test", *words(settings)]
 
     return of
 

@@ -18,6 +18,7 @@ from mtlfn.run import documents
 from mtlfn.run.storage import checkpoint
 from tests import tiny
 from tests.run import ranks
+from tests.run.conftest import words
 from tests.run.test_resume import untimed
 from tests.run.test_run import result
 
@@ -27,13 +28,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def flags(bert, data, warm):
+def flags(usual):
     def of(folder: Path, **named: object) -> list[str]:
         settings = {
-            "backbone": bert,
+            **usual,
             "tasks": ",".join(tiny.JSONL_TASKS),
-            "data_dir": data,
-            "cache_dir": warm,
             "budget_tokens": 20_000,
             "micro_batch_tokens": 32,
             "quick_eval_examples": 8,
@@ -45,8 +44,7 @@ def flags(bert, data, warm):
             "output_dir": folder,
             **named,
         }
-        words = (("--" + name.replace("_", "-"), str(value)) for name, value in settings.items())
-        return ["--skip-smoke-test", *(word for pair in words for word in pair)]
+        return ["--skip-smoke-test", *words(settings)]
 
     return of
 
