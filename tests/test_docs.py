@@ -15,10 +15,10 @@ from mtlfn.data.task import check
 from mtlfn.run.commands import command
 from mtlfn.run.preset import from_toml
 from mtlfn.run.track.trackers import TRACKERS
-from tests.run.conftest import go, warm
+from tests.run.conftest import go, usual, warm
 from tests.tiny import bert, cache, data, rows, tiny_folder
 
-__all__ = ["bert", "cache", "data", "go", "tiny_folder", "warm"]
+__all__ = ["bert", "cache", "data", "go", "tiny_folder", "usual", "warm"]
 
 DOCS = Path(__file__).parent.parent / "docs"
 FORMATS = (DOCS / "data-formats.md").read_text(encoding="utf-8")

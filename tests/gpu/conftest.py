@@ -19,10 +19,10 @@ from mtlfn.models import model
 from mtlfn.models.strategy import Strategy
 from tests import tiny
 from tests.models.conftest import TASKS
-from tests.run.conftest import go, warm
+from tests.run.conftest import go, usual, warm
 from tests.tiny import bert, cache, data, llama, tiny_folder
 
-__all__ = ["bert", "cache", "data", "go", "llama", "tiny_folder", "warm"]
+__all__ = ["bert", "cache", "data", "go", "llama", "tiny_folder", "usual", "warm"]
 
 NAMED = "MTLFN_GPU_TESTS_DEVICE"
 
