@@ -7,7 +7,7 @@ is not finite changes no parameter: data and token counts advance, the event is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -66,11 +66,7 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
         return evolve(_detached(advanced), last=Last(absent, absent))
     key = fold(state.key, "step", state.step)
     sigma = {task: state.sigma[task] for task in present}
-    weights: Mapping[str, float | Tensor] = (
-        weighting.uncertainty(sigma)
-        if config.weighting == "uncertainty"
-        else dict.fromkeys(present, weighting.equal(len(state.tokens)))
-    )
+    weights = _weights(config, state, present)
     scale = state.scaler.scale if config.scaling else 1.0
     scaled = weights if scale == 1 else {task: weight * scale for task, weight in weights.items()}
     gradients = config.engine(loss, state.params, reach, batch, key, scaled)
@@ -98,6 +94,12 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
     row_weights = [combine.row_weights(s, m) for s, m in zip(surgeries, measured, strict=True)]
     if not all(np.isfinite(w).all() for w in row_weights):  # a solver that came to nothing
         return _skipped(advanced, last, _one_more(state.nonfinite))
+    taken = evolve(
+        advanced,
+        scaler=scaling.held(state.scaler) if config.scaling else state.scaler,
+        conflicts=combine.conflicts(state.conflicts, measured, surgeries),
+        nonfinite=NonFinite(state.nonfinite.total, 0),
+    )
     norm = combine.norm(row_weights, measured)
     clip = config.clip_norm / norm if 0 < config.clip_norm < norm else 1.0
     params = {(slot, name): v for slot, tensors in state.params.items() for name, v in tensors.items()}
@@ -107,13 +109,14 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
     if config.weighting == "uncertainty":
         for task in present:
             updates["sigma", task] = weighting.uncertainty_gradient(gradients.losses[task], sigma[task])
-    return evolve(
-        _optimize(config, state, advanced, updates),
-        scaler=scaling.held(state.scaler) if config.scaling else state.scaler,
-        conflicts=combine.conflicts(state.conflicts, measured, surgeries),
-        nonfinite=NonFinite(state.nonfinite.total, 0),
-        last=evolve(last, grad_norm=norm),
-    )
+    return evolve(_optimize(config, state, taken, updates), last=evolve(last, grad_norm=norm))
+
+
+def _weights(config: StepConfig, state: State, present: Sequence[str]) -> Mapping[str, float | Tensor]:
+    """Task -> what its loss is multiplied by."""
+    if config.weighting == "uncertainty":
+        return weighting.uncertainty({task: state.sigma[task] for task in present})
+    return dict.fromkeys(present, weighting.equal(len(state.tokens)))
 
 
 def _skipped(advanced: State, last: Last, nonfinite: NonFinite) -> State:

@@ -8,7 +8,7 @@ of ``placement`` (models/placement.py), which come in with every call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -97,17 +97,9 @@ def attention(
 
     BackboneError where a keyword that is not known here, or a mask of the model's own making, would change the result.
     """
-    if unknown := sorted(name for name, given in others.items() if given is not None and name not in HARMLESS):
-        raise BackboneError(f"its attention asks for {', '.join(unknown)}, which is not known here")
     if dropout:
         raise BackboneError("its attention draws dropout of its own")
-    if attention_mask is None:
-        if others.get("sliding_window") is not None:
-            raise BackboneError("its attention asks for a window without a mask that says which")
-        direction = others.get("is_causal")
-        attention_mask = CAUSAL if (module.is_causal if direction is None else direction) else EVERYTHING
-    elif not isinstance(attention_mask, Rule):
-        raise BackboneError("its layers bring an attention mask of their own making")
+    asked = _asked(module, attention_mask, others)
     placement = module.__dict__.get("placement")
     if placement is None or not len(placement.rectangles):
         raise BackboneError(f"attention {ATTENTION!r} was called without a layout")
@@ -120,12 +112,26 @@ def attention(
         inside = placement.mask[at : at + size].view(rows, width) if padded else None
         at += size
         if softcap is None and s_aux is None:
-            o = _fused(q, k, v, attention_mask, inside, scaling)
+            o = _fused(q, k, v, asked, inside, scaling)
         else:
-            allowed = _beside_padding(moved(attention_mask.mask(width), q.device), inside)
+            allowed = _beside_padding(moved(asked.mask(width), q.device), inside)
             o = _plain(q, k, v, allowed, scaling, softcap, s_aux)
         out.append(o.transpose(1, 2).flatten(0, 1))
     return (out[0] if len(out) == 1 else torch.cat(out)).unsqueeze(0), None
+
+
+def _asked(module: Any, mask: Any, others: Mapping[str, Any]) -> Rule:
+    """The rule that a layer asks for; BackboneError where it asks for what is not known here."""
+    if unknown := sorted(name for name, given in others.items() if given is not None and name not in HARMLESS):
+        raise BackboneError(f"its attention asks for {', '.join(unknown)}, which is not known here")
+    if mask is None:
+        if others.get("sliding_window") is not None:
+            raise BackboneError("its attention asks for a window without a mask that says which")
+        direction = others.get("is_causal")
+        return CAUSAL if (module.is_causal if direction is None else direction) else EVERYTHING
+    if not isinstance(mask, Rule):
+        raise BackboneError("its layers bring an attention mask of their own making")
+    return mask
 
 
 def split(value: Tensor, sizes: Sequence[int], dim: int) -> Sequence[Tensor]:

@@ -81,38 +81,46 @@ def attach(backbone: Backbone, strategy: Strategy, settings: LoraSettings) -> tu
             model = peft.get_peft_model(backbone.model, config, adapter_name=ADAPTER)
         except ValueError as error:
             raise BackboneError(f"--lora-targets {settings.targets}: {str(error).splitlines()[0]}") from None
-    linears = []
-    for name, module in backbone.model.named_modules():
-        if not hasattr(module, "lora_A") or ADAPTER not in module.lora_A:
-            continue
-        if not isinstance(module, peft.tuners.lora.Linear) or not _plain(module.base_layer):
-            what = type(getattr(module, "base_layer", module)).__name__
-            raise BackboneError(
-                f"--lora-targets {settings.targets}: {name} is of the class {what}, which cannot be adapted here; name "
-                "linears of attention, such as the default ones"
-            )
-        if not name.startswith(backbone.layer_prefix + "."):
-            raise BackboneError(
-                f"--lora-targets {settings.targets}: {name} lies outside the layers; adapt linears inside them only"
-            )
-        layer = int(name[len(backbone.layer_prefix) + 1 :].split(".")[0])
-        assert module.in_features is not None, "PEFT reads it off a linear"
-        assert module.out_features is not None, "and this, too"
-        linears.append(Linear(name, layer, module.in_features, module.out_features))
-        for part in (module.lora_A[ADAPTER], module.lora_B[ADAPTER]):
-            part.__class__ = SeparateLinear if strategy.separate else TaskLinear
-            assert isinstance(part, TaskLinear)
-            part.register_buffer("bounds", torch.zeros(1, dtype=torch.int64), persistent=False)
-            part.weight.requires_grad_(False).fill_(math.nan)
-        if strategy.fusion != "sum":
-            _fuse(module.lora_B[ADAPTER], strategy)
-        module.lora_dropout[ADAPTER] = KeyedDropout(name, settings.dropout)
-        module.cast_input_dtype_enabled = False  # to float32 and, under autocast, back again
+    linears = [_adapted(backbone, strategy, settings, name, module) for name, module in _with_adapter(backbone.model)]
     names = () if settings.targets in ("default", "all-linear") else config.target_modules or ()
     for target in sorted(names):
         if not any(linear.name == target or linear.name.endswith(f".{target}") for linear in linears):
             raise BackboneError(f"--lora-targets {settings.targets}: no linear inside the layers is called {target!r}")
     return model.eval(), tuple(linears)
+
+
+def _with_adapter(model: nn.Module) -> list[tuple[str, Any]]:
+    """The modules that PEFT has given an adapter, by name."""
+    return [(n, m) for n, m in model.named_modules() if hasattr(m, "lora_A") and ADAPTER in m.lora_A]
+
+
+def _adapted(backbone: Backbone, strategy: Strategy, settings: LoraSettings, name: str, module: Any) -> Linear:
+    """Makes PEFT's adapter of a linear ours; BackboneError where it is not of a kind or in a place for that."""
+    import peft
+
+    if not isinstance(module, peft.tuners.lora.Linear) or not _plain(module.base_layer):
+        what = type(getattr(module, "base_layer", module)).__name__
+        raise BackboneError(
+            f"--lora-targets {settings.targets}: {name} is of the class {what}, which cannot be adapted here; name "
+            "linears of attention, such as the default ones"
+        )
+    if not name.startswith(backbone.layer_prefix + "."):
+        raise BackboneError(
+            f"--lora-targets {settings.targets}: {name} lies outside the layers; adapt linears inside them only"
+        )
+    for part in (module.lora_A[ADAPTER], module.lora_B[ADAPTER]):
+        part.__class__ = SeparateLinear if strategy.separate else TaskLinear
+        assert isinstance(part, TaskLinear)
+        part.register_buffer("bounds", torch.zeros(1, dtype=torch.int64), persistent=False)
+        part.weight.requires_grad_(False).fill_(math.nan)
+    if strategy.fusion != "sum":
+        _fuse(module.lora_B[ADAPTER], strategy)
+    module.lora_dropout[ADAPTER] = KeyedDropout(name, settings.dropout)
+    module.cast_input_dtype_enabled = False  # to float32 and, under autocast, back again
+    assert module.in_features is not None, "PEFT reads it off a linear"
+    assert module.out_features is not None, "and this, too"
+    layer = int(name[len(backbone.layer_prefix) + 1 :].split(".")[0])
+    return Linear(name, layer, module.in_features, module.out_features)
 
 
 def cast(model: nn.Module, dtype: torch.dtype) -> None:

@@ -99,8 +99,46 @@ def build(
     """
     device = device or torch.device("cpu")
     tasks = canonical(tasks)
+    read_out = read_out or (len(backbone.layers) + 1) // 2
+    _check(backbone, strategy, tasks, read_out, unpad)
+    if strategy.hierarchical:
+        _split_at(backbone, read_out)
+    adapted, linears = lora.attach(backbone, strategy, settings)
+    if recompute:
+        install_recomputation(backbone.layers)
+    products = units.products(precision, device)
+    if precision != torch.float32:
+        lora.cast(backbone.model, precision)
+    if products != precision:
+        widen(backbone.model, precision)
+    adapted.to(device)
+    model = Model(
+        backbone=backbone,
+        strategy=strategy,
+        tasks=tasks,
+        adapted=adapted,
+        linears=linears,
+        read_out=read_out,
+        detach_level1=detach_level1,
+        class_weights={t.name: _to(heads.class_weights(t, label_counts[t.name]), device) for t in tasks},
+        reach=_reach(backbone, strategy, tasks, lora.reach(linears, strategy, tasks, read_out, detach_level1), frozen),
+        shapes={},
+        device=device,
+        precision=precision,
+        products=products,
+        unpad=unpad,
+    )
+    exemplar = init_params(model, "00")
+    shapes = {slot: {name: v.shape for name, v in tensors.items()} for slot, tensors in exemplar.items()}
+    for slot, names in model.reach.items():
+        if set(names) != set(shapes[slot]):
+            raise AssertionError(f"reach and tensors of {slot} differ: {set(names) ^ set(shapes[slot])}")
+    return evolve(model, shapes=shapes)
+
+
+def _check(backbone: Backbone, strategy: Strategy, tasks: Sequence[Task], read_out: int, unpad: bool) -> None:
+    """BackboneError or ValueError where backbone, strategy and tasks do not go together."""
     depth = len(backbone.layers)
-    read_out = read_out or (depth + 1) // 2
     if not 1 <= read_out < depth and strategy.hierarchical:
         if depth == 1:
             raise BackboneError(
@@ -113,19 +151,14 @@ def build(
         raise BackboneError(
             f"--unpad: {backbone.model.config.model_type} reads padded rectangles, with its own attention; leave it out"
         )
-    if strategy.hierarchical:
-        _split_at(backbone, read_out)
-    adapted, linears = lora.attach(backbone, strategy, settings)
-    if recompute:
-        install_recomputation(backbone.layers)
-    products = units.products(precision, device)
-    if precision != torch.float32:
-        lora.cast(backbone.model, precision)
-    if products != precision:
-        widen(backbone.model, precision)
-    adapted.to(device)
-    reach = {
-        **lora.reach(linears, strategy, tasks, read_out, detach_level1),
+
+
+def _reach(
+    backbone: Backbone, strategy: Strategy, tasks: Sequence[Task], adapters: Reach, frozen: Collection[str]
+) -> Reach:
+    """Slot -> tensor -> the tasks that train it; ``adapters``: those of the adapters. Nobody trains ``frozen``."""
+    reach: dict[str, Mapping[str, tuple[str, ...]]] = {
+        **adapters,
         **{f"head/{t.name}": dict.fromkeys(heads.init(t, backbone.width, "00"), (t.name,)) for t in tasks},
     }
     level2 = tuple(t.name for t in tasks if t.level == 2)
@@ -133,29 +166,7 @@ def build(
         reach[cross_attention.SLOT] = dict.fromkeys(cross_attention.init(backbone.width, "00"), level2)
     if unknown := [slot for slot in frozen if slot not in reach]:
         raise ValueError(f"strategy {strategy.name} has no slot {unknown[0]!r} to freeze, only {', '.join(reach)}")
-    reach |= {slot: dict.fromkeys(reach[slot], ()) for slot in frozen}
-    model = Model(
-        backbone=backbone,
-        strategy=strategy,
-        tasks=tasks,
-        adapted=adapted,
-        linears=linears,
-        read_out=read_out,
-        detach_level1=detach_level1,
-        class_weights={t.name: _to(heads.class_weights(t, label_counts[t.name]), device) for t in tasks},
-        reach=reach,
-        shapes={},
-        device=device,
-        precision=precision,
-        products=products,
-        unpad=unpad,
-    )
-    exemplar = init_params(model, "00")
-    shapes = {slot: {name: v.shape for name, v in tensors.items()} for slot, tensors in exemplar.items()}
-    for slot, names in reach.items():
-        if set(names) != set(shapes[slot]):
-            raise AssertionError(f"reach and tensors of {slot} differ: {set(names) ^ set(shapes[slot])}")
-    return evolve(model, shapes=shapes)
+    return reach | {slot: dict.fromkeys(reach[slot], ()) for slot in frozen}
 
 
 def _split_at(backbone: Backbone, read_out: int) -> None:

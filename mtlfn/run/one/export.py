@@ -42,34 +42,14 @@ def export(
         tokenizer: digest of the tokenizer.
         facts: task -> what the run says of it, for the card.
     """
-    standard = model.strategy.fusion == "sum"
     for task in model.tasks:
         target = folder / task.name
         scratch = folder / f"{task.name}.tmp-{os.getpid()}"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         try:
-            weights = lora.export_weights(model.linears, model.strategy, task, model.read_out, params)
-            if standard:
-                write_json(scratch / "adapter_config.json", lora.export_config(model.adapted, model.backbone))
-                names = {name.replace(f".{lora.ADAPTER}.weight", ".weight"): value for name, value in weights.items()}
-                write_file(scratch / "adapter_model.safetensors", save(names, metadata={"format": "pt"}))
-            else:
-                write_file(scratch / "adapter.safetensors", save(dict(weights)))
-            tensors = {name: value.cpu().contiguous() for name, value in params[f"head/{task.name}"].items()}
-            if task.level == 2 and cross_attention.SLOT in params:
-                crossing = params[cross_attention.SLOT]
-                tensors |= {f"{cross_attention.SLOT}.{name}": v.cpu().contiguous() for name, v in crossing.items()}
-            write_file(scratch / "head.safetensors", save(tensors))
-            about = {
-                "task": attrs.asdict(task),
-                "strategy": model.strategy.name,
-                "reads_layer": reads_layer(model, task),
-            }
-            about |= {"read_out_layer": model.read_out, "backbone_digest": model.backbone.digest}
-            about |= {"backbone_hub_id": model.backbone.hub_id, "backbone_revision": model.backbone.revision}
-            about |= {"fusion": model.strategy.fusion, "peft": standard}
-            write_json(scratch / "head.json", about)
+            _write_adapter(model, task, params, scratch)
+            _write_head(model, task, params, scratch)
             write_json(scratch / "predict.json", _use(model, max_length, usual[task.name], tokenizer))
             written = card(model, task, reads_layer(model, task), max_length, (facts or {}).get(task.name))
             write_file(scratch / "README.md", written.encode())
@@ -77,6 +57,38 @@ def export(
             os.rename(scratch, target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_adapter(model: Model, task: Task, params: Tree, folder: Path) -> None:
+    """The task's adapter, in the form of PEFT where PEFT has one for it."""
+    weights = lora.export_weights(model.linears, model.strategy, task, model.read_out, params)
+    if model.strategy.fusion != "sum":
+        write_file(folder / "adapter.safetensors", save(dict(weights)))
+        return
+    write_json(folder / "adapter_config.json", lora.export_config(model.adapted, model.backbone))
+    names = {name.replace(f".{lora.ADAPTER}.weight", ".weight"): value for name, value in weights.items()}
+    write_file(folder / "adapter_model.safetensors", save(names, metadata={"format": "pt"}))
+
+
+def _write_head(model: Model, task: Task, params: Tree, folder: Path) -> None:
+    """The task's head and cross-attention, and what they are of."""
+    tensors = {name: value.cpu().contiguous() for name, value in params[f"head/{task.name}"].items()}
+    if task.level == 2 and cross_attention.SLOT in params:
+        crossing = params[cross_attention.SLOT]
+        tensors |= {f"{cross_attention.SLOT}.{name}": v.cpu().contiguous() for name, v in crossing.items()}
+    write_file(folder / "head.safetensors", save(tensors))
+    about = {
+        "task": attrs.asdict(task),
+        "strategy": model.strategy.name,
+        "reads_layer": reads_layer(model, task),
+        "read_out_layer": model.read_out,
+        "backbone_digest": model.backbone.digest,
+        "backbone_hub_id": model.backbone.hub_id,
+        "backbone_revision": model.backbone.revision,
+        "fusion": model.strategy.fusion,
+        "peft": model.strategy.fusion == "sum",
+    }
+    write_json(folder / "head.json", about)
 
 
 def _use(model: Model, max_length: int, usual: str | None, tokenizer: str) -> dict[str, Any]:

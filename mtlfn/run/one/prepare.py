@@ -144,10 +144,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     method = _method(gradients)
     device = resolve_device(config.device)
     precision = _precision(config.precision, device)
-    if config.tf32 and device.type != "cuda":
-        raise UsageError(f"--tf32: it is there on CUDA devices, and --device is {device}; leave it out")
-    _check_sampling(config)
-    _check_select(config)
+    _check(config, device)
     cache = config.cache_dir or default_cache()
     unshuffled = _datasets(config, strategy, cache)
     datasets = shuffled.shuffled(unshuffled, listed(config.shuffled_tasks), keys.root(config.seed))
@@ -160,13 +157,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         corpora = _corpora(base, datasets, length, cache, tokenizer)
         whole = {t: unshuffled[t] for t in listed(config.shuffled_tasks)}
         digests = {t: store.load(d, "train", base.tokenizer, length, cache, tokenizer).digest for t, d in whole.items()}
-        budget = _budget(config, corpora["train"])
-        wanted = config.micro_batch_tokens or micro_batch_slots(budget, per_step)
-        horizon = config.schedule_tokens
-        if config.updates is not None:
-            stream_config = _stream_config(config, budget, wanted)
-            budget = stream.tokens_of(stream_config, corpora["train"], keys.root(config.seed), config.updates)
-            horizon = horizon and max(1, round(horizon * budget / config.budget_tokens))
+        budget, wanted, horizon = _extent(config, corpora["train"], per_step)
         proof = proven(base, length, extent.largest_pass(corpora, wanted, per_step), cache)
     except OSError as error:
         raise _unusable(cache, error) from None
@@ -176,7 +167,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     if config.parent is not None:
         of_parent = {t: {**of, **({"train": digests[t]} if t in digests else {})} for t, of in data.items()}
         matched.check(Path(config.parent.path), {**facts, "data": of_parent, "max_length": length}, base.settings)
-    step_config = _step_config(config, horizon or budget, method)
+    step_config = _step_config(config, horizon, method)
     take = _step(step_config, built)
     if precision != torch.float32 or base.model.config.model_type not in KNOWN:
         _try(config, built, take, corpora)
@@ -201,15 +192,16 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     )
 
 
-def _check_sampling(config: Config) -> None:
+def _check(config: Config, device: torch.device) -> None:
+    """UsageError where settings contradict each other or the device."""
+    if config.tf32 and device.type != "cuda":
+        raise UsageError(f"--tf32: it is there on CUDA devices, and --device is {device}; leave it out")
     if config.micro_batches and config.sampling == "uniform":
         raise UsageError(
             f"--micro-batches {config.micro_batches}: uniform sampling draws one of every task; use --sampling "
             "proportional or temperature"
         )
 
-
-def _check_select(config: Config) -> None:
     if config.select == "best" and config.max_epochs is not None:
         raise UsageError(
             f"--select best: with --max-epochs {config.max_epochs} the run stops where dev says, and another number of "
@@ -250,11 +242,20 @@ def _corpora(
     return corpora
 
 
-def _budget(config: Config, train: Mapping[str, store.Corpus]) -> int:
-    """Input tokens at which the run ends, if no early stopping ends it before."""
-    if config.max_epochs is None:
-        return config.budget_tokens
-    return config.max_epochs * sum(corpus.tokens for corpus in train.values())
+def _extent(config: Config, train: Mapping[str, store.Corpus], per_step: int) -> tuple[int, int, int]:
+    """Input tokens at which the run ends, if no early stopping ends it before; slots of a micro-batch, where none are
+    asked for and memory allows; input tokens at which the schedule ends."""
+    budget = config.budget_tokens
+    if config.max_epochs is not None:
+        budget = config.max_epochs * sum(corpus.tokens for corpus in train.values())
+    slots = config.micro_batch_tokens or micro_batch_slots(budget, per_step)
+    if config.updates is None:
+        return budget, slots, config.schedule_tokens or budget
+    stream_config = _stream_config(config, budget, slots)
+    tokens = stream.tokens_of(stream_config, train, keys.root(config.seed), config.updates)
+    if config.schedule_tokens is None:
+        return tokens, slots, tokens
+    return tokens, slots, max(1, round(config.schedule_tokens * tokens / config.budget_tokens))
 
 
 def _model(
