@@ -60,6 +60,7 @@ FILE = tyro.conf.arg(
 )
 
 
+@cache
 def documents(kind: type) -> dict[str, str]:
     """The string that stands below each field of a class, on one line."""
     tree: Any = ast.parse(textwrap.dedent(inspect.getsource(kind)))

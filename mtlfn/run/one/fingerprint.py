@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -25,12 +26,18 @@ from mtlfn.run.one.prepare import Prepared
 
 PACKAGE = Path(__file__).parents[2]
 NUMERIC = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
-OTHERS = ("mtlfn", "datasets", "accelerate", "scikit-learn", "seqeval")
+OTHERS = ("mtlfn", "datasets", "accelerate")
 # Variables that change numerics where no figure above shows it.
 SWITCHES = ("CUBLAS_WORKSPACE_CONFIG", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 THREADING = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_PROC_BIND", "ATEN_CPU_CAPABILITY", "PYTHONHASHSEED")
 # What fingerprints of older versions do not have: the canary, which they have, speaks for it.
 LATER = ("source", "hashes.backbone_settings", "products")
+
+
+@cache
+def _source() -> str:
+    """Of the code that this process has read, once, however many runs it trains."""
+    return source.digest(PACKAGE)
 
 
 def environment(prepared: Prepared, processes: int = 1) -> Environment:
@@ -41,7 +48,7 @@ def environment(prepared: Prepared, processes: int = 1) -> Environment:
         "packages": {name: _version(name) for name in NUMERIC},
         "torch_commit": torch.version.git_version,
         "libraries": _libraries(),
-        "source": source.digest(PACKAGE),
+        "source": _source(),
         "device": device.type,
         **({} if gpu is None else {"gpu": gpu}),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
