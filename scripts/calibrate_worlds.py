@@ -42,6 +42,10 @@ PLANTED = {
     "exposure": verdict.EXPOSURE,
     "negative": verdict.NEGATIVE,
     "unrelated": verdict.NO_EFFECT,
+    "dilution": verdict.DILUTION,
+    "part": verdict.HELPS_LESS,
+    "overdone": verdict.OVER_TRAINED,
+    "again": verdict.OWN_SHARE,
 }
 MUST_BE_FOUND = ("genuine", "negative")
 MOST_WRONG, LEAST_RIGHT = 0.05, 0.80
@@ -80,6 +84,7 @@ def config(job: Job) -> Config:
         budget_tokens=job.budget_tokens,
         # By size, and so fewer steps for plain S1: with every task once a step it would have as many as the others.
         sampling="proportional",
+        micro_batches=1,  # a step is of one task, so that the target has as many of them in plain S1
         micro_batch_tokens=128,
         max_length=16,
         lora_targets="all-linear",

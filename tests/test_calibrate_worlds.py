@@ -106,5 +106,4 @@ def test_every_world_has_a_planted_verdict(script):
     from mtlfn.data.embedded import worlds
 
     assert tuple(script.PLANTED) == worlds.WORLDS
-    planted = {verdict.GENUINE, verdict.EXPOSURE, verdict.NEGATIVE, verdict.NO_EFFECT}
-    assert set(script.PLANTED.values()) == planted < set(verdict.CLAIMS)
+    assert sorted(script.PLANTED.values()) == sorted(verdict.CLAIMS)  # the nine cells: two of them are one claim

@@ -32,7 +32,7 @@ def test_it_compares_one_task_of_each_planted_verdict():
         verdict.GENUINE, verdict.EXPOSURE, verdict.NEGATIVE, verdict.NO_EFFECT,
     }  # fmt: skip
     assert demo.seeds >= 3
-    assert len(study.nodes(demo)) == demo.seeds * 9 == 54
+    assert len(study.nodes(demo)) == demo.seeds * 9 == 72
 
 
 def test_the_page_says_of_every_task_what_is_planted():
@@ -41,7 +41,7 @@ def test_the_page_says_of_every_task_what_is_planted():
         (row,) = (line for line in page.splitlines() if line.startswith(f"| `{task}`"))
         assert row.split("|")[3].strip().startswith(cell)
     sizes = {task: len(worlds.load(task).train) for task in PLANTED}
-    for task, named in (("source", "6,000"), ("genuine", "400"), ("exposure", "200")):
+    for task, named in (("source", "6,000"), ("genuine", "400"), ("exposure", "200"), ("negative", "700")):
         assert f"{named} texts" in page or f"{named} texts" in page.replace("its ", "")
         assert abs(sizes[f"world_together_{task}"] / int(named.replace(",", "")) - 1) < 0.05
 
@@ -55,7 +55,7 @@ def test_the_commands_of_the_page_are_understood(tmp_path, capsys):
     for argv in studies:
         path, *flags = argv
         assert command("A test.", [str(ROOT / path), *{*flags, "--plan"}, "--output-dir", str(tmp_path / "out")]) == 0
-    assert "54 runs" in capsys.readouterr().out
+    assert "72 runs" in capsys.readouterr().out
     (power,) = (shlex.split(line)[3:] for line in lines if "mtlfn.verdict" in line)
     assert verdict_command([str(tmp_path) if word == "FOLDER" else word for word in power]) == 2
     assert "holds no run" in capsys.readouterr().err

@@ -113,6 +113,7 @@ def test_a_text_depends_on_its_number_and_not_on_how_many_there_are(monkeypatch)
     before = loaded("world_genuine_target").train
     fewer = worlds.Sketch(worlds.SKETCHES["world_genuine_target"].draw, (50, 40, 300))
     monkeypatch.setitem(worlds.SKETCHES, "world_genuine_target", fewer)
+    monkeypatch.setattr(worlds, "_world", worlds._world.__wrapped__)  # what was made before is not asked for
     assert worlds.load("world_genuine_target").train == before[:50]
 
 
@@ -173,6 +174,55 @@ def test_unrelated_no_word_is_in_both_tasks(sample):
         assert tagged[0] in worlds.OTHER_STEMS[0]
 
 
+def cued(examples: Iterable[Example]) -> float:
+    """The share of texts whose one cue is right."""
+    right = [[CUES[word] for word in words(e) if word in CUES] == [kind(e)] for e in examples]
+    return sum(right) / len(right)
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize(("world", "share"), [("dilution", 0.75), ("part", 0.6)])
+def test_a_hint_is_right_in_most_texts_and_stems_that_take_longer_in_all(world, share, sample):
+    target, _ = both(world, sample)
+    for split in ("train", "test"):
+        assert abs(cued(target[split]) - share) < 0.09
+        for e in target[split]:
+            assert stem_kinds(e) == {kind(e)}
+    assert stems(target.test) <= stems(target.train)
+    assert len(stems(target.train)) == 48
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_dilution_the_source_has_no_word_of_the_target_and_part_a_third_of_its_stems(sample):
+    target, source = both("dilution", sample)
+    assert not {w for e in source.train for w in words(e)} & {w for e in target.train for w in words(e)}
+    target, source = both("part", sample)
+    assert len(stems(source.train)) == len(stems(target.train)) / 3
+    assert stems(source.train) < stems(target.train)
+    for e in source.train:
+        assert stem_kinds(e) == {kind(e)}
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize(("world", "share"), [("overdone", 0.9), ("again", 0.75)])
+def test_a_lure_is_right_in_all_of_training_and_wrong_in_the_test_where_the_cue_is_right(world, share, sample):
+    target, source = both(world, sample)
+    assert abs(cued(target.train) - share) < 0.07
+    for e in target.train:
+        assert stem_kinds(e) == {kind(e)}
+    decided = [e for e in target.test if len(stem_kinds(e)) == 1]
+    assert 0.06 < 1 - len(decided) / len(target.test) < 0.14
+    assert cued(decided) == 1
+    for e in decided:
+        assert stem_kinds(e) == {1 - kind(e)}
+    assert stems(target.test) <= stems(target.train)
+    own = {(tuple(sorted(words(e))), kind(e)) for e in target.train}
+    if world == "again":
+        assert {(tuple(sorted(words(e))), kind(e)) for e in source.train} == own
+    else:
+        assert not {w for e in source.train for w in words(e)} & {w for e in target.train for w in words(e)}
+
+
 @pytest.mark.parametrize("sample", SAMPLES)
 @pytest.mark.parametrize("world", ["exposure", "unrelated"])
 def test_nothing_tells_the_label_of_a_tenth_of_the_test_texts_and_of_no_others(world, sample):
@@ -216,10 +266,11 @@ def test_together_the_source_tells_what_the_others_are_asked_and_no_text_stands_
     for e in sets["negative"].test:
         assert stem_kinds(e) == {1 - kind(e)}
         assert any(CUES.get(word) == kind(e) for word in words(e))
+    assert not stems(sets["negative"].train) & stems(sets["negative"].test)
     for name in ("genuine", "exposure", "source"):
         assert all(kind(e) in stem_kinds(e) for e in sets[name].train)
     sizes = {name: len(dataset.train) for name, dataset in sets.items()}
-    assert sizes["source"] > 8 * max(size for name, size in sizes.items() if name != "source")
+    assert sizes["source"] > 7 * max(size for name, size in sizes.items() if name != "source")
 
 
 def test_the_tasks_of_one_run_keep_their_texts_where_the_runs_hold_out_those_of_all():

@@ -15,6 +15,15 @@ verdict on the *target* is planted; the *source* is the other task, several time
                the test, other stems contradict it                                    opposite of what is asked
     unrelated  few stems, which it learns in its own   tags words of another          no effect: nothing to share,
                share of the tokens                     lexicon among other fillers    and nothing left to learn
+    dilution   a cue, right in most texts, and stems   tags words of another          dilution: its own share teaches
+               in all. Stems take longer to learn      lexicon among other fillers    the cue, as many tokens stems
+    part       the same, with a worse cue              trains on a third of these     helps, less than as much own
+                                                       stems, in the same classes     text, which teaches all stems
+    overdone   asks for the class of a cue, right in   tags words of another          control over-trained: late, it
+               most training texts; stems are in all,  lexicon among other fillers    learns the stems, which its own
+               and contradict it in the test                                          share leaves alone
+    again      the same                                the target's own texts, their  worse than its own share: both
+                                                       words in another order         learn the stems
 
     together   all of it in one run: three small tasks (genuine, exposure, negative) beside a source that trains on all
                stems in the same classes. The source itself has no effect planted: it learns in its own share
@@ -25,15 +34,16 @@ compared and the true difference is none.
 
 ``world_genuine_target.3`` is sample 3 of the same task (0 is the one without a number): the same stems in other texts.
 A text is a pure function of corpus version, task, sample, split and number. One that stands earlier in the world, in
-either task and any split, is left out, so that no two splits share one. (The source of ``exposure`` is there to be
-trained on; its dev and test texts have the words of training texts, and its own score says nothing.)
+either task and any split, is left out, so that no two splits share one. (The sources of ``exposure`` and ``again``
+are there to be trained on; their dev and test texts have the words of training texts, and their own score says
+nothing.)
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 
 from attrs import frozen
 
@@ -41,10 +51,12 @@ from mtlfn.data.embedded.draw import VERSION, chance, pick, shuffled, stream
 from mtlfn.data.example import Example
 from mtlfn.data.task import SPLITS, Dataset, Task
 
-WORLDS = ("genuine", "exposure", "negative", "unrelated")
+WORLDS = ("genuine", "exposure", "negative", "unrelated", "dilution", "part", "overdone", "again")
 LABELS = ("left", "right")
 TAGGED = "Thing"
 UNDECIDED, RARE = 0.1, 0.03  # shares of test texts that nothing tells the label of
+HINT, WORSE_HINT = 0.75, 0.6  # shares of texts in which a cue is right that stems outdo
+LURE, WORSE_LURE = 0.9, 0.75  # shares of training texts in which a cue is right that is right in all of the test
 
 Classes = tuple[tuple[str, ...], tuple[str, ...]]  # the words of each of the two classes
 
@@ -63,6 +75,9 @@ STEMS, CUES, OTHER_STEMS = zip(_CLASSES[::2], _CLASSES[1::2], strict=True)
 FEW: Classes = (STEMS[0][:8], STEMS[1][:8])
 REST: Classes = (STEMS[0][8:], STEMS[1][8:])
 SOME: Classes = (STEMS[0][:24], STEMS[1][:24])
+OTHERS: Classes = (STEMS[0][24:], STEMS[1][24:])
+BAIT: Classes = (STEMS[0][:10], STEMS[1][:10])
+CUE: Classes = (CUES[0][:1], CUES[1][:1])
 VOCABULARY = (*FILLERS, *OTHER_FILLERS, *(word for words in _CLASSES for word in words))
 
 
@@ -92,11 +107,10 @@ def _two_stems(train: Classes, test: Classes, undecided: float, text: Text, draw
     return _among(draws, FILLERS, pick(draws, stems[text.kind]), pick(draws, stems[second]))
 
 
-def _same_again(text: Text, draws: Iterator[float]) -> list[str]:
-    """A training text of the target of ``exposure``, every one in its turn, in another order."""
-    target = SKETCHES["world_exposure_target"]
-    number = text.number % target.texts[0]
-    return shuffled(draws, _words("world_exposure_target", Text(text.sample, "train", number, text.kind)))
+def _same_again(target: str, text: Text, draws: Iterator[float]) -> list[str]:
+    """A training text of another task, every one in its turn, in another order."""
+    number = text.number % SKETCHES[target].texts[0]
+    return shuffled(draws, _words(target, Text(text.sample, "train", number, text.kind)))
 
 
 def _cue(text: Text, draws: Iterator[float]) -> list[str]:
@@ -106,16 +120,35 @@ def _cue(text: Text, draws: Iterator[float]) -> list[str]:
 
 
 def _outvoted_cue(text: Text, draws: Iterator[float]) -> list[str]:
-    """As ``_cue``, a third stem in the place of a filler."""
-    stems = FEW[text.kind] if text.split == "train" else REST[1 - text.kind]
-    words = [pick(draws, CUES[text.kind]), *(pick(draws, stems) for _ in range(3)), pick(draws, FILLERS)]
-    return shuffled(draws, words)
+    """As ``_cue``, with more stems to train on, four of them in a text."""
+    stems = SOME[text.kind] if text.split == "train" else OTHERS[1 - text.kind]
+    return shuffled(draws, [pick(draws, CUES[text.kind]), *(pick(draws, stems) for _ in range(4))])
 
 
 def _idle_cue(text: Text, draws: Iterator[float]) -> list[str]:
     """Two stems of the class beside a cue of any."""
     stems = STEMS[text.kind]
     return _among(draws, FILLERS, pick(draws, CUES[0] + CUES[1]), pick(draws, stems), pick(draws, stems))
+
+
+def _hint(right: float, text: Text, draws: Iterator[float]) -> list[str]:
+    """A cue that is right in most texts, and stems that are in all."""
+    cue = text.kind if chance(draws, right) else 1 - text.kind
+    stems = SOME[text.kind]
+    return shuffled(draws, [pick(draws, CUES[cue]), pick(draws, stems), pick(draws, stems), pick(draws, FILLERS)])
+
+
+def _lure(right: float, text: Text, draws: Iterator[float]) -> list[str]:
+    """A cue of the class beside a stem of the other one; but in training, the stem is right and the cue mostly.
+
+    In a tenth of the test texts there is one of each class.
+    """
+    cue, stem = text.kind, 1 - text.kind
+    if text.split == "train":
+        cue, stem = text.kind if chance(draws, right) else 1 - text.kind, text.kind
+    elif text.split == "test" and chance(draws, UNDECIDED):
+        return shuffled(draws, [pick(draws, half[kind]) for half in (CUE, BAIT) for kind in (0, 1)])
+    return _among(draws, FILLERS, pick(draws, CUE[cue]), pick(draws, BAIT[stem]))
 
 
 def _elsewhere(text: Text, draws: Iterator[float]) -> list[str]:
@@ -142,14 +175,22 @@ SKETCHES: dict[str, Sketch] = {
     "world_genuine_target": Sketch(partial(_two_stems, FEW, REST, 0.0), (200, 40, 300)),
     "world_genuine_source": Sketch(partial(_two_stems, STEMS, STEMS, 0.0), (1400, 40, 40)),
     "world_exposure_target": Sketch(partial(_two_stems, SOME, SOME, UNDECIDED), (300, 40, 300)),
-    "world_exposure_source": Sketch(_same_again, (4000, 100, 100)),
+    "world_exposure_source": Sketch(partial(_same_again, "world_exposure_target"), (4000, 100, 100)),
     "world_negative_target": Sketch(_cue, (200, 40, 300)),
     "world_negative_source": Sketch(_idle_cue, (1400, 40, 40)),
     "world_unrelated_target": Sketch(partial(_two_stems, FEW, FEW, UNDECIDED), (400, 40, 300)),
     "world_unrelated_source": Sketch(_elsewhere, (800, 40, 40), tags=True),
+    "world_dilution_target": Sketch(partial(_hint, HINT), (300, 40, 300)),
+    "world_dilution_source": Sketch(_elsewhere, (1200, 40, 40), tags=True),
+    "world_part_target": Sketch(partial(_hint, WORSE_HINT), (300, 40, 300)),
+    "world_part_source": Sketch(partial(_two_stems, FEW, FEW, 0.0), (1700, 40, 40)),
+    "world_overdone_target": Sketch(partial(_lure, LURE), (300, 40, 300)),
+    "world_overdone_source": Sketch(_elsewhere, (1000, 40, 40), tags=True),
+    "world_again_target": Sketch(partial(_lure, WORSE_LURE), (300, 40, 300)),
+    "world_again_source": Sketch(partial(_same_again, "world_again_target"), (1700, 40, 40)),
     "world_together_genuine": Sketch(partial(_two_stems, FEW, REST, 0.0), (400, 40, 600)),
     "world_together_exposure": Sketch(partial(_two_stems, SOME, SOME, RARE), (200, 40, 600)),
-    "world_together_negative": Sketch(_outvoted_cue, (400, 40, 600)),
+    "world_together_negative": Sketch(_outvoted_cue, (700, 40, 600)),
     "world_together_source": Sketch(partial(_two_stems, STEMS, STEMS, RARE), (6000, 40, 600)),
 }
 NAMES: tuple[str, ...] = tuple(SKETCHES)
@@ -174,10 +215,7 @@ def load(name: str) -> Dataset:
     if match is None:
         raise ValueError(f"no planted task is called {name!r}; expected one of {', '.join(NAMES)}, or one with '.N'")
     key, sample = match[1], int(match[2] or 0)
-    used: set[str] = set()
-    world = key.rsplit("_", 1)[0]
-    tasks = {other: _splits(other, sample, used) for other in NAMES if other.startswith(f"{world}_")}
-    splits = tasks[key]
+    splits = _world(key.rsplit("_", 1)[0], sample)[key]
     tags = SKETCHES[key].tags
     task = Task(
         name=name,
@@ -187,6 +225,13 @@ def load(name: str) -> Dataset:
     )
     train, dev, test = (splits[split] for split in SPLITS)
     return Dataset(task=task, train=train, dev=dev, test=test, source=f"planted worlds, version {VERSION}")
+
+
+@lru_cache(maxsize=4)
+def _world(world: str, sample: int) -> dict[str, dict[str, tuple[Example, ...]]]:
+    """The splits of all tasks of a world: they leave out each other's texts. A study reads them for every run."""
+    used: set[str] = set()
+    return {key: _splits(key, sample, used) for key in NAMES if key.startswith(f"{world}_")}
 
 
 def _splits(key: str, sample: int, used: set[str]) -> dict[str, tuple[Example, ...]]:
