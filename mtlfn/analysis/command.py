@@ -69,6 +69,9 @@ class Study:
     output_dir: Path | None = None
     """Folder of the study. Default: that of the file, else results/study-<hash of the settings>."""
 
+    data_dir: Path | None = None
+    """Folder of the tasks' files, where they lie now. What they hold decides the bits, and not where."""
+
     plan: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only print what there is to run, how long it should take and how far it is."""
 

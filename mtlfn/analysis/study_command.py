@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from mtlfn.analysis.command import Study as Asked
 
 Nodes = Sequence[plan.Node]
-CHANGES = ("output_dir", "threads", "max_hours", "skip_smoke_test", "accept_environment")
-TO_NODES = ("seeds", "threads", "skip_smoke_test", "accept_environment")  # flags that every node's command has too
+CHANGES = ("output_dir", "data_dir", "threads", "max_hours", "skip_smoke_test", "accept_environment")
+TO_NODES = (
+    "seeds",
+    "data_dir",
+    "threads",
+    "skip_smoke_test",
+    "accept_environment",
+)  # flags that every node's command has too
 
 
 def run(asked: Asked, argv: Sequence[str]) -> int:
@@ -86,7 +92,8 @@ def _export(asked: Asked, path: Path, study: studies.Study, root: Path) -> None:
 
 def node_command(asked: Asked, study: studies.Study, root: Path) -> list[str]:
     """What runs a node of the study in another process, less ``--only NODE``."""
-    flags = set_flags(attrs.evolve(asked, threads=study.run.threads), TO_NODES)
+    data = asked.data_dir and asked.data_dir.resolve()
+    flags = set_flags(attrs.evolve(asked, threads=study.run.threads, data_dir=data), TO_NODES)
     own = ["--output-dir", str(root.resolve()), *flags]
     return [sys.executable, "-m", "mtlfn.experiments.study", str(asked.study.resolve()), *own]
 
