@@ -16,6 +16,7 @@ from mtlfn.analysis.statistics import verdict
 from mtlfn.data.embedded import worlds
 
 ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 FILE, PAGE = ROOT / "experiments/study-demo.toml", ROOT / "docs/study-demo.md"
 PLANTED = {
     "world_together_genuine": (verdict.GENUINE, verdict.GENUINE),
@@ -61,6 +62,20 @@ def test_the_commands_of_the_page_are_understood(tmp_path, capsys):
     assert "holds no run" in capsys.readouterr().err
 
 
+def shown() -> dict[str, list[str]]:
+    """Task -> the columns of its line in the table of the README."""
+    lines = [[column.strip() for column in line.split("│")[1:-1]] for line in README.splitlines() if line[:1] == "│"]
+    return {line[0]: line[1:] for line in lines if line[0] in PLANTED}
+
+
+def test_the_table_of_the_readme_is_of_the_demo():
+    assert {task: (columns[3].removesuffix(" (ceiling)"), columns[4]) for task, columns in shown().items()} == PLANTED
+    page = PAGE.read_text().replace("−", "-")  # with a sign of its own
+    for task, (multi, controlled, plain, *_) in shown().items():
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| {task.rpartition('_')[2]} |"))
+        assert [cell.split()[0] for cell in row.split("|")[3:6]] == [multi, controlled, plain]
+
+
 @pytest.mark.slow
 def test_every_verdict_is_the_planted_one(tmp_path):
     assert command("A test.", [str(FILE), "--output-dir", str(tmp_path / "out")]) == 0
@@ -69,3 +84,13 @@ def test_every_verdict_is_the_planted_one(tmp_path):
     assert told["exploratory"] == []
     assert {task: (row["verdict"], row["row"]) for task, row in told["tasks"].items()} == PLANTED
     assert (tmp_path / "out/report/report.html").is_file()
+    for task, (
+        multi,
+        controlled,
+        plain,
+        *_,
+    ) in shown().items():  # to the digit only on the processor that it was made on
+        row = told["tasks"][task]
+        scores = row["scores"]["multi-task"].values()
+        found = (sum(scores) / len(scores), row["controlled"]["estimate"], row["plain"]["estimate"])
+        assert found == pytest.approx((float(multi), float(controlled), float(plain)), abs=0.15)
