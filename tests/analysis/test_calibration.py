@@ -25,8 +25,12 @@ def test_a_quick_calibration_prints_its_tables() -> None:
         assert shares[0] >= 80  # 20 studies a line
         assert max(shares[1:]) <= 25
     assert sum("at any" not in " ".join(line) and line[:1] == ["map"] and "s/u" in line for line in lines) == 3
-    planted = [line for line in lines if line[:1] == ["S"] and line[1] == "5"]
+    planted = [line for line in lines if line[:3] == ["S", "5", "s/u"]]
     assert len(planted) == 9
     for line in planted:  # effects of four margins: never another cell
         assert float(line[-1].rstrip("%")) <= 5
-    assert "advice after 3 seeds:" in ended.stdout
+    assert [line[1] for line in lines if line[:1] == ["S"] and line[3:6] == ["decided", "at", "once;"]] == [
+        "3",
+        "5",
+        "10",
+    ]
