@@ -26,6 +26,8 @@ SAME_BITS = {
     "are read by one path, rooms moved: the default run, and S2, S3a and S3b as above",
     "5b7b58a169abc2f6b07d6911831a4cae2dd968ec5983c3411342699614695b62": "local names, scores without scikit-learn, "
     "copies that wait for no GPU, tasks over several processes: as above, in fp32; the canary speaks for bf16",
+    "56e8a67f5ed60d2b8525a3988ee81f3a7d3a2906f8a3a58bb113f206a48b5230": "functions in pieces, other planted "
+    "worlds: S2, S3a and S3b as above; a planted task of old is told by the hash of its data",
 }
 
 
