@@ -91,7 +91,7 @@ def attach(backbone: Backbone, strategy: Strategy, settings: LoraSettings) -> tu
 
 def _with_adapter(model: nn.Module) -> list[tuple[str, Any]]:
     """The modules that PEFT has given an adapter, by name."""
-    return [(n, m) for n, m in model.named_modules() if hasattr(m, "lora_A") and ADAPTER in m.lora_A]
+    return [(name, module) for name, module in model.named_modules() if ADAPTER in getattr(module, "lora_A", {})]
 
 
 def _adapted(backbone: Backbone, strategy: Strategy, settings: LoraSettings, name: str, module: Any) -> Linear:
