@@ -10,8 +10,9 @@ middle of every cell. Advice: of studies that are told a number of seeds, how ma
 that seeds would not do, how many are decided with 60.
 
 A line is out of bounds (!), and the exit code 1, beyond two standard errors of the simulation, if a coverage is below
-93 %, a false rate above 6 % (5 % over all looks), or more than 5 % of the verdicts are wrong; the studies of the advice
-together, if under 70 or over 90 % are decided with what they were told, or more than 5 % of the hopeless ones.
+93 %, a false rate above 6 % (5 % over all looks), or more than 5 % of the verdicts are wrong; a pilot of
+the advice, if under 70 or over 90 % of its studies are decided with what they were told; all pilots together, if more
+than 5 % of the hopeless ones are.
 Lines of 2 seeds have no bar, and collapse is told against the mean over the seeds that learn: against that over all of
 them no method keeps its level, since S seeds show no collapse in 0.9 to the power S of the studies (``learnt``).
 

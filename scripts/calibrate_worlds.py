@@ -47,6 +47,7 @@ PLANTED = {
     "overdone": verdict.OVER_TRAINED,
     "again": verdict.OWN_SHARE,
 }
+FIRST = max(map(len, PLANTED.values())) + 2  # width of the first column
 MUST_BE_FOUND = ("genuine", "negative")
 MOST_WRONG, LEAST_RIGHT = 0.05, 0.80
 ALPHA, DRAWS = 0.05, 10_000
@@ -147,7 +148,7 @@ def table(judged: Sequence[Judged], margin: float) -> tuple[list[str], int]:
     """Lines to print, and how many worlds miss their bounds."""
     names = (*verdict.CLAIMS, verdict.INCONCLUSIVE)
     lines = [
-        f"{'planted':<20}{'studies':>8}"
+        f"{'planted':<{FIRST}}{'studies':>8}"
         + "".join(f"{name:>{_wide(name)}}" for name in names)
         + f"{'wrong':>8}{'right':>8}"
     ]
@@ -155,24 +156,24 @@ def table(judged: Sequence[Judged], margin: float) -> tuple[list[str], int]:
     for world, truth in PLANTED.items():
         said = Counter(each.verdict for each in judged if each.world == world)
         if not (count := said.total()):
-            lines.append(f"{truth:<20}{0:>8}")
+            lines.append(f"{truth:<{FIRST}}{0:>8}")
             continue
         right, wrong = said[truth] / count, (count - said[truth] - said[verdict.INCONCLUSIVE]) / count
         bad = wrong > MOST_WRONG or (world in MUST_BE_FOUND and right < LEAST_RIGHT)
         missed += bad
         row = "".join(f"{said[name]:>{_wide(name)}}" for name in names)
-        lines.append(f"{truth:<20}{count:>8}{row}{wrong:>8.0%}{right:>8.0%}{' !' if bad else ''}")
+        lines.append(f"{truth:<{FIRST}}{count:>8}{row}{wrong:>8.0%}{right:>8.0%}{' !' if bad else ''}")
     lines += [
         "",
         f"multi-task less control, mean over all seeds (standard deviation between them), margin {margin:g}",
-        f"{'planted':<20}{'seeds':>8}{'token-controlled S1':>24}{'plain S1':>24}",
+        f"{'planted':<{FIRST}}{'seeds':>8}{'token-controlled S1':>24}{'plain S1':>24}",
     ]
     for world, truth in PLANTED.items():
         mine = [each for each in judged if each.world == world]
         if mine:
             sides = [[d for each in mine for d in getattr(each, side).per_seed] for side in ("controlled", "plain")]
             shown = "".join(f"{f'{statistics.mean(d):+.3f} ({statistics.stdev(d):.3f})':>24}" for d in sides)
-            lines.append(f"{truth:<20}{len(sides[0]):>8}{shown}")
+            lines.append(f"{truth:<{FIRST}}{len(sides[0]):>8}{shown}")
     return lines, missed
 
 

@@ -22,13 +22,8 @@ if TYPE_CHECKING:
 
 Nodes = Sequence[plan.Node]
 CHANGES = ("output_dir", "data_dir", "threads", "max_hours", "skip_smoke_test", "accept_environment")
-TO_NODES = (
-    "seeds",
-    "data_dir",
-    "threads",
-    "skip_smoke_test",
-    "accept_environment",
-)  # flags that every node's command has too
+# Flags that every node's command has too.
+TO_NODES = ("seeds", "data_dir", "threads", "skip_smoke_test", "accept_environment")
 
 
 def run(asked: Asked, argv: Sequence[str]) -> int:

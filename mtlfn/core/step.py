@@ -7,7 +7,7 @@ is not finite changes no parameter: data and token counts advance, the event is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -66,7 +66,7 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
         return evolve(_detached(advanced), last=Last(absent, absent))
     key = fold(state.key, "step", state.step)
     sigma = {task: state.sigma[task] for task in present}
-    weights = _weights(config, state, present)
+    weights = _weights(config, sigma, len(state.tokens))
     scale = state.scaler.scale if config.scaling else 1.0
     scaled = weights if scale == 1 else {task: weight * scale for task, weight in weights.items()}
     gradients = config.engine(loss, state.params, reach, batch, key, scaled)
@@ -112,11 +112,11 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
     return evolve(_optimize(config, state, taken, updates), last=evolve(last, grad_norm=norm))
 
 
-def _weights(config: StepConfig, state: State, present: Sequence[str]) -> Mapping[str, float | Tensor]:
-    """Task -> what its loss is multiplied by."""
+def _weights(config: StepConfig, sigma: Mapping[str, Tensor], tasks: int) -> Mapping[str, float | Tensor]:
+    """Task -> what its loss is multiplied by; ``sigma``: of those that are present, out of so many ``tasks``."""
     if config.weighting == "uncertainty":
-        return weighting.uncertainty({task: state.sigma[task] for task in present})
-    return dict.fromkeys(present, weighting.equal(len(state.tokens)))
+        return weighting.uncertainty(sigma)
+    return dict.fromkeys(sigma, weighting.equal(tasks))
 
 
 def _skipped(advanced: State, last: Last, nonfinite: NonFinite) -> State:

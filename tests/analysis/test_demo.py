@@ -84,12 +84,8 @@ def test_every_verdict_is_the_planted_one(tmp_path):
     assert told["exploratory"] == []
     assert {task: (row["verdict"], row["row"]) for task, row in told["tasks"].items()} == PLANTED
     assert (tmp_path / "out/report/report.html").is_file()
-    for task, (
-        multi,
-        controlled,
-        plain,
-        *_,
-    ) in shown().items():  # to the digit only on the processor that it was made on
+    for task, (multi, controlled, plain, *_) in shown().items():
+        # To the digit only on the processor that the table was made on.
         row = told["tasks"][task]
         scores = row["scores"]["multi-task"].values()
         found = (sum(scores) / len(scores), row["controlled"]["estimate"], row["plain"]["estimate"])

@@ -59,27 +59,23 @@ def test_the_folder_of_the_data_may_stand_on_the_command_line(places, tmp_path, 
     """A study that is shipped does not know where a user keeps the files."""
     monkeypatch.chdir(Path(places["data_dir"]).parent)
     apart = {name: place for name, place in places.items() if name != "data_dir"}
-    whole, bare = tmp_path / "whole", tmp_path / "bare"
-    settings = [write(made(folder), {**run, "output_dir": str(tmp_path / "out"), "budget_tokens": 300})
-                for folder, run in ((whole, places), (bare, apart))]  # fmt: skip
-    named = graph(capsys, settings[1], "--data-dir", Path(places["data_dir"]).name)
-    assert [node["id"] for node in named["nodes"]] == [node["id"] for node in graph(capsys, settings[0])["nodes"]]
+    common = {"output_dir": str(tmp_path / "out"), "budget_tokens": 300}
+    whole = write(tmp_path, {**places, **common}).rename(tmp_path / "whole.toml")
+    bare = write(tmp_path, {**apart, **common})
+    given = ("--data-dir", Path(places["data_dir"]).name)
+    named = graph(capsys, bare, *given)
+    assert [node["id"] for node in named["nodes"]] == [node["id"] for node in graph(capsys, whole)["nodes"]]
     command = named["nodes"][0]["command"]
     assert command[command.index("--data-dir") + 1] == str(Path(places["data_dir"]).resolve())
     first = ("--only", named["nodes"][0]["id"], "--skip-smoke-test")
-    code, said = ended(capsys, settings[1], *first)
+    code, said = ended(capsys, bare, *first)
     assert code == 2, said
     assert "read from a data folder" in said
-    assert ended(capsys, settings[1], *first, "--data-dir", Path(places["data_dir"]).name)[0] == 0
+    assert ended(capsys, bare, *first, *given)[0] == 0
     digest = result(tmp_path / "out" / named["nodes"][0]["id"])["digest"]
     shutil.rmtree(tmp_path / "out")
-    assert ended(capsys, settings[0], *first)[0] == 0
+    assert ended(capsys, whole, *first)[0] == 0
     assert result(tmp_path / "out" / named["nodes"][0]["id"])["digest"] == digest
-
-
-def made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
 
 
 def graph(capsys, file: Path, *flags: object) -> dict[str, Any]:

@@ -75,7 +75,7 @@ STEMS, CUES, OTHER_STEMS = zip(_CLASSES[::2], _CLASSES[1::2], strict=True)
 FEW: Classes = (STEMS[0][:8], STEMS[1][:8])
 REST: Classes = (STEMS[0][8:], STEMS[1][8:])
 SOME: Classes = (STEMS[0][:24], STEMS[1][:24])
-OTHERS: Classes = (STEMS[0][24:], STEMS[1][24:])
+LATTER: Classes = (STEMS[0][24:], STEMS[1][24:])
 BAIT: Classes = (STEMS[0][:10], STEMS[1][:10])
 CUE: Classes = (CUES[0][:1], CUES[1][:1])
 VOCABULARY = (*FILLERS, *OTHER_FILLERS, *(word for words in _CLASSES for word in words))
@@ -121,7 +121,7 @@ def _cue(text: Text, draws: Iterator[float]) -> list[str]:
 
 def _outvoted_cue(text: Text, draws: Iterator[float]) -> list[str]:
     """As ``_cue``, with more stems to train on, four of them in a text."""
-    stems = SOME[text.kind] if text.split == "train" else OTHERS[1 - text.kind]
+    stems = SOME[text.kind] if text.split == "train" else LATTER[1 - text.kind]
     return shuffled(draws, [pick(draws, CUES[text.kind]), *(pick(draws, stems) for _ in range(4))])
 
 

@@ -157,7 +157,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         corpora = _corpora(base, datasets, length, cache, tokenizer)
         whole = {t: unshuffled[t] for t in listed(config.shuffled_tasks)}
         digests = {t: store.load(d, "train", base.tokenizer, length, cache, tokenizer).digest for t, d in whole.items()}
-        budget, wanted, horizon = _extent(config, corpora["train"], per_step)
+        budget, wanted, horizon = _amounts(config, corpora["train"], per_step)
         proof = proven(base, length, extent.largest_pass(corpora, wanted, per_step), cache)
     except OSError as error:
         raise _unusable(cache, error) from None
@@ -201,7 +201,6 @@ def _check(config: Config, device: torch.device) -> None:
             f"--micro-batches {config.micro_batches}: uniform sampling draws one of every task; use --sampling "
             "proportional or temperature"
         )
-
     if config.select == "best" and config.max_epochs is not None:
         raise UsageError(
             f"--select best: with --max-epochs {config.max_epochs} the run stops where dev says, and another number of "
@@ -242,7 +241,7 @@ def _corpora(
     return corpora
 
 
-def _extent(config: Config, train: Mapping[str, store.Corpus], per_step: int) -> tuple[int, int, int]:
+def _amounts(config: Config, train: Mapping[str, store.Corpus], per_step: int) -> tuple[int, int, int]:
     """Input tokens at which the run ends, if no early stopping ends it before; slots of a micro-batch, where none are
     asked for and memory allows; input tokens at which the schedule ends."""
     budget = config.budget_tokens
