@@ -33,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 SECTIONS = {
     "": ["index", "tutorial", "study-demo"],
     "Data": ["own-data", "data-formats", "semeval"],
-    "Models": ["backbones", "strategies", "large-models", "use-a-model", "predict"],
+    "Models": ["backbones", "strategies", "large-models", "predict"],
     "Comparisons": ["comparison", "token-control", "nine-cells", "pcgrad"],
     "Running": ["stop-and-resume", "kaggle", "on-a-gpu", "many-runs", "several-processes", "slurm", "track"],
     "Evidence": ["exactness", "evidence", "speed"],

@@ -106,6 +106,11 @@ def columns_of(tags: list[list[str]], ending: str) -> Callable[[Path], None]:
     return write
 
 
+def told_lines(folder: Path) -> None:
+    rows = [{"question": f"is it {i}", "long_answer": f"it is {i}", "label": ["no", "yes"][i % 2]} for i in range(12)]
+    json_lines(folder, rows)
+
+
 def documents(form: str) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         folder.rmdir()
@@ -129,6 +134,7 @@ SOURCES: dict[str, tuple[Callable[[Path], None], list[tuple[str, list[str]]]]] =
     "relations in JSON Lines": (relation_lines, [("relation", ["harms", "none", "treats"])]),
     "rankings in JSON Lines": (ranked_lines, [("ranking", [])]),
     "classes as numbers": (whole_numbers, [("classification", ["0", "1", "2"])]),
+    "a text on the label": (told_lines, [("classification", ["no", "yes"])]),
     "Parquet with int tags": (parquet, [("tagging", ["Disease", "Site"])]),
     "save_to_disk": (saved, [("classification", ["bad", "good"])]),
     "CoNLL with BIOES and no dev": (columns_of(BIOES, ".conll"), [("tagging", ["Disease", "Site"])]),
@@ -201,6 +207,7 @@ def test_columns_play_the_roles_that_they_show(tmp_path):
         "tagged JSON Lines": {"tokens": "tokens", "tags": "tags", "id": "id"},
         "Parquet with int tags": {"tokens": "tokens", "tags": "ner_tags"},
         "rankings in JSON Lines": {"query": "query", "candidates": "candidates", "relevance": "relevance"},
+        "a text on the label": {"text": "question", "label": "label"},
     }
     for number, (name, roles) in enumerate(expected.items()):
         (tmp_path / str(number) / "data").mkdir(parents=True)
@@ -229,6 +236,16 @@ def test_a_guess_says_so(tmp_path):
     assert "# columns: note, about are texts, too" in text
     assert '# kind: the labels are numbers; if they are amounts, kind = "regression" without labels' in text
     assert "# no dev split: a tenth of the training units" in text
+
+
+def test_a_text_on_the_label_is_left_out_and_told(tmp_path):
+    (tmp_path / "data").mkdir()
+    told_lines(tmp_path / "data")
+    assert drafted(tmp_path / "data")["data"]["columns"] == {"text": "question", "label": "label"}
+    assert (
+        "# columns: long_answer is left out: by its name it may give the label away"
+        in (tmp_path / "my.toml").read_text()
+    )
 
 
 @pytest.mark.parametrize(

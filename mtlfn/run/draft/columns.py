@@ -47,6 +47,7 @@ NAMES = {  # role -> names of columns that usually play it, the most usual first
     "id": ("id", "idx", "guid", "uid", "example_id", "row_id"),
     "unit": ("unit", "document_id", "doc_id", "docid", "pmid", "note_id", "patient_id", "document"),
 }
+TOLD = ("answer", "explanation", "rationale", "conclusion")  # in names of texts that may give the label away
 
 
 @frozen(kw_only=True)
@@ -210,6 +211,8 @@ def _labelled(columns: Sequence[Column]) -> Draft | None:
     if label is None or text is None:
         return None
     others = [c for c in texts if c is not text and c.all(lambda value: " " in value.strip() or value == "")]
+    told = [c for c in others if _tells(c)]
+    others = [c for c in others if c not in told]
     pair = next((c for c in _ordered(texts, "text_pair") if c is not text and c.name in NAMES["text_pair"]), None)
     guesses = {}
     if pair is None and len(others) == 1:
@@ -218,6 +221,8 @@ def _labelled(columns: Sequence[Column]) -> Draft | None:
     elif pair is None and others:
         shown = ", ".join(c.name for c in others)
         guesses["columns"] = f'{shown} are texts, too; "{text.name} + {others[0].name}" joins two to one'
+    elif pair is None and told:
+        guesses["columns"] = f"{told[0].name} is left out: by its name it may give the label away"
     roles = {"text": text.name, **({"text_pair": pair.name} if pair else {}), "label": label.name}
     roles |= _keys(columns, [c for c in (text, pair, label) if c])
     if not label.classes and _amounts(label):
@@ -240,10 +245,15 @@ def _ordered(columns: Sequence[Column], role: str) -> list[Column]:
 
 
 def _text(columns: Sequence[Column]) -> Column | None:
-    """The text: by its name, else the longest."""
+    """The text: by its name, else the longest that is none on the label."""
     texts = [c for c in columns if c.all(_text_like) and not _keyed(c, columns)]
     named = [c for c in _ordered(texts, "text") if c.name.lower() in NAMES["text"]]
-    return named[0] if named else max(texts, key=lambda c: sum(len(v or "") for v in c.values), default=None)
+    longest = max(texts, key=lambda c: (not _tells(c), sum(len(v or "") for v in c.values)), default=None)
+    return named[0] if named else longest
+
+
+def _tells(column: Column) -> bool:
+    return any(word in column.name.lower() for word in TOLD)
 
 
 def _label(columns: Sequence[Column]) -> Column | None:
