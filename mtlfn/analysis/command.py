@@ -91,7 +91,8 @@ class Study:
     """Go on although the environment of begun runs changed. The change stays on record."""
 
     only: str | None = None
-    """Run this one node of the study, as --plan names it; 0: it is finished, 75: the same command goes on."""
+    """Run this node of the study, as --plan names it, or several in turn, separated by commas. 0: finished, 75: the
+    same command goes on."""
 
     conclude: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Run nothing: verdict and report of what is finished."""

@@ -40,7 +40,7 @@ def run(asked: Asked, argv: Sequence[str]) -> int:
     studies.check(study, root, more_seeds=asked.seeds is not None)
     if asked.only is not None:
         studies.claim(study, root)
-        return execute.only(root, nodes, asked.only, again("study", argv))
+        return execute.only(root, nodes, asked.only.split(","), again("study", argv))
     if asked.plan and asked.json:
         print(json.dumps(estimate.graph(root, nodes, node_command(asked, study, root)), indent=1))
         return OK

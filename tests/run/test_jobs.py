@@ -27,26 +27,31 @@ from mtlfn.run.storage import lock
 SCRIPT = """
 import json, os, signal, sys, time
 from pathlib import Path
-name = sys.argv[sys.argv.index("--only") + 1]
+names = sys.argv[sys.argv.index("--only") + 1]
 root = Path(os.environ["ROOT"])
 with (root / "calls").open("a") as file:
-    file.write(json.dumps([name, sys.argv[1:], os.environ.get("CUDA_VISIBLE_DEVICES")]) + "\\n")
-how = (root / name / "how").read_text()
-saved = root / name / "ledger.jsonl"
-if how == "grow":
-    saved.write_text(saved.read_text() + "a line\\n" if saved.exists() else "a line\\n")
-    if len(saved.read_text().splitlines()) < 6:
+    file.write(json.dumps([names, sys.argv[1:], os.environ.get("CUDA_VISIBLE_DEVICES")]) + "\\n")
+def run(name):
+    how = (root / name / "how").read_text()
+    saved = root / name / "ledger.jsonl"
+    if how == "grow":
+        saved.write_text(saved.read_text() + "a line\\n" if saved.exists() else "a line\\n")
+        if len(saved.read_text().splitlines()) < 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+    if how == "die":
         os.kill(os.getpid(), signal.SIGKILL)
-    sys.exit(0)
-if how == "die":
-    os.kill(os.getpid(), signal.SIGKILL)
-if how == "wait":
-    signal.signal(signal.SIGTERM, lambda *_: (print("mtlfn: saved"), sys.exit(75)))
-    (root / name / "waits").touch()
-    time.sleep(60)
-print("a line")
-print(f"mtlfn: it ended with {how}")
-sys.exit(int(how))
+    if how == "wait":
+        signal.signal(signal.SIGTERM, lambda *_: (print("mtlfn: saved"), sys.exit(75)))
+        (root / name / "waits").touch()
+        time.sleep(60)
+    print("a line")
+    print(f"mtlfn: it ended with {how}")
+    return int(how)
+for name in names.split(","):
+    if code := run(name):
+        sys.exit(code)
+    print(f"{name}: finished", flush=True)
 """
 
 
@@ -77,7 +82,9 @@ def make(tmp_path, monkeypatch):
     (tmp_path / "script.py").write_text(SCRIPT)
     open_ = []
 
-    def made(*how: object, after: dict[int, tuple[int, ...]] | None = None, **settings) -> Start:
+    def made(
+        *how: object, after: dict[int, tuple[int, ...]] | None = None, jobs: dict[int, int] | None = None, **settings
+    ) -> Start:
         root, start = tmp_path / "root", tmp_path / "start"
         for folder in (start / launch.DONE, start / launch.RUNNING):
             folder.mkdir(parents=True)
@@ -85,7 +92,14 @@ def make(tmp_path, monkeypatch):
             (root / f"run-{number}").mkdir(parents=True)
             (root / f"run-{number}" / "how").write_text(str(each))
         runs = tuple(
-            Item(name=f"run-{n}", after=(after or {}).get(n, ()), tokens=10, minutes=30.0, memory_mb=100)
+            Item(
+                name=f"run-{n}",
+                after=(after or {}).get(n, ()),
+                job=(jobs or {}).get(n, n),
+                tokens=10,
+                minutes=30.0,
+                memory_mb=100,
+            )
             for n in range(len(how))
         )
         command = (sys.executable, str(tmp_path / "script.py"))
@@ -126,6 +140,45 @@ def test_what_needs_a_failed_run_is_not_begun_and_what_needs_one_that_was_stoppe
     assert [o.state for o in ends] == ["failed", "left", "not begun", "left", "not begun"]
     assert ends[2].why == "not begun: it needs run-0"
     assert [name for name, *_ in start.calls()] == ["run-0", "run-1"]
+
+
+def test_runs_that_share_a_job_end_each_for_itself(make):
+    start = make(0, 0, 2, 0, 0, after={1: (0,), 3: (2,), 4: (3,)}, jobs=dict.fromkeys(range(5), 0))
+    assert start.run(0)[0] == 0
+    ends = [launch.told(start.folder, number) for number in range(5)]
+    assert [end and (end.state, end.code) for end in ends] == [
+        *(("finished", 0), ("finished", 0), ("failed", 2)),
+        *(("not begun", 1), ("not begun", 1)),
+    ]
+    assert [end and end.why for end in ends[2:]] == [
+        "it ended with 2",
+        "not begun: it needs run-2",
+        "not begun: it needs run-3",
+    ]
+    assert [call[0] for call in start.calls()] == ["run-0,run-1,run-2,run-3,run-4"]
+
+
+def test_the_others_of_a_job_go_on_after_one_that_failed_or_was_killed(make):
+    start = make(0, "die", 1, "grow", 0, jobs=dict.fromkeys(range(5), 0))
+    assert start.run(0)[0] == 0
+    states = [end and end.state for end in (launch.told(start.folder, number) for number in range(5))]
+    assert states == ["finished", "failed", "failed", "finished", "finished"]
+    begun = [call[0].split(",")[0] for call in start.calls()]
+    assert begun == ["run-0", *["run-1"] * 3, "run-2", *["run-3"] * 6]
+    assert not list((start.folder / launch.RUNNING).glob("*.json"))
+
+
+def test_what_is_left_of_a_job_is_left_and_each_run_shows_while_it_runs(make):
+    start = make(0, "wait", 0, jobs=dict.fromkeys(range(3), 0))
+    process = start.begin(0)
+    wait_for(start.root / "run-1/waits")
+    wait_for(start.folder / launch.RUNNING / launch.name(1))
+    assert (first := launch.told(start.folder, 0)) is not None
+    assert first.state == "finished"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    ends = [launch.told(start.folder, number) for number in (1, 2)]
+    assert [end and (end.state, end.why) for end in ends] == [("left", "saved")] * 2
 
 
 def test_a_run_that_was_killed_begins_again_while_it_comes_further(make):

@@ -286,6 +286,28 @@ def _victim(which: str, process: subprocess.Popen[str], random_: random.Random) 
 
 @pytest.mark.slow
 @side_by_side
+def test_short_runs_share_a_process_and_end_in_the_same_bits(cache, tmp_path):
+    """Also where the job of all of them is killed in between."""
+    worlds = [f"world_together_{name}" for name in ("genuine", "exposure", "negative", "source")]
+    run = {"tasks": worlds, "backbone": "planted", "budget_tokens": 6000, "max_length": 16, "cache_dir": str(cache)}
+    for name in ("serial", "jobs"):
+        (tmp_path / name).mkdir()
+        file = write(tmp_path / name, {**run, "output_dir": "out"})
+        if name == "jobs":
+            process = begun(file, "--jobs", 2)
+            victim = _victim("job", process, random.Random(1))
+            if victim is not None:
+                os.kill(victim, signal.SIGKILL)
+            process.communicate(timeout=1500)
+        finished(file, *(("--jobs", 2) if name == "jobs" else ()))
+    out = tmp_path / "jobs/out"
+    assert outcome(out) == outcome(tmp_path / "serial/out")
+    logs = [path for path in (out / "logs").rglob("*.log") if path.name != "snakemake.log"]
+    assert 2 <= len(logs) < len(list(out.rglob("result.json"))) / 2
+
+
+@pytest.mark.slow
+@side_by_side
 def test_one_failed_run_fails_what_needs_it_and_not_the_study(places, tmp_path):
     small = write(tmp_path, {**places, "output_dir": "out"}, controls=["total"])
     run = tmp_path / "out/seed-0/multi"

@@ -19,8 +19,10 @@ from mtlfn.run.documents.result import Result
 from mtlfn.run.many.plan import TOKENS_PER_SECOND, Node
 
 START = 10.0  # seconds from the command to the first file: libraries, data, backbone
-# Of a run of MiniLM on two CPU cores, about: what an estimate says before a run of the kind was seen.
-BESIDE_SECONDS = 60.0
+# Of a run of MiniLM on two CPU cores, about, and of the backbone of the planted worlds: what an estimate says before a
+# run of the kind was seen.
+BESIDE_SECONDS, BESIDE_PLANTED = 60.0, 1.0
+PLANTED_TOKENS_PER_SECOND = 20_000.0
 MEMORY_MB = 2500
 SPARE = 1.25  # times the memory that was seen
 
@@ -37,20 +39,34 @@ class Seen:
 
 @frozen
 class Estimate:
-    """What runs take, by strategy; ``everything`` stands for a strategy of which none is finished."""
+    """What runs take, by strategy; all together stand for a strategy of which none is finished.
+
+    Attributes:
+        by_strategy: strategy -> its finished runs.
+        planted: whether the backbone is that of the planted worlds, which is small.
+    """
 
     by_strategy: Mapping[str, tuple[Seen, ...]]
+    planted: bool = False
 
     def _of(self, strategy: str) -> tuple[Seen, ...]:
         return self.by_strategy.get(strategy) or tuple(seen for each in self.by_strategy.values() for seen in each)
 
+    def seconds(self, node: Node) -> float:
+        """From its first file to its result, if nobody stops it."""
+        runs = self._of(node.experiment)
+        rate, beside = (
+            (PLANTED_TOKENS_PER_SECOND, BESIDE_PLANTED) if self.planted else (TOKENS_PER_SECOND, BESIDE_SECONDS)
+        )
+        if training := sum(run.training for run in runs):
+            rate = sum(run.tokens for run in runs) / training
+        if seen := [run.beside for run in runs if run.beside is not None]:
+            beside = fmean(seen)
+        return (node.at_most or node.tokens) / rate + beside
+
     def minutes(self, node: Node) -> float:
         """From its command to its result, if nobody stops it."""
-        runs = self._of(node.experiment)
-        seconds = sum(run.training for run in runs)
-        rate = sum(run.tokens for run in runs) / seconds if seconds else TOKENS_PER_SECOND
-        beside = [run.beside for run in runs if run.beside is not None]
-        return ((node.at_most or node.tokens) / rate + START + (fmean(beside) if beside else BESIDE_SECONDS)) / 60
+        return (self.seconds(node) + START) / 60
 
     def memory_mb(self, node: Node) -> int:
         """Of its process, in units of 10^6 bytes."""
@@ -60,11 +76,12 @@ class Estimate:
 
 def estimate(root: Path, nodes: Iterable[Node]) -> Estimate:
     """From the runs of the plan that are finished."""
-    by_strategy: dict[str, tuple[Seen, ...]] = {}
+    nodes, by_strategy = tuple(nodes), dict[str, tuple[Seen, ...]]()
     for node in nodes:
         if (seen := _seen(root / node.name)) is not None:
             by_strategy[node.experiment] = (*by_strategy.get(node.experiment, ()), seen)
-    return Estimate(by_strategy)
+    first = next((node for node in nodes if not node.needs), None)
+    return Estimate(by_strategy, first is not None and first.config(root).backbone == "planted")
 
 
 def _seen(folder: Path) -> Seen | None:

@@ -16,7 +16,7 @@ from mtlfn.data.example import DataError
 from mtlfn.models.families import first_line
 from mtlfn.run import documents, terminal
 from mtlfn.run.errors import BUG, OK, RESUMABLE, UsageError
-from mtlfn.run.many import plan
+from mtlfn.run.many import launch, plan
 from mtlfn.run.one import directory, loop
 from mtlfn.run.one.summary import going_on
 from mtlfn.run.storage import seal
@@ -82,27 +82,36 @@ def check_folder(root: Path, nodes: Sequence[plan.Node]) -> None:
 def only(
     root: Path,
     nodes: Sequence[plan.Node],
-    name: str,
+    names: Sequence[str],
     command: Sequence[str],
     say: Callable[[str], None] = terminal.say,
 ) -> int:
-    """Runs one node of a plan, whose needs must be finished; other nodes may run in other processes at the same time.
+    """Runs some nodes of a plan in turn, whose needs must be finished; others may run in other processes meanwhile.
 
     Returns:
-        0: it is finished now, or was before; 75: it was stopped, and the same command goes on.
+        0: they are finished now, or were before; 75: one was stopped, and the same command goes on.
 
     Raises:
         UsageError: there is no such node, or something that it needs is not finished.
         Whatever a run raises (``loop.run``), with the exit code of each.
     """
     check_folder(root, nodes)
-    node = _named(nodes, name)
+    for node in [_named(nodes, name) for name in names]:
+        if (code := _only(root, nodes, node, command, say)) != OK:
+            return code
+        say(launch.FINISHED.format(node.name))
+    return OK
+
+
+def _only(
+    root: Path, nodes: Sequence[plan.Node], node: plan.Node, command: Sequence[str], say: Callable[[str], None]
+) -> int:
+    name = node.name
     if lacking := [need for need in node.needs if not (root / need / documents.RESULT).is_file()]:
         raise UsageError(f"--only {name}: needs {lacking[0]}, which is not finished; give --only {lacking[0]} first")
     config = attrs.evolve(node.config(root), output_dir=root / node.name)
     directory.check_settings(root / node.name, config, node.experiment)
     if (root / node.name / documents.RESULT).is_file() and not seal.verify(root / node.name, exports=False).problems:
-        say(f"{name}: finished")
         return OK
     first = (n.name for n in nodes if not n.needs and n is not node and (root / n.name / documents.RESULT).is_file())
     beside = next(first, None) if config.parent is None else None

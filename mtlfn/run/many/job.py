@@ -1,7 +1,7 @@
-"""One run of a start, in a process of its own: ``python -m mtlfn.run.many.job START NUMBER``.
+"""A job of a start, one run or short ones in turn, as a process: ``python -m mtlfn.run.many.job START NUMBER``.
 
-It takes a GPU, begins the run, passes on that it is to stop, and puts on record how the run ended. To the scheduler
-that called it, an end on record is a success; the run's needs and the start look at what is on record.
+It takes a GPU, begins the runs, passes on that they are to stop, and puts on record how each ended. To the scheduler
+that called it, an end on record is a success; what needs a run and the start look at what is on record.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ POLL, POLL_SHARED = 0.2, 2.0  # seconds; the folder of a queue lies where hundre
 
 
 def main(argv: Sequence[str]) -> int:
-    """0 once the end of the run is on record, 75 where it is to be queued again."""
-    start, number = Path(argv[0]), int(argv[1])
+    """0 once the ends of the job's runs are on record, 75 where it is to be queued again."""
+    start, first = Path(argv[0]), int(argv[1])
     stopping = _signals()
     if (what := typed.attempt(start, Launch)) is None:
         return RESUMABLE  # of a start that is no more
@@ -40,73 +41,141 @@ def main(argv: Sequence[str]) -> int:
         return stopping() or (start / launch.STOP).exists() or (not what.waits and _abandoned(start))
 
     make_folder(start / launch.RUNNING)
-    running = start / launch.RUNNING / launch.name(number)
-    with cache.locked(running.with_suffix(".lock")):
-        try:
-            outcome = _outcome(start, what, number, running, stop)
-        finally:
-            running.unlink(missing_ok=True)
-    if not start.is_dir() or (outcome.state == "left" and what.waits and not stop()):
+    with cache.locked((start / launch.RUNNING / launch.name(first)).with_suffix(".lock")):
+        left = _all(start, what, [n for n, item in enumerate(what.runs) if item.job == first], stop)
+    if not start.is_dir() or (left and what.waits and not stop()):
         return RESUMABLE
-    launch.tell(start, number, outcome)
+    for number, outcome in left.items():
+        launch.tell(start, number, outcome)
     return OK
 
 
-def _outcome(start: Path, what: Launch, number: int, running: Path, stop: Callable[[], bool]) -> Outcome:
-    item, began = what.runs[number], time.monotonic()
-    for need in item.after:
-        before = launch.told(start, need)
-        if before is None or before.state != "finished":
-            left = before is None or before.state == "left"
-            why = f"not begun: it needs {what.runs[need].name}"
-            return Outcome(state="left" if left else "not begun", code=RESUMABLE if left else BUG, why=why)
-    if not _waited_for(Path(what.root) / item.name / lock.LOCK, stop):
-        return Outcome(state="left", code=RESUMABLE, why="stopped before it began")
-    gpu_lease = lease.take(lease.place(), what.gpus, lambda: not stop()) if what.gpus else None
-    if stop():
-        return Outcome(state="left", code=RESUMABLE, why="stopped before it began")
-    gpu = "" if gpu_lease is None else gpu_lease.gpu
-    documents.write(running, {"name": item.name, "gpu": gpu, "began": time.time(), "process": os.getpid()})
+def _all(start: Path, what: Launch, to_run: list[int], stop: Callable[[], bool]) -> dict[int, Outcome]:
+    """Runs until the ends of the runs are on record, but of those that are left, which are returned."""
+    began, left = time.time(), dict[int, Outcome]()
+
+    def end(outcomes: Mapping[int, Outcome]) -> None:
+        for number, outcome in outcomes.items():
+            to_run.remove(number)
+            if outcome.state == "left":
+                left[number] = outcome
+            else:
+                launch.tell(start, number, outcome)
+
+    end(_lacking(start, what, to_run))
+    locks = [Path(what.root) / what.runs[number].name / lock.LOCK for number in to_run]
+    if not all(_waited_for(path, stop) for path in locks):
+        end(_left(to_run, "stopped before it began"))
+    gpu_lease = lease.take(lease.place(), what.gpus, lambda: not stop()) if to_run and what.gpus else None
     try:
-        return _tried(start, what, number, gpu_lease, stop, began)
+        if stop():
+            end(_left(to_run, "stopped before it began"))
+        while to_run:
+            end(_lacking(start, what, to_run) or _turn(start, what, to_run, gpu_lease, stop, began))
     finally:
         if gpu_lease is not None:
             gpu_lease.end()
+    return left
 
 
-def _tried(
-    start: Path, what: Launch, number: int, gpu_lease: lease.Lease | None, stop: Callable[[], bool], began: float
-) -> Outcome:
-    """Runs until it ends by itself, and again where it was killed, as long as each time brings it further."""
-    item = what.runs[number]
-    folder, log = Path(what.root) / item.name, launch.log(Path(what.root), item.name)
+def _lacking(start: Path, what: Launch, to_run: Sequence[int]) -> dict[int, Outcome]:
+    """The runs that cannot begin: what they need is not finished, and is not to be run before them."""
+    out = {}
+    for number in to_run:
+        for need in set(what.runs[number].after).difference(to_run):
+            before = launch.told(start, need)
+            if before is None or before.state != "finished":
+                left = before is None or before.state == "left"
+                why = f"not begun: it needs {what.runs[need].name}"
+                out[number] = Outcome(state="left" if left else "not begun", code=RESUMABLE if left else BUG, why=why)
+    return out
+
+
+def _left(numbers: Sequence[int], why: str, seconds: float = 0.0) -> dict[int, Outcome]:
+    return {number: Outcome(state="left", code=RESUMABLE, why=why, seconds=seconds) for number in numbers}
+
+
+def _turn(
+    start: Path,
+    what: Launch,
+    to_run: Sequence[int],
+    gpu_lease: lease.Lease | None,
+    stop: Callable[[], bool],
+    began: float,
+) -> dict[int, Outcome]:
+    """One process for the runs, in turn: how those ended that ended in it. Of one that was killed nothing is said."""
+    first = what.runs[to_run[0]]
+    hours = _hours(what, first, began)
+    if hours is not None and hours < 0.001:
+        return _left(to_run, "no time is left")
+    log = launch.log(Path(what.root), first.name)
     make_folder(log.parent)
-    while True:
-        hours = _hours(what, item)
-        if hours is not None and hours < 0.001:
-            return Outcome(state="left", code=RESUMABLE, why="no time is left")
-        if (tries := _count(start, number, launch.steps(folder))) > TRIES:
-            why = f"ended {TRIES} times without coming further ({_last(log, 0)}); see {log}"
-            return Outcome(state="failed", code=BUG, why=why)
-        words = [*what.command, "--only", item.name, *(() if hours is None else ("--max-hours", f"{hours:.4f}"))]
-        with log.open("ab") as output:
-            output.write(f"{MARK} {time.strftime('%Y-%m-%d %H:%M:%S')}: start {tries} from here\n".encode())
-            output.flush()
-            at = output.tell()
-            code = _run(words, what, gpu_lease, output, stop)
-        seconds = time.monotonic() - began
-        if code == OK:
-            return Outcome(state="finished", code=OK, seconds=seconds)
-        if code == RESUMABLE or stop():
-            return Outcome(state="left", code=RESUMABLE, why=_last(log, at), seconds=seconds)
-        if code > 0:
-            return Outcome(state="failed", code=code, why=_last(log, at), seconds=seconds)
+    if (tries := _count(start, to_run[0], launch.steps(Path(what.root) / first.name))) > TRIES:
+        why = f"ended {TRIES} times without coming further ({_last(log, 0)}); see {log}"
+        return {to_run[0]: Outcome(state="failed", code=BUG, why=why)}
+    names = ",".join(what.runs[number].name for number in to_run)
+    words = [*what.command, "--only", names, *(() if hours is None else ("--max-hours", f"{hours:.4f}"))]
+    with log.open("ab") as output:
+        output.write(f"{MARK} {time.strftime('%Y-%m-%d %H:%M:%S')}: start {tries} from here\n".encode())
+        output.flush()
+        at = output.tell()
+        with _followed(start, what, to_run, log, gpu_lease) as follow:
+            code = _run(words, what, gpu_lease, output, stop, follow)
+            ended = follow()
+    rest, seconds = [number for number in to_run if number not in ended], time.time() - began
+    if code == OK:
+        return ended | {n: Outcome(state="finished", code=OK, seconds=seconds) for n in rest}
+    if code == RESUMABLE or stop():
+        return ended | _left(rest, _last(log, at), seconds)
+    if code > 0 and rest:
+        return ended | {rest[0]: Outcome(state="failed", code=code, why=_last(log, at), seconds=seconds)}
+    return ended
+
+
+@contextmanager
+def _followed(
+    start: Path, what: Launch, to_run: Sequence[int], log: Path, gpu_lease: lease.Lease | None
+) -> Iterator[Callable[[], dict[int, Outcome]]]:
+    """Shows which of the runs runs now, and puts on record which are finished, whenever it is called; those."""
+    ended: dict[int, Outcome] = {}
+    at, since = log.stat().st_size, time.time()
+    gpu = "" if gpu_lease is None else gpu_lease.gpu
+
+    def show(number: int) -> Path:
+        running = start / launch.RUNNING / launch.name(number)
+        said = {"name": what.runs[number].name, "gpu": gpu, "began": since, "process": os.getpid()}
+        documents.write(running, said)
+        return running
+
+    def follow() -> dict[int, Outcome]:
+        nonlocal running, since
+        said = set(_lines(log, at)) if len(to_run) > 1 else set()
+        for number in to_run[len(ended) :]:
+            if launch.FINISHED.format(what.runs[number].name) not in said:
+                break
+            ended[number] = Outcome(state="finished", code=OK, seconds=time.time() - since)
+            launch.tell(start, number, ended[number])
+            since = time.time()
+            running.unlink(missing_ok=True)
+            running = show(to_run[len(ended)]) if len(ended) < len(to_run) else running
+        return ended
+
+    running = show(to_run[0])
+    try:
+        yield follow
+    finally:
+        running.unlink(missing_ok=True)
 
 
 def _run(
-    words: Sequence[str], what: Launch, gpu_lease: lease.Lease | None, output: Any, stop: Callable[[], bool]
+    words: Sequence[str],
+    what: Launch,
+    gpu_lease: lease.Lease | None,
+    output: Any,
+    stop: Callable[[], bool],
+    follow: Callable[[], object],
 ) -> int:
-    """The exit code of a run; below 0 where a signal killed it. It is asked to save and leave where all is to stop."""
+    """The exit code of a process; below 0 where a signal killed it. It is asked to save and leave where all stop."""
     environment = {**os.environ, **what.environment}
     if gpu_lease is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpu_lease.gpu
@@ -125,16 +194,17 @@ def _run(
         try:
             return process.wait(POLL_SHARED if what.waits else POLL)
         except subprocess.TimeoutExpired:
+            follow()
             if not asked and stop():
                 process.terminate()
                 asked = True
 
 
-def _hours(what: Launch, item: launch.Item) -> float | None:
-    """What a run may take: until its start is over, and its allocation."""
-    ends = [] if what.ends is None else [what.ends - time.time()]
-    ends += [60 * (item.minutes - launch.MARGIN_MINUTES)] if what.waits else []
-    return min(ends) / 3600 if ends else None
+def _hours(what: Launch, item: launch.Item, began: float) -> float | None:
+    """What runs may take: until their start is over, and the allocation of their job, which began then."""
+    ends = [] if what.ends is None else [what.ends]
+    ends += [began + 60 * (item.minutes - launch.MARGIN_MINUTES)] if what.waits else []
+    return (min(ends) - time.time()) / 3600 if ends else None
 
 
 def _count(start: Path, number: int, reached: int) -> int:
@@ -164,12 +234,16 @@ def _abandoned(start: Path) -> bool:
     return not start.is_dir() or lock.free(start / launch.LOCK) is True
 
 
-def _last(log: Path, at: int) -> str:
-    """What a run said last: its complaint where there is one."""
+def _lines(log: Path, at: int) -> list[str]:
+    """The last lines of a log, from a place in it on."""
     with log.open("rb") as file:
         file.seek(max(at, file.seek(0, 2) - 2**16))
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith(MARK)]
+        return [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+
+
+def _last(log: Path, at: int) -> str:
+    """What a run said last: its complaint where there is one."""
+    lines = [line for line in _lines(log, at) if not line.startswith(MARK)]
     said = [line for line in lines if line.startswith("mtlfn: ")] or lines or ["it said nothing"]
     return said[-1].removeprefix("mtlfn: ")[:1000]
 

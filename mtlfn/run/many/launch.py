@@ -19,6 +19,7 @@ FOLDER, LOGS = ".jobs", "logs"  # in the folder of the plan
 DONE, RUNNING, TRIES = "done", "running", "tries"  # in that of a start: one file a run, named by its number
 MARGIN_MINUTES = 1  # of an allocation, that are left to its end
 STOP, LOCK = "STOP", "lock"
+FINISHED = "{}: finished"  # what the command of nodes says of each that is
 State = Literal["finished", "failed", "left", "not begun"]
 
 
@@ -29,11 +30,14 @@ class Item:
     Attributes:
         name: of the node.
         after: numbers of the runs of this start that it needs.
-        tokens, minutes, memory_mb: as the plan expects them; of a Slurm job, minutes and memory are those asked for.
+        job: number of its job, which is that of the first run of the job.
+        tokens: as the plan expects them.
+        minutes, memory_mb: of its job, as the plan expects them; of a Slurm job, as they are asked for.
     """
 
     name: str
     after: tuple[int, ...]
+    job: int
     tokens: int
     minutes: float
     memory_mb: int

@@ -25,7 +25,7 @@ from mtlfn.run import terminal
 from mtlfn.run.disk import make_folder
 from mtlfn.run.documents import typed
 from mtlfn.run.errors import BUG, OK, RESUMABLE, USAGE, UsageError
-from mtlfn.run.many import console, estimate, job, launch, lease, plan, slurm, snakemake, tied
+from mtlfn.run.many import console, estimate, job, launch, lease, packs, plan, slurm, snakemake, tied
 from mtlfn.run.many.execute import check_folder, tell
 from mtlfn.run.many.launch import Item, Launch, Outcome
 from mtlfn.run.one.directory import Failed
@@ -104,6 +104,8 @@ def launched(
     """What the processes of a start are told; ``left``: the nodes that are not finished, of all."""
     expected, queue = estimate.estimate(root, nodes), machines.queue
     numbers = {node.name: number for number, node in enumerate(left)}
+    shared = packs.packs(nodes, left, expected.seconds, machines.jobs)
+    job_of = {node.name: pack for pack in shared for node in pack}
     minutes = None if queue is None else queue.minutes
     memory = None if queue is None else queue.memory_mb
     return Launch(
@@ -118,9 +120,10 @@ def launched(
             Item(
                 name=node.name,
                 after=tuple(numbers[need] for need in node.needs if need in numbers),
+                job=numbers[job_of[node.name][0].name],
                 tokens=node.tokens,
-                minutes=float(minutes or allotted(expected.minutes(node))),
-                memory_mb=memory or expected.memory_mb(node),
+                minutes=float(minutes or allotted(sum(map(expected.minutes, job_of[node.name])))),
+                memory_mb=memory or max(map(expected.memory_mb, job_of[node.name])),
             )
             for node in left
         ),
