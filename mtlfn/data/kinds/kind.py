@@ -111,6 +111,7 @@ class Kind:
     Attributes:
         metric: name of the primary metric.
         statistic: what it is a function of.
+        level: that its tasks usually have: 1 where they are read from the middle of the model, 2 from its top.
         positive: what there is to be found, as a word; "" where every example has an answer.
 
         problems: (task, example) -> what is wrong with it, or None.
@@ -156,6 +157,7 @@ class Kind:
 
     metric: str
     statistic: Statistic
+    level: int = 2
     positive: str = ""
 
     problems: Callable[[Task, Example], str | None]

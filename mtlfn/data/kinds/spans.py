@@ -254,6 +254,7 @@ def _labels_of(example: Example) -> tuple[str, ...]:
 KIND = Kind(
     metric="span_f1",
     statistic=F1,
+    level=1,
     positive="mention",
     problems=problems,
     occurrences=_labels_of,

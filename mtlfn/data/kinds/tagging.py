@@ -219,6 +219,7 @@ def _ends(codes: Codes) -> Codes:
 KIND = Kind(
     metric="entity_f1",
     statistic=F1,
+    level=1,
     positive="entity",
     tags=True,
     problems=problems,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mtlfn.data import sources
 from mtlfn.data.example import DataError
+from mtlfn.data.kinds import KINDS
 from mtlfn.data.tables import reading
 from mtlfn.data.tables.sources import STEMS
 from mtlfn.data.task import Dataset, check
@@ -103,7 +104,7 @@ def _shown(place: Path, output: Path) -> str:
 def _table(name: str, drafted: Draft, source: Source, place: str) -> str:
     key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _quoted(name)
     out = [f"\n[task.{key}]", f"source = {_quoted(place)}", f'format = "{source.form}"', f'kind = "{drafted.kind}"']
-    out.append(f"level = {1 if drafted.kind in ('tagging', 'spans') else 2}")
+    out.append(f"level = {KINDS[drafted.kind].level}")
     for field, value in (("labels", drafted.labels), ("names", drafted.names)):
         if value:
             out.append(f"{field} = {_list(value)}")

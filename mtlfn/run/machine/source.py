@@ -28,6 +28,8 @@ SAME_BITS = {
     "copies that wait for no GPU, tasks over several processes: as above, in fp32; the canary speaks for bf16",
     "56e8a67f5ed60d2b8525a3988ee81f3a7d3a2906f8a3a58bb113f206a48b5230": "functions in pieces, other planted "
     "worlds: S2, S3a and S3b as above; a planted task of old is told by the hash of its data",
+    "d1744df653d3b5d4654fbbe7b5ddae60ea7f78590699663dbffaca13feec8a7a": "a kind has the level that its tasks "
+    "usually are of, for drafts of a configuration: the default run, and S2, S3a and S3b as above",
 }
 
 

@@ -27,7 +27,6 @@ from mtlfn.data.windows import words
 from mtlfn.run.one.predictor import Predictor
 
 Texts = Callable[[Sequence[Any]], str]  # predictions of an item's examples -> what is written
-DOCUMENTS = ("spans", "tagging", "relation")  # kinds whose predictions brat can hold
 
 
 @frozen(kw_only=True, eq=False)
@@ -48,10 +47,11 @@ class Item:
     beside: Path | None = None
 
 
-Form = Callable[[Predictor, Path, set[tuple[str, str]]], Iterator[Item]]
+Pairs = set[tuple[str, str]]  # types of mentions between which relations are looked for; none: all
+Form = Callable[[Predictor, Path, Pairs], Iterator[Item]]
 
 
-def rows(predictor: Predictor, source: Path, _: set[tuple[str, str]], *, plain: bool) -> Iterator[Item]:
+def rows(predictor: Predictor, source: Path, _: Pairs, *, plain: bool) -> Iterator[Item]:
     """The rows of JSON Lines, or (``plain``) of a file in which each line is a text; the id is that of the row or its
     number."""
     for number, line in files.lines(source):
@@ -62,7 +62,7 @@ def rows(predictor: Predictor, source: Path, _: set[tuple[str, str]], *, plain: 
             raise DataError(f"{source}, line {number}: {error}") from None
 
 
-def texts(predictor: Predictor, source: Path, _: set[tuple[str, str]]) -> Iterator[Item]:
+def texts(predictor: Predictor, source: Path, _: Pairs) -> Iterator[Item]:
     """The files of a folder, each a text, by their names."""
     for path in _files(source, ".txt"):
         try:
@@ -94,7 +94,7 @@ def _json(line: dict[str, Any]) -> str:
 # CoNLL
 
 
-def conll(predictor: Predictor, source: Path, _: set[tuple[str, str]]) -> Iterator[Item]:
+def conll(predictor: Predictor, source: Path, _: Pairs) -> Iterator[Item]:
     """Words in the first column; each line goes out with the predicted tag as one more column, all others as they are.
 
     Columns are parted by tabs where the line has one, else by blanks.
@@ -147,22 +147,26 @@ def _with(line: str, tag: str) -> str:
 # brat
 
 
-def documents(predictor: Predictor, source: Path, pairs: set[tuple[str, str]]) -> Iterator[Item]:
+def documents(predictor: Predictor, source: Path, pairs: Pairs) -> Iterator[Item]:
     """A folder of ``.txt`` files, or one: mentions are found in the texts, relations between the mentions of ``.ann``
     files, of the given pairs of types, or of all. What is written is annotation at the offsets of the text."""
     task = predictor.task
     if task.kind not in DOCUMENTS:
         raise DataError(f"{source}: brat's files hold mentions and relations, and {task.name} is of kind {task.kind}")
-    related = task.kind == "relation"
-    for path in _files(source, ".ann" if related else ".txt"):
+    ending, read, item = DOCUMENTS[task.kind]
+    for path in _files(source, ending):
         name = path.relative_to(source if source.is_dir() else path.parent).with_suffix("").as_posix()
-        if related:
-            ((_, document),) = brat.read_documents([path], Tally({}))
-            whole = evolve(document, id=name)
-        else:
-            whole = Document(id=name, text=_text(path))
-        item = {"spans": _spans, "tagging": _tags, "relation": partial(_relations, pairs=pairs)}[task.kind]
-        yield evolve(item(predictor, whole), file=f"{name}.ann", beside=path.with_suffix(".txt"))
+        whole = evolve(read(path), id=name)
+        yield evolve(item(predictor, whole, pairs), file=f"{name}.ann", beside=path.with_suffix(".txt"))
+
+
+def _annotated(path: Path) -> Document:
+    ((_, document),) = brat.read_documents([path], Tally({}))
+    return document
+
+
+def _plain(path: Path) -> Document:
+    return Document(id="", text=_text(path))
 
 
 def _text(path: Path) -> str:
@@ -172,14 +176,14 @@ def _text(path: Path) -> str:
         raise DataError(f"{path}: {error}; write the file in that encoding") from None
 
 
-def _spans(predictor: Predictor, whole: Document) -> Item:
+def _spans(predictor: Predictor, whole: Document, _: Pairs) -> Item:
     if not words(whole.text):
         return _marked(whole, (), lambda _: [])
     example = evolve(predictor.example({"text": whole.text}, whole.id), id=whole.id, unit=whole.id)
     return _marked(whole, (example,), lambda predictions: predictions[0])
 
 
-def _tags(predictor: Predictor, whole: Document) -> Item:
+def _tags(predictor: Predictor, whole: Document, _: Pairs) -> Item:
     rows = list(tagging_rows(whole, predictor.task.labels, Tally({})))
     examples = tuple(evolve(predictor.example({"tokens": r["tokens"]}, r["id"]), id=r["id"]) for r in rows)
     places = iter(words(whole.text))  # the rows have all of them, in order
@@ -206,7 +210,7 @@ def _marked(whole: Document, examples: tuple[Example, ...], mentions: Callable[[
     )
 
 
-def _relations(predictor: Predictor, whole: Document, pairs: set[tuple[str, str]]) -> Item:
+def _relations(predictor: Predictor, whole: Document, pairs: Pairs) -> Item:
     task = predictor.task
     types = {mention.label for mention in whole.mentions}
     wanted = pairs or {(head, tail) for head in types for tail in types}
@@ -254,6 +258,12 @@ def _files(source: Path, ending: str) -> list[Path]:
     return there
 
 
+# Kinds whose predictions brat can hold -> the ending of the files to look for, how one is read, how it is predicted on.
+DOCUMENTS: dict[str, tuple[str, Callable[[Path], Document], Callable[[Predictor, Document, Pairs], Item]]] = {
+    "spans": (".txt", _plain, _spans),
+    "tagging": (".txt", _plain, _tags),
+    "relation": (".ann", _annotated, _relations),
+}
 FORMS: dict[str, Form] = {
     "jsonl": partial(rows, plain=False),
     "text": partial(rows, plain=True),
