@@ -261,7 +261,7 @@ def exceptions(document: Mapping[str, Any]) -> list[str]:
         ("without the smoke test", [r["path"] for r in runs if r["smoke_test"] == "skipped"]),
         ("went on in another environment", [r["path"] for r in runs if r["environment_breaks"]]),
     ]
-    return [f"{what}: {_some(paths)}" for what, paths in lines if paths]
+    return [f"{what}: {some(paths)}" for what, paths in lines if paths]
 
 
 def write(document: Mapping[str, Any], folder: Path) -> None:
@@ -370,7 +370,7 @@ def show(document: Mapping[str, Any]) -> None:
         tell(f"takes no part: {each['path']}: {each['why']}")
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
+def some(names: Sequence[str], most: int = 3) -> str:
     """The first few names, and how many more."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 

@@ -17,7 +17,7 @@ import pytest
 
 from mtlfn.analysis import study as studies
 from mtlfn.analysis.command import report as command
-from mtlfn.analysis.reporting import markdown, report, sections_runs
+from mtlfn.analysis.reporting import figures, markdown, report, sections_runs
 from mtlfn.analysis.runs import cells, records
 from mtlfn.analysis.statistics.verdict import CLAIMS, INCONCLUSIVE, NOT_LEARNT
 from tests.analysis import study_folder
@@ -455,3 +455,16 @@ def test_the_module_is_a_command(study, monkeypatch, capsys):
         runpy.run_module("mtlfn.report", run_name="__main__")
     assert ended.value.code == 0
     assert "python -m mtlfn.report" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("bc5cdr_disease", "bc5cdr_disease"),
+        ("world_together_exposure", "world_together_\nexposure"),
+        ("a" * 25, "a" * 19 + "…"),
+        ("ab_" + "c" * 30, "ab_\n" + "c" * 19 + "…"),
+    ],
+)
+def test_long_names_take_two_lines_of_an_axis(name, shown):
+    assert figures.short(name) == shown

@@ -42,8 +42,13 @@ STYLE = {
 
 
 def short(name: str, longest: int = LONGEST) -> str:
-    """A name as an axis can bear it."""
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+    """A name as an axis can bear it: in two lines where it is long, and cut where it is longer."""
+    if len(name) <= longest:
+        return name
+    breaks = [at + 1 for at, sign in enumerate(name) if sign in "_-/ " and at < longest]
+    first = name[: max(breaks)] if breaks else ""
+    rest = name.removeprefix(first)
+    return first + "\n" * bool(first) + (rest if len(rest) <= longest else rest[: longest - 1] + "…")
 
 
 def draw(name: str, title: str, alt: str, height: float, paint: Callable[[Any], None]) -> Figure:

@@ -46,7 +46,7 @@ td span { display: inline-block; white-space: nowrap; }
 .negative-transfer { border-color: #a02c2c; background: #fbeeee; }
 .inconclusive { border-color: #767676; background: #f2f2f2; }
 @media (min-width: 46rem) {
-  dl { display: grid; grid-template-columns: 13rem 1fr; gap: .4rem 1rem; max-width: 56rem; }
+  dl { display: grid; grid-template-columns: fit-content(18rem) 1fr; gap: .4rem 1rem; max-width: 56rem; }
   dt { margin: 0; }
   dd { margin: 0; }
 }

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mtlfn.analysis.outcome import some
 from mtlfn.analysis.reporting import figures
 from mtlfn.analysis.reporting.blocks import Block, Cell, Figures, Items, Missing, Section, Table, Text
 from mtlfn.analysis.reporting.sections_result import MISSING, count
@@ -193,7 +194,8 @@ def repeat(anchor: str, runs: Runs) -> Section:
         "environment changes that were accepted": "; ".join(breaks) or "none",
         "steps with a loss or gradient that was not finite":
             str(sum(run.result.nonfinite_steps for run in everything)),
-        "smoke tests left out": ", ".join(run.name for run in everything if run.smoke and run.smoke.skipped) or "none",
+        "smoke tests left out":
+            some([run.name for run in everything if run.smoke and run.smoke.skipped]) or "none",
         "seals": _seals(everything),
         "replay": _replays(everything),
     }  # fmt: skip
@@ -326,7 +328,7 @@ def _seals(runs: Sequence[RunRecord]) -> str:
         return f"all {count(len(runs), 'run')}: every file is the one that the run's result and ledger name"
     return (
         f"{len(loose)} of {count(len(runs), 'run')} are not sealed, made by an older version and taken as they say: "
-        + (", ".join(loose[:5]) + ("…" if len(loose) > 5 else ""))
+        + some(loose)
     )
 
 
