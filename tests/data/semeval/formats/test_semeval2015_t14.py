@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -480,9 +479,8 @@ def test_ids_are_unique_and_splits_are_known(tmp_path: Path) -> None:
         semeval2015_t14.write(tmp_path, "devel", [GOOD])
 
 
-@pytest.mark.skipif(not os.environ.get("MTLFN_FORMATS"), reason="MTLFN_FORMATS names no folder of samples")
-def test_samples(tmp_path: Path) -> None:
-    folder = Path(os.environ["MTLFN_FORMATS"]) / "semeval2015_t14"
+def test_samples(tmp_path: Path, samples: Path) -> None:
+    folder = samples / "semeval2015_t14"
     found = semeval2015_t14.read(folder, Log(strict=True))
     for split, name in (("train", "train"), ("dev", "devel"), ("test", "test")):
         files = sorted((folder / DATA / name).glob("*/*.pipe"), key=lambda path: path.stem)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -438,9 +437,8 @@ def test_round_trip(written: list[Document], split: str) -> None:
         assert set(read.values()) == {()}
 
 
-@pytest.mark.skipif(not os.environ.get("MTLFN_FORMATS"), reason="MTLFN_FORMATS names no folder of format samples")
-def test_the_samples_read_and_write_back(tmp_path: Path) -> None:
-    folder = Path(os.environ["MTLFN_FORMATS"]) / "semeval2016_t12"
+def test_the_samples_read_and_write_back(tmp_path: Path, samples: Path) -> None:
+    folder = samples / "semeval2016_t12"
     read = semeval2016_t12.read(folder, Log(strict=True))
     assert {split: [(d.id, len(d.mentions), len(d.links), d.linked) for d in read[split]] for split in read} == {
         "train": [("ID901_clinic_001", 13, 9, True), ("ID902_path_002", 4, 0, False)],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -577,14 +576,9 @@ def test_ids_that_would_break_a_line_are_refused(tmp_path: Path, name: str) -> N
             relevancy.write_predictions(tmp_path / "x", "C", (query,), {query.id: [1]})
 
 
-SAMPLES = pytest.mark.skipif(not os.environ.get("MTLFN_FORMATS"), reason="MTLFN_FORMATS names no folder of samples")
-REAL = pytest.mark.skipif(not os.environ.get("MTLFN_DATA_DIR"), reason="MTLFN_DATA_DIR names no folder of real data")
-
-
-@SAMPLES
 @pytest.mark.parametrize("subtask", ["A", "B", "C"])
-def test_gold_of_the_samples(subtask: t3.Subtask) -> None:
-    folder = Path(os.environ["MTLFN_FORMATS"]) / "semeval2017_t3"
+def test_gold_of_the_samples(subtask: t3.Subtask, samples: Path) -> None:
+    folder = samples / "semeval2017_t3"
     splits = t3.read(folder, subtask, Log(strict=True))
     assert {split: len(queries) for split, queries in splits.items()} == (
         {"train": 3, "dev": 1, "test": 1} if subtask == "A" else {"train": 1, "dev": 1, "test": 1}
@@ -597,7 +591,6 @@ def test_gold_of_the_samples(subtask: t3.Subtask) -> None:
     assert {c.label for query in splits["test"] for c in query.candidates} == {None}
 
 
-@REAL
 @pytest.mark.parametrize(
     ("subtask", "sizes", "skipped"),
     [
@@ -607,10 +600,10 @@ def test_gold_of_the_samples(subtask: t3.Subtask) -> None:
     ],
 )
 def test_real_files_have_the_documented_sizes(
-    tmp_path: Path, subtask: t3.Subtask, sizes: dict[str, tuple[int, int]], skipped: int
+    tmp_path: Path, subtask: t3.Subtask, sizes: dict[str, tuple[int, int]], skipped: int, real_data: Path
 ) -> None:
     log = Log(strict=True)
-    splits = t3.read(Path(os.environ["MTLFN_DATA_DIR"]) / "semeval2017_t3", subtask, log)
+    splits = t3.read(real_data / "semeval2017_t3", subtask, log)
     found = {split: (len(queries), sum(len(q.candidates) for q in queries)) for split, queries in splits.items()}
     assert found == sizes | {"test": (0, 0)}
     assert log.counts == ({"threads that the files mark as repetitions": skipped} if skipped else {})

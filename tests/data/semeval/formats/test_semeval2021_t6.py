@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from itertools import combinations
 from pathlib import Path
@@ -396,18 +395,16 @@ def test_round_trip_of_labels(written: list[semeval2021_t6.Row], split: str) -> 
         assert set(read.values()) == {()}
 
 
-@pytest.mark.skipif(not os.environ.get("MTLFN_FORMATS"), reason="MTLFN_FORMATS names no folder of format samples")
-def test_the_samples_read(tmp_path: Path) -> None:
-    folder = Path(os.environ["MTLFN_FORMATS"]) / "semeval2021_t6"
+def test_the_samples_read(tmp_path: Path, samples: Path) -> None:
+    folder = samples / "semeval2021_t6"
     spans = semeval2021_t6.read(folder, Log(strict=True))
     assert {split: len(spans[split]) for split in spans} == {"train": 3, "dev": 1, "test": 0}
     assert [len(document.mentions) for document in spans["train"]] == [3, 0, 3]
     check_subtasks_agree(spans, semeval2021_t6.read_labels(folder, Log(strict=True)))
 
 
-@pytest.mark.skipif(not os.environ.get("MTLFN_DATA_DIR"), reason="MTLFN_DATA_DIR names no folder of real data")
-def test_the_real_files_have_the_documented_counts(tmp_path: Path) -> None:
-    folder = Path(os.environ["MTLFN_DATA_DIR"]) / "semeval2021_t6"
+def test_the_real_files_have_the_documented_counts(tmp_path: Path, real_data: Path) -> None:
+    folder = real_data / "semeval2021_t6"
     assert semeval2021_t6.techniques(folder) == TECHNIQUES
     # Strict: no text_fragment differs from text[start:end].
     spans = semeval2021_t6.read(folder, Log(strict=True))
