@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,8 +42,9 @@ def run(name):
         return 0
     if how == "die":
         os.kill(os.getpid(), signal.SIGKILL)
-    if how == "wait":
-        signal.signal(signal.SIGTERM, lambda *_: (print("mtlfn: saved"), sys.exit(75)))
+    if how in ("wait", "end"):
+        code = 75 if how == "wait" else 0
+        signal.signal(signal.SIGTERM, lambda *_: (print("mtlfn: saved"), sys.exit(code)))
         (root / name / "waits").touch()
         time.sleep(60)
     print("a line")
@@ -218,6 +220,15 @@ def test_a_run_is_asked_to_save_and_leave(make, way, monkeypatch):
         assert launch.told(start.folder, 0).state == "left"
         assert launch.told(start.folder, 0).why == "saved"
         assert not (start.folder / launch.RUNNING / launch.name(0)).exists()
+
+
+@pytest.mark.parametrize("how", ["wait", "end"])
+def test_a_job_whose_start_goes_while_it_runs_leaves(make, how):
+    start = make(how, 0, jobs={0: 0, 1: 0})
+    process = start.begin(0)
+    wait_for(start.root / "run-0/waits")
+    shutil.rmtree(start.folder)
+    assert process.wait(60) == 75
 
 
 def test_a_job_of_a_start_that_is_gone_does_nothing(make):

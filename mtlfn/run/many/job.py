@@ -59,7 +59,7 @@ def _all(start: Path, what: Launch, to_run: list[int], stop: Callable[[], bool])
             to_run.remove(number)
             if outcome.state == "left":
                 left[number] = outcome
-            else:
+            elif start.is_dir():  # else nobody is left to read it
                 launch.tell(start, number, outcome)
 
     end(_lacking(start, what, to_run))
@@ -149,7 +149,8 @@ def _followed(
 
     def follow() -> dict[int, Outcome]:
         nonlocal running, since
-        said = set(_lines(log, at)) if len(to_run) > 1 else set()
+        alone = len(to_run) == 1 or not start.is_dir()
+        said = set() if alone else set(_lines(log, at))
         for number in to_run[len(ended) :]:
             if launch.FINISHED.format(what.runs[number].name) not in said:
                 break
