@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -224,3 +225,17 @@ def test_a_loss_that_stays_not_finite_in_one_process_ends_all_with_a_checkpoint(
         assert not (folder / documents.RESULT).exists()
     assert "resume    step 6, " in ended.said()
     assert "passed over" not in ended.said()
+
+
+def interrupted_early(rank: int) -> None:
+    """Ctrl-C while the processes meet."""
+    from mtlfn.run.machine import processes
+
+    processes.join = lambda: signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_before_the_processes_have_met_ends_all(flags, tmp_path):
+    begun = ranks.start(tmp_path, 2, flags(tmp_path / "run"), patch=interrupted_early)
+    assert begun.codes() == [75, 75], begun.said()
+    assert begun.said() == "mtlfn: stopped; what was saved stands, and the same command goes on from it\n"
+    assert begun.said(1) == ""
