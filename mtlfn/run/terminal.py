@@ -124,10 +124,13 @@ def interruptible() -> Iterator[None]:
     """SIGTERM is what Ctrl-C is: a KeyboardInterrupt, where nothing better was arranged, and never a lost one.
 
     A library that catches everything may swallow a KeyboardInterrupt; so it comes again, every ``AGAIN`` seconds, until
-    it has come through to here.
+    it has come through to here. One that follows another sooner is the same: torchrun hands on what its terminal has
+    sent to all, and the second may not meet the first on its way.
     """
 
     def interrupt(number: int, frame: Any) -> None:
+        if number != signal.SIGALRM and signal.getitimer(signal.ITIMER_REAL)[0] > 0:
+            return
         signal.setitimer(signal.ITIMER_REAL, AGAIN)
         raise KeyboardInterrupt
 

@@ -19,7 +19,8 @@ from mtlfn.run.errors import UsageError
 from mtlfn.run.one import loop, prepare
 from mtlfn.run.one.walk import advance
 from mtlfn.run.storage import checkpoint
-from tests.run.conftest import contents
+from tests.run import ranks
+from tests.run.conftest import contents, words
 from tests.run.studies import TASKS, ended, write
 from tests.run.test_resume import untimed
 from tests.run.test_run import lines, result
@@ -110,6 +111,20 @@ def test_stopped_at_every_step_it_chooses_the_same_state(go, out, best):
     assert result(folder)["digest"] == result(best)["digest"]
     assert products(folder) == products(best)
     assert untimed(folder) == untimed(best)
+
+
+def test_on_two_processes_it_chooses_the_same_state_and_scores_it(go, out, usual):
+    """The chosen state is evaluated again, by both."""
+    named = {**SPOILT, "select": "best", "engine": "loop", "threads": 1, "data_dir": make_data(out / "tested", test=5)}
+    one, two = out / "one", out / "two"
+    assert go(**named, output_dir=one).code == 0
+    ended = ranks.start(out, 2, ["--skip-smoke-test", *words({**usual, **named, "output_dir": two})])
+    assert ended.codes() == [0, 0], ended.said()
+    assert result(one)["selected"]["step"] < result(one)["steps"]
+    for name in ("selected", "scores", "slots", "digest"):
+        assert result(two)[name] == result(one)[name]
+    assert products(two) == products(one)
+    assert untimed(two) == untimed(one)
 
 
 def test_it_is_kept_until_the_end_and_where_it_is_lost_the_run_goes_back_behind_it(go, out, best):

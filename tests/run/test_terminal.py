@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
+from mtlfn.run import terminal
 from tests.run.test_run import result
 
 
@@ -69,6 +71,21 @@ def test_an_interrupt_that_a_library_swallows_comes_again():
     rest, _ = process.communicate(timeout=60)
     assert process.returncode == 75
     assert rest == "swallowed\n"
+
+
+def test_an_interrupt_that_follows_another_at_once_is_the_same(monkeypatch):
+    """torchrun hands on what its terminal has sent to all; and what is swallowed comes again all the same."""
+    monkeypatch.setattr(terminal, "AGAIN", 1.0)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
+    try:
+        with terminal.interruptible():
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                time.sleep(5)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # A command in which a library catches everything, once, and then goes on for long.

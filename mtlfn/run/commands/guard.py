@@ -10,6 +10,8 @@ from mtlfn.run import terminal
 from mtlfn.run.errors import RESUMABLE, USAGE, UsageError
 from mtlfn.run.machine import processes
 
+STOPPED = "stopped; what was saved stands, and the same command goes on from it"
+
 
 def guarded(command: Callable[[], int]) -> int:
     """Runs a command of one process; what the user did wrong becomes one message and an exit code."""
@@ -37,6 +39,8 @@ def guarded_together(command: Callable[[processes.Processes], int]) -> int:
             return code
         except processes.Gone as gone:
             return _complain(str(gone), RESUMABLE)
+        except KeyboardInterrupt:  # before the processes have met
+            return _complain(STOPPED, RESUMABLE)
 
 
 def _answer(error: BaseException) -> tuple[str, int] | None:
@@ -44,7 +48,7 @@ def _answer(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, UsageError | DataError):
         return str(error), USAGE
     if isinstance(error, KeyboardInterrupt):
-        return "stopped; what was saved stands, and the same command goes on from it", RESUMABLE
+        return STOPPED, RESUMABLE
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}; mend it, or move it away", USAGE
     if (code := getattr(error, "exit_code", None)) is not None:

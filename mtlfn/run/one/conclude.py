@@ -14,7 +14,7 @@ from mtlfn.run.disk import sweep, write_file
 from mtlfn.run.documents import typed
 from mtlfn.run.documents.result import Result
 from mtlfn.run.errors import OK
-from mtlfn.run.one import evaluate, export
+from mtlfn.run.one import evaluate, export, together
 from mtlfn.run.one import summary as texts
 from mtlfn.run.one.evaluations import Evaluations
 from mtlfn.run.one.prepare import Prepared
@@ -57,7 +57,9 @@ def conclude(
     ``evaluation``: of the last state on dev, if it was just made; else the run was finished before, and
     stopped between its last checkpoint and its result.
     """
-    chosen = storage.best(state, prepared.start()) if prepared.config.select == "best" else state
+    chosen = state
+    if prepared.config.select == "best":
+        chosen = together.share_state(storage.best(state, prepared.start()), evaluations.processes)
     if evaluation is None or chosen.step != state.step:
         evaluation = prepared.evaluate(chosen, through=evaluations.through(chosen, "dev"))
     tested, predicted = prepared.evaluate_test(chosen, evaluations.through(chosen, "test"))

@@ -93,9 +93,12 @@ def _surroundings(prepared: Prepared, evaluations: Evaluations, processes: Proce
 
 
 def _conclude(prepared: Prepared, state: State, evaluations: Evaluations, *, evaluated: bool) -> None:
-    """This process's part of the last evaluations."""
+    """This process's part of the last evaluations, of the state that the first has chosen."""
+    chosen = state
+    if prepared.config.select == "best":
+        chosen = together.share_state(state, evaluations.processes)
     try:
-        for split in ("test",) if evaluated else ("dev", "test"):
-            prepared.predicted(state, split, None, evaluations.through(state, split))
+        for split in ("test",) if evaluated and chosen.step == state.step else ("dev", "test"):
+            prepared.predicted(chosen, split, None, evaluations.through(chosen, split))
     except Leaving:
         return
