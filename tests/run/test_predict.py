@@ -22,6 +22,7 @@ from mtlfn.models.strategy import S1, S2, S3A, S3B, Strategy
 from mtlfn.run.commands.command import predict
 from mtlfn.run.errors import UsageError
 from mtlfn.run.one import evaluate
+from mtlfn.run.one.predictor import _place
 from tests import tiny
 from tests.run.conftest import contents
 
@@ -250,6 +251,13 @@ def test_the_backbone_may_have_moved_and_the_export_too(out, bert, tmp_path):
     export_copy = Path(shutil.copytree(out[1] / "export/ddi", tmp_path / "model"))
     assert mtlfn.load(export_copy, backbone=str(backbone_copy))(rows) == here
     assert backbone.load(str(backbone_copy)).digest == backbone.load(str(bert)).digest
+
+
+def test_an_export_on_the_installed_minilm_needs_no_hub():
+    about = {"backbone_hub_id": backbone.MINILM_ID, "backbone_revision": None}
+    assert _place(about) == ("minilm", None)
+    about["backbone_revision"] = "0123abc"
+    assert _place(about) == (backbone.MINILM_ID, "0123abc")
 
 
 def test_predicting_leaves_the_global_generators_alone(out):

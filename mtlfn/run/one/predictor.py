@@ -196,8 +196,8 @@ def described(folder: Path) -> dict[str, Any]:
 
 def _place(about: Mapping[str, Any]) -> tuple[str, str | None]:
     """Name and revision of the backbone of an export that stands alone."""
-    if about["backbone_digest"] == backbones.MINILM_SHA256:
-        return "minilm", None
+    if about["backbone_hub_id"] == backbones.MINILM_ID and about["backbone_revision"] is None:
+        return "minilm", None  # as it is installed with mtlfn; what came from the Hub has a revision
     if about["backbone_hub_id"]:
         return about["backbone_hub_id"], about["backbone_revision"]
     raise UsageError("--backbone: expected the folder or file of the backbone, which the export does not know")
