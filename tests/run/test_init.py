@@ -319,7 +319,7 @@ def test_a_row_that_shows_no_columns_is_told(tmp_path, capfd):
     with (tmp_path / "data" / "pairs.csv").open("a") as rows:
         rows.write("only a text\n")
     assert command(["init", str(tmp_path / "data" / "pairs.csv"), "--output", str(tmp_path / "my.toml")]) == 2
-    assert "pairs.csv, line 62: has 1 fields, expected 3" in capfd.readouterr().err
+    assert "pairs.csv, line 62: has 1 field, expected 3 (a, b, label); mend the row" in capfd.readouterr().err
 
 
 def test_a_task_that_cannot_be_read_yet_is_told_and_the_file_stands(tmp_path, capfd):
