@@ -147,7 +147,7 @@ def test_a_long_text_is_read_whole(cache, bert, tmp_path, monkeypatch):
         (
             "ddi",
             {"text": "aspirin meets heparin", "head": [0, 7]},
-            "lacks tail; the kind relation needs text, head, tail",
+            "lacks tail; the kind relation needs text, head, tail, found text, head",
         ),
         (
             "ddi",
@@ -173,8 +173,14 @@ def test_a_row_that_cannot_be_used_is_told_by_its_line(out, tmp_path, capfd, tas
 
 def test_a_row_in_python_is_told_by_its_number(out):
     predictor = mtlfn.load(out[1], "ddi")
-    with pytest.raises(DataError, match=r"^row 1: lacks head, tail"):
-        predictor([{"text": "aspirin meets heparin", "head": [0, 7], "tail": [14, 21]}, "only a text"])
+    good = {"text": "aspirin meets heparin", "head": [0, 7], "tail": [14, 21]}
+    with pytest.raises(DataError, match=r"^row 1: lacks head, tail; .*, found a text alone"):
+        predictor([good, "only a text"])
+    with pytest.raises(DataError, match=r"^row 1: found 7, expected a text, or a mapping with text, head, tail"):
+        predictor([good, 7])
+    for one in (good, "one text, not its characters"):
+        with pytest.raises(DataError, match="expected a list of rows"):
+            predictor(one)
 
 
 def damaged_head(folder: Path) -> None:
@@ -228,7 +234,7 @@ def test_what_is_asked_for_has_to_be_there(out, tmp_path, llama, bert):
     folder = out[1]
     for given, said in (
         ((tmp_path, None), "is neither a run (with config.json) nor an export (with head.json)"),
-        ((folder, None), "--task None: .* expected one of bc5cdr_disease, ddi"),
+        ((folder, None), "--task: .*/export holds several models, expected one of bc5cdr_disease, ddi"),
         ((folder, "hoc"), "--task hoc: .* expected one of bc5cdr_disease, ddi"),
         ((folder / "export/ddi", None), "--backbone: expected the folder or file of the backbone"),
     ):
