@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -177,7 +177,7 @@ def test_a_row_in_python_is_told_by_its_number(out):
     with pytest.raises(DataError, match=r"^row 1: lacks head, tail; .*, found a text alone"):
         predictor([good, "only a text"])
     with pytest.raises(DataError, match=r"^row 1: found 7, expected a text, or a mapping with text, head, tail"):
-        predictor([good, 7])
+        predictor([good, cast(Any, 7)])
     for one in (good, "one text, not its characters"):
         with pytest.raises(DataError, match="expected a list of rows"):
             predictor(one)

@@ -96,8 +96,8 @@ def _records(delimiter: str, mapping: Mapping, path: Path) -> Iterator[tuple[str
     csv.field_size_limit(files.LINE)
     reader = csv.reader(lines(), delimiter=delimiter, quoting=quoting, strict=True)
     header: list[str] | None = None
+    first = 1
     try:
-        first = 1
         for values in reader:
             where, first = f"line {first}", number + 1
             if not values:
