@@ -16,6 +16,8 @@ from mtlfn.data.task import Dataset, fitted
 T = TypeVar("T")
 LEAST = 40  # units of a training part that a test split is taken from
 TENTHS = {"dev": 0, "test": 1}  # split -> which tenth of the units becomes it
+MADE = {"dev": "dev split", "test": "test split"}  # split -> what notes call one that was made so
+HOW = "a tenth of the training units, by a hash of their names"
 
 
 def completed(
@@ -49,7 +51,8 @@ def with_test(dataset: Dataset) -> Dataset:
     splits = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}
     parts = completed(dataset.task.name, splits, lambda e: e.unit, ("test",))
     task = fitted(dataset.task, parts["train"])
-    return attrs.evolve(dataset, task=task, **parts)
+    notes = {**dataset.notes, MADE["test"]: HOW} if parts["test"] else dataset.notes
+    return attrs.evolve(dataset, task=task, notes=notes, **parts)
 
 
 def _tenth(name: str, unit: str) -> int:

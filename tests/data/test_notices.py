@@ -89,6 +89,22 @@ def test_a_split_with_nothing_to_find(kind):
     assert notices(dataset(task, train=[()], dev=full), {}) == [f"no {WHAT[kind]} in train: nothing to learn"]
 
 
+def test_pairs_that_are_all_related_are_told():
+    task = TASKS["relation"]
+    (said,) = notices(dataset(task, train=[("A",), ("B",)], dev=[("A",)], test=[("B",)]), {})
+    assert said == "no split has an example of 'none', so a model will hardly ever say it"
+
+
+def test_empty_texts_are_told_by_split():
+    task = TASKS["multilabel"]
+    made = dataset(task, train=[("A",), ("B",)], dev=[("A",)], test=[("B",)])
+    empty = evolve(made.train[0], texts=((" \n", None),))
+    (said,) = notices(evolve(made, train=(*made.train, empty), test=(empty,)), {})
+    assert said == "examples whose text is empty: 1 of train and 1 of test"
+    beside = evolve(empty, texts=(("", "a second text"),))
+    assert notices(evolve(made, train=(*made.train, beside)), {}) == []
+
+
 def test_a_long_list_of_labels_is_one_line():
     task = evolve(TASKS["classification"], labels=tuple("ABCDEFGH"))
     (said,) = notices(dataset(task, train=[("A",)], dev=[("A",)]), {})

@@ -53,6 +53,7 @@ def test_a_data_set_keeps_its_own_test_split_and_gets_one_by_unit_otherwise():
     )
     made = splits.with_test(Dataset(task=task, train=train, dev=train[:1]))
     assert made.test
+    assert made.notes == {"test split": "a tenth of the training units, by a hash of their names"}
     assert not {e.unit for e in made.test} & {e.unit for e in made.train}
     own = attrs.evolve(made, test=train[:2])
     assert splits.with_test(own) is own

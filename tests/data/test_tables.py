@@ -238,6 +238,18 @@ def test_what_is_wrong_in_columns_is_told_by_line(tmp_path: Path, text: str, sai
     [
         ("csv", "a,b,label,n\n1,2,yes\n", "train.csv, line 2: has 3 fields, expected 4 (a, b, label, n)"),
         ("csv", 'a,b,label,n\n1,"x\ny",yes,1\n1,"2,yes,2\n', "train.csv, line 4: unexpected end of data"),
+        (
+            "csv",
+            'a,b,label,n\n1,"2,yes,2\n1,2,no,3\n',
+            "unexpected end of data in the row that begins in line 2; expected",
+        ),
+        (
+            "csv",
+            "a;b;label\n1;2;yes\n",
+            "found 'a;b;label', one column, expected names with a comma between; it has a semicolon",
+        ),
+        ("csv", "a\tb\tlabel\n1\t2\tyes\n", "it has a tab there: save it with commas as .csv, or with tabs as .tsv"),
+        ("tsv", "a,b,label\n1,2,yes\n", "expected names with a tab between; it has a comma there"),
         ("csv", "a,a,label,n\n", "train.csv, line 1: names a column twice (a, a, label, n); rename one"),
         ("csv", "a,b,class,n\n1,2,yes,3\n", "line 2: the column 'label' is missing, columns found: a, b, class, n"),
         ("csv", "a,b,label,n\n1,2,maybe,3\n", "line 2: the example '3' has the label 'maybe', expected one of NA, yes"),

@@ -248,6 +248,36 @@ def test_a_text_on_the_label_is_left_out_and_told(tmp_path):
     )
 
 
+def test_of_several_columns_that_could_be_the_label_one_is_taken_and_told(tmp_path):
+    (tmp_path / "data").mkdir()
+    rows = "".join(
+        f"is it {i},so it says {i},{'yes' if i % 3 else 'no'},{'AB' if i % 2 else 'CD'}\n" for i in range(40)
+    )
+    (tmp_path / "data" / "train.csv").write_text("question,context,answer,annotator\n" + rows)
+    columns = {"text": "question", "text_pair": "context", "label": "answer"}
+    assert drafted(tmp_path / "data")["data"]["columns"] == columns
+    assert "# columns: answer is taken for the label; annotator could be it, too" in (tmp_path / "my.toml").read_text()
+
+
+def test_a_text_that_few_rows_lack_is_the_text_and_the_others_are_told(tmp_path):
+    (tmp_path / "data").mkdir()
+    rows = [{"ward": "4A", "note": f"pain in case {i}", "topics": ["a", "b"][: i % 3]} for i in range(40)]
+    del rows[7]["note"]
+    (tmp_path / "data" / "notes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command(["init", str(tmp_path / "data"), "--output", str(tmp_path / "my.toml")])
+    text = (tmp_path / "my.toml").read_text()
+    assert 'columns = { text = "note", labels = "topics" }' in text
+    assert "# columns: note is taken for the text, being the longest; other texts: ward" in text
+
+
+def test_tags_in_another_column_of_conll_are_told(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.conll").write_text("no O O\nflu B-Disease I-NP\n\nrest O O\n\n" * 20)
+    assert drafted(tmp_path / "data")["data"]["labels"] == ["NP"]
+    said = '# labels: those of the last column; columns = { tokens = "0", tags = "1" } has tags, too (Disease)'
+    assert said in (tmp_path / "my.toml").read_text()
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [
@@ -319,7 +349,7 @@ def test_a_row_that_shows_no_columns_is_told(tmp_path, capfd):
     with (tmp_path / "data" / "pairs.csv").open("a") as rows:
         rows.write("only a text\n")
     assert command(["init", str(tmp_path / "data" / "pairs.csv"), "--output", str(tmp_path / "my.toml")]) == 2
-    assert "pairs.csv, line 62: has 1 fields, expected 3" in capfd.readouterr().err
+    assert "pairs.csv, line 62: has 1 field, expected 3 (a, b, label); mend the row" in capfd.readouterr().err
 
 
 def test_a_task_that_cannot_be_read_yet_is_told_and_the_file_stands(tmp_path, capfd):

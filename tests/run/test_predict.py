@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -22,6 +22,7 @@ from mtlfn.models.strategy import S1, S2, S3A, S3B, Strategy
 from mtlfn.run.commands.command import predict
 from mtlfn.run.errors import UsageError
 from mtlfn.run.one import evaluate
+from mtlfn.run.one.predictor import _place
 from tests import tiny
 from tests.run.conftest import contents
 
@@ -146,7 +147,7 @@ def test_a_long_text_is_read_whole(cache, bert, tmp_path, monkeypatch):
         (
             "ddi",
             {"text": "aspirin meets heparin", "head": [0, 7]},
-            "lacks tail; the kind relation needs text, head, tail",
+            "lacks tail; the kind relation needs text, head, tail, found text, head",
         ),
         (
             "ddi",
@@ -172,8 +173,14 @@ def test_a_row_that_cannot_be_used_is_told_by_its_line(out, tmp_path, capfd, tas
 
 def test_a_row_in_python_is_told_by_its_number(out):
     predictor = mtlfn.load(out[1], "ddi")
-    with pytest.raises(DataError, match=r"^row 1: lacks head, tail"):
-        predictor([{"text": "aspirin meets heparin", "head": [0, 7], "tail": [14, 21]}, "only a text"])
+    good = {"text": "aspirin meets heparin", "head": [0, 7], "tail": [14, 21]}
+    with pytest.raises(DataError, match=r"^row 1: lacks head, tail; .*, found a text alone"):
+        predictor([good, "only a text"])
+    with pytest.raises(DataError, match=r"^row 1: found 7, expected a text, or a mapping with text, head, tail"):
+        predictor([good, cast(Any, 7)])
+    for one in (good, "one text, not its characters"):
+        with pytest.raises(DataError, match="expected a list of rows"):
+            predictor(one)
 
 
 def damaged_head(folder: Path) -> None:
@@ -227,7 +234,7 @@ def test_what_is_asked_for_has_to_be_there(out, tmp_path, llama, bert):
     folder = out[1]
     for given, said in (
         ((tmp_path, None), "is neither a run (with config.json) nor an export (with head.json)"),
-        ((folder, None), "--task None: .* expected one of bc5cdr_disease, ddi"),
+        ((folder, None), "--task: .*/export holds several models, expected one of bc5cdr_disease, ddi"),
         ((folder, "hoc"), "--task hoc: .* expected one of bc5cdr_disease, ddi"),
         ((folder / "export/ddi", None), "--backbone: expected the folder or file of the backbone"),
     ):
@@ -250,6 +257,13 @@ def test_the_backbone_may_have_moved_and_the_export_too(out, bert, tmp_path):
     export_copy = Path(shutil.copytree(out[1] / "export/ddi", tmp_path / "model"))
     assert mtlfn.load(export_copy, backbone=str(backbone_copy))(rows) == here
     assert backbone.load(str(backbone_copy)).digest == backbone.load(str(bert)).digest
+
+
+def test_an_export_on_the_installed_minilm_needs_no_hub():
+    about = {"backbone_hub_id": backbone.MINILM_ID, "backbone_revision": None}
+    assert _place(about) == ("minilm", None)
+    about["backbone_revision"] = "0123abc"
+    assert _place(about) == (backbone.MINILM_ID, "0123abc")
 
 
 def test_predicting_leaves_the_global_generators_alone(out):

@@ -191,6 +191,9 @@ def test_another_size_of_micro_batches_predicts_the_same_classes(run, tmp_path):
         ("mentions", ["--input", "{}/in", "--format", "official", "--output", "{}/o"], "mentions is no official task"),
         ("mentions", ["--input", "{}/in", "--format", "jsonl"], "is no file, which --format jsonl needs"),
         ("mentions", ["--input", "{}/nothing"], "does not exist"),
+        ("ddi", ["--input", "{}/rows.csv"], "write its rows as JSON Lines (.jsonl) with text, head, tail, or say"),
+        ("hoc", ["--input", "{}/rows.XML"], "is no form to predict on"),
+        ("hoc", ["--input", "{}/rows.xlsx"], "is no form to predict on"),
         ("mentions", ["--input", "{}/in", "--output", "{}/out"], "found the byte 0xff at 1, expected UTF-8"),
     ],
 )
@@ -198,7 +201,8 @@ def test_what_cannot_be_is_told_and_nothing_is_written(run, tmp_path, task, flag
     noted(tmp_path / "in")
     if "0xff" in said:
         (tmp_path / "in" / "two.txt").write_bytes(b"\xff")
-    (tmp_path / "in.conll").write_text(COLUMNS)
+    for name in ("in.conll", "rows.csv", "rows.XML", "rows.xlsx"):
+        (tmp_path / name).write_text(COLUMNS)
     before = contents(tmp_path)
     told = run(task, *(flag.format(tmp_path) for flag in flags), code=2)
     assert said in " ".join(told.split())

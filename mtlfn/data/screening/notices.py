@@ -23,7 +23,7 @@ def notices(dataset: Dataset, cut: Mapping[str, Mapping[str, int]]) -> list[str]
     """
     counts = {split: _labels(dataset.task, dataset[split]) for split in SPLITS if dataset[split]}
     lacks = (_without_positives(dataset.task, counts), _labels_lacking(dataset.task, counts))
-    return [*_hidden(dataset), *chain(*lacks), *_unread(cut)]
+    return [*_hidden(dataset), *chain(*lacks), *_bare(dataset), *_unread(cut)]
 
 
 def _hidden(dataset: Dataset) -> Iterable[str]:
@@ -54,11 +54,19 @@ def _labels_lacking(task: Task, counts: Mapping[str, Counter[str]]) -> Iterable[
         return  # said of all of them
     lacking = [label for label in task.labels if not train[label]]
     totals = {label: sum(labels[label] for labels in counts.values()) for label in lacking}
-    if nowhere := [label for label in lacking if not totals[label]]:
+    if task.negative in lacking and not totals[task.negative]:
+        yield f"no split has an example of {task.negative!r}, so a model will hardly ever say it"
+    if nowhere := [label for label in lacking if not totals[label] and label != task.negative]:
         yield f"declared, but in no split: {_quoted(nowhere)}; do the data call it so?"
     if unlearnt := [label for label in lacking if totals[label]]:
         places = [split for split in counts if any(counts[split][label] for label in unlearnt)]
         yield f"in {_listed(places)} but never in training, so that it cannot be learnt: {_quoted(unlearnt)}"
+
+
+def _bare(dataset: Dataset) -> Iterable[str]:
+    bare = {s: sum(not any(p and p.strip() for pair in e.texts for p in pair) for e in dataset[s]) for s in SPLITS}
+    if places := [f"{number:,} of {split}" for split, number in bare.items() if number]:
+        yield f"examples whose text is empty: {_listed(places)}"
 
 
 def _unread(cut: Mapping[str, Mapping[str, int]]) -> Iterable[str]:

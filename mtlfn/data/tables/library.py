@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,7 @@ def load_parquet(name: str, path: Path, files: dict[str, list[Path]]) -> dict[st
 
     tables = {}
     for split, paths in files.items():
-        with tempfile.TemporaryDirectory(prefix="mtlfn-parquet-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="mtlfn-parquet-") as scratch, _quiet():
             try:
                 tables[split] = datasets.Dataset.from_parquet(
                     [str(p) for p in paths], cache_dir=scratch, keep_in_memory=True
@@ -76,6 +77,23 @@ def load_parquet(name: str, path: Path, files: dict[str, list[Path]]) -> dict[st
                     f"({type(error).__name__}: {str(error).splitlines()[0]}); write the file again"
                 ) from error
     return tables
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's bars and log lines: what is wrong is told once, by the error."""
+    import datasets
+    from datasets.utils import logging
+
+    level, shown = logging.get_verbosity(), not datasets.are_progress_bars_disabled()
+    logging.set_verbosity(logging.CRITICAL)
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            datasets.enable_progress_bars()
 
 
 def _tables(name: str, mapping: Mapping, tables: Any) -> dict[Any, Table]:

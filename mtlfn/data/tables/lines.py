@@ -19,6 +19,7 @@ from mtlfn.data.tables.mapping import Mapping
 from mtlfn.data.tables.table import Row, Table, of_files
 
 LISTS = ("tokens", "tags", "labels", "candidates", "relevance", "mentions", "head", "tail")  # roles whose value is one
+SIGNS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}  # what may stand between columns
 BLANK = ("tokens", "tags")  # lists whose parts a blank may separate
 
 
@@ -95,8 +96,8 @@ def _records(delimiter: str, mapping: Mapping, path: Path) -> Iterator[tuple[str
     csv.field_size_limit(files.LINE)
     reader = csv.reader(lines(), delimiter=delimiter, quoting=quoting, strict=True)
     header: list[str] | None = None
+    first = 1
     try:
-        first = 1
         for values in reader:
             where, first = f"line {first}", number + 1
             if not values:
@@ -105,11 +106,19 @@ def _records(delimiter: str, mapping: Mapping, path: Path) -> Iterator[tuple[str
                 header = values
                 if len(set(header)) < len(header):
                     raise DataError(f"{path}, {where}: names a column twice ({', '.join(header)}); rename one")
+                if len(header) == 1 and (signs := [s for s in SIGNS if s != delimiter and s in header[0]]):
+                    raise DataError(
+                        f"{path}, {where}: found {short(header[0])}, one column, expected names with "
+                        f"{SIGNS[delimiter]} between; it has {SIGNS[signs[0]]} there: save it with commas as .csv, or "
+                        "with tabs as .tsv"
+                    )
                 continue
             if len(values) != len(header):
+                sign = SIGNS[delimiter]
+                mend = f"quote fields that hold {sign}" if len(values) > len(header) else "mend the row, or take it out"
                 raise DataError(
-                    f"{path}, {where}: has {len(values)} fields, expected {len(header)} ({', '.join(header)}); quote "
-                    f"fields that hold {'a comma' if delimiter == ',' else 'a tab'}"
+                    f"{path}, {where}: has {len(values)} field{'s' if len(values) > 1 else ''}, expected {len(header)} "
+                    f"({', '.join(header)}); {mend}"
                 )
             row: Row = dict(zip(header, values, strict=True))
             for column, role in roles.items():
@@ -117,7 +126,10 @@ def _records(delimiter: str, mapping: Mapping, path: Path) -> Iterator[tuple[str
                     row[column] = _parts(row[column], role, mapping.separator, f"{path}, {where}")
             yield where, row
     except csv.Error as error:
-        raise DataError(f"{path}, line {number}: {error}; expected quotes that are doubled inside quotes") from None
+        begins = f" in the row that begins in line {first}" if first < number else ""
+        raise DataError(
+            f"{path}, line {number}: {error}{begins}; expected quotes that are doubled inside quotes"
+        ) from None
 
 
 def _parts(value: str, role: str, separator: str | None, place: str) -> Any:

@@ -23,7 +23,6 @@ from mtlfn.data.task import HIDDEN_TEST, SPLITS, Dataset, Task, fitted, hidden, 
 DEV_NAMES = ("validation", "dev", "valid", "devel", "development", "val", "eval")
 CONVERTED = "sentences whose tags were made IOB2"
 SKIPPED = "unusable rows left out"
-MADE_DEV = "dev split"
 
 
 def read(name: str, mapping: Mapping, base: Path) -> Dataset:
@@ -63,7 +62,7 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
         counts.update(table.notes)
     if not parts["dev"]:
         parts = splitting.completed(name, parts, lambda e: e.unit, ("dev",))
-        notes[MADE_DEV] = "a tenth of the training units, by a hash of their names"
+        notes[splitting.MADE["dev"]] = splitting.HOW
     train, dev, test = (parts[split] for split in SPLITS)
     task = fitted(task, train)
     return Dataset(task=task, train=train, dev=dev, test=test, source=source, notes={**notes, **counts})

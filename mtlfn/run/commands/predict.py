@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mtlfn.run.commands.command import Predict
 
 TOGETHER = 2**15  # examples that are predicted together; more of them take more memory
+TABLES = ("csv", "tsv", "parquet", "bioc")  # formats to train on; their lines are no texts to predict on
+SHEETS = (".xls", ".xlsx", ".ods", ".arrow")
 TELL = 5.0  # seconds between two lines of progress
 
 
@@ -65,7 +67,14 @@ def _form(source: Path, predictor: Predictor) -> str:
         return "brat"
     if source.name.endswith(READERS["conll"][1]):
         return "conll"
-    return "jsonl" if {".jsonl", ".json"} & set(source.suffixes) else "text"
+    if {".jsonl", ".json"} & set(source.suffixes):
+        return "jsonl"
+    if source.name.lower().endswith((*SHEETS, *(ending for form in TABLES for ending in READERS[form][1]))):
+        raise UsageError(
+            f"--input {source}: is no form to predict on; write its rows as JSON Lines (.jsonl) with "
+            f"{', '.join(predictor.needed)}, or say --format text (a text a line) or conll (a word a line)"
+        )
+    return "text"
 
 
 def _pairs(given: str) -> set[tuple[str, str]]:

@@ -142,7 +142,7 @@ def _relation(columns: Sequence[Column]) -> Draft | None:
         return None
     head = _ordered(spans, "head")[0]
     tail = next(c for c in _ordered(spans, "tail") if c is not head)
-    label = _label([c for c in columns if c not in (head, tail, text)])
+    label, doubt = _label([c for c in columns if c not in (head, tail, text)])
     if label is None:
         return None
     labels, names = _classes(label)
@@ -159,7 +159,7 @@ def _relation(columns: Sequence[Column]) -> Draft | None:
             "label": label.name,
             **_keys(columns, (text, head, tail, label)),
         },
-        guesses=guess,
+        guesses=guess | doubt,
     )
 
 
@@ -190,22 +190,28 @@ def _multilabel(columns: Sequence[Column]) -> Draft | None:
         values = [value for value in labels.values if value is not None]
         if text is None or (labels.name not in NAMES["labels"] and labels.name not in NAMES["label"]):
             continue
+        guesses = _other_texts(text, columns)
         roles = {"text": text.name, **_keys(columns, (text, labels))}
         named = _sorted(_named(each, labels.classes) for value in values for each in value)
         if len(named) > MOST:
             continue
         names = labels.classes or tuple(named if any(type(v) is int for value in values for v in value) else ())
         if all(len(value) == 1 for value in values) and len(named) > 1:
-            return Draft(kind="classification", labels=named, names=names, columns={**roles, "label": labels.name})
+            columns_ = {**roles, "label": labels.name}
+            return Draft(kind="classification", labels=named, names=names, columns=columns_, guesses=guesses)
         return Draft(
-            kind="multilabel", labels=labels.classes or named, names=names, columns={**roles, "labels": labels.name}
+            kind="multilabel",
+            labels=labels.classes or named,
+            names=names,
+            columns={**roles, "labels": labels.name},
+            guesses=guesses,
         )
     return None
 
 
 def _labelled(columns: Sequence[Column]) -> Draft | None:
     """One text or two, with a class or a number."""
-    label = _label([c for c in columns if not _keyed(c, columns)])
+    label, guesses = _label([c for c in columns if not _keyed(c, columns)])
     texts = [c for c in columns if c is not label and c.all(_text_like) and not _keyed(c, columns)]
     text = _text([c for c in columns if c is not label])
     if label is None or text is None:
@@ -214,15 +220,16 @@ def _labelled(columns: Sequence[Column]) -> Draft | None:
     told = [c for c in others if _tells(c)]
     others = [c for c in others if c not in told]
     pair = next((c for c in _ordered(texts, "text_pair") if c is not text and c.name in NAMES["text_pair"]), None)
-    guesses = {}
+    said = [guesses["columns"]] if guesses else []
     if pair is None and len(others) == 1:
         pair = others[0]
-        guesses["columns"] = f"{pair.name} is taken for a second text; leave text_pair out if it is none"
+        said.append(f"{pair.name} is taken for a second text; leave text_pair out if it is none")
     elif pair is None and others:
         shown = ", ".join(c.name for c in others)
-        guesses["columns"] = f'{shown} are texts, too; "{text.name} + {others[0].name}" joins two to one'
+        said.append(f'{shown} are texts, too; "{text.name} + {others[0].name}" joins two to one')
     elif pair is None and told:
-        guesses["columns"] = f"{told[0].name} is left out: by its name it may give the label away"
+        said.append(f"{told[0].name} is left out: by its name it may give the label away")
+    guesses = {"columns": "; ".join(said)} if said else {}
     roles = {"text": text.name, **({"text_pair": pair.name} if pair else {}), "label": label.name}
     roles |= _keys(columns, [c for c in (text, pair, label) if c])
     if not label.classes and _amounts(label):
@@ -252,16 +259,32 @@ def _text(columns: Sequence[Column]) -> Column | None:
     return named[0] if named else longest
 
 
+def _other_texts(text: Column, columns: Sequence[Column]) -> dict[str, str]:
+    """What to look at where a text was chosen by its length, and there are others."""
+    others = [c.name for c in columns if c is not text and c.all(_text_like) and not _keyed(c, columns)]
+    if text.name.lower() in NAMES["text"] or not others:
+        return {}
+    return {"columns": f"{text.name} is taken for the text, being the longest; other texts: {', '.join(others)}"}
+
+
 def _tells(column: Column) -> bool:
     return any(word in column.name.lower() for word in TOLD)
 
 
-def _label(columns: Sequence[Column]) -> Column | None:
-    """The column of classes or numbers: by its name, else the only one of few values."""
+def _label(columns: Sequence[Column]) -> tuple[Column | None, dict[str, str]]:
+    """The column of classes or numbers: by its name, else the only one of few values, else, of several that are no
+    texts, one that is called an answer, or the last; and what to look at where others could be it."""
     single = [c for c in columns if c.all(lambda value: isinstance(value, (str, int, float)))]
     named = [c for c in _ordered(single, "label") if c.name.lower() in NAMES["label"]]
     few = [c for c in single if c.classes or 1 < len(set(c.values)) <= min(FEW, len(c.values) // 2)]
-    return next((c for c in named if len(set(c.values)) <= MOST), few[0] if len(few) == 1 else None)
+    if label := next((c for c in named if len(set(c.values)) <= MOST), few[0] if len(few) == 1 else None):
+        return label, {}
+    words = [c for c in few if not c.all(_text_like) or not any(" " in str(value).strip() for value in c.values)]
+    if not words:
+        return None, {}
+    label = ([c for c in words if _tells(c)] or words)[-1]
+    others = ", ".join(c.name for c in words if c is not label)
+    return label, {"columns": f"{label.name} is taken for the label; {others} could be it, too"} if others else {}
 
 
 def _keys(columns: Sequence[Column], taken: Sequence[Column]) -> dict[str, str]:

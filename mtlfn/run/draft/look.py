@@ -6,6 +6,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mtlfn.data.tables.documents import Tally
 from mtlfn.data.tables.mapping import Mapping as TaskMapping
 from mtlfn.data.tables.reading import DEV_NAMES
 from mtlfn.data.tables.rows import class_names
+from mtlfn.data.tables.tags import LIKE
 from mtlfn.data.windows import hull, words
 from mtlfn.run.draft.columns import Column, Draft, draft, scheme, tag_types
 
@@ -128,8 +130,8 @@ def _drafted(columns: Sequence[Column], path: Path) -> Draft:
 def _of_rows(rows: Sequence[Mapping[str, Any]], strings: bool) -> tuple[list[Column], str | None]:
     """The columns of rows, and what separates the parts of lists where fields are strings that hold some."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    whole = [name for name in names if all(name in row for row in rows)]
-    columns = [Column(name=name, values=[row[name] for row in rows]) for name in whole]
+    usual = [name for name in names if sum(name in row for row in rows) * 10 >= len(rows) * 9]  # some rows are bad
+    columns = [Column(name=name, values=[row.get(name) for row in rows]) for name in usual]
     return _separated([_parsed(c) for c in columns]) if strings else (columns, None)
 
 
@@ -203,6 +205,7 @@ def _of_conll(several: Sequence[Path]) -> Draft:
     rows = [row for path in several for _, row in conll.sentences(path, tokens, -1)][:ROWS]
     sentences = [row["tags"] for row in rows]
     form = scheme(sentences)
+    others = _tagged(several[0], tokens + 1)
     if not (labels := tag_types(sentences, form)):
         raise DataError(f"{several[0]}: has no tag but O in its last column, expected tags of entities there")
     return Draft(
@@ -210,7 +213,25 @@ def _of_conll(several: Sequence[Path]) -> Draft:
         labels=labels,
         tags=form,
         columns={"tokens": str(tokens), "tags": "-1"} if tokens else {},
+        guesses={"labels": f"those of the last column; columns = {others[0]}"} if others else {},
     )
+
+
+def _tagged(path: Path, first: int) -> list[str]:
+    """The columns from ``first`` on, but the last one, whose tags have prefixes: what to write to have them."""
+
+    def tags(number: int) -> list[list[str]]:
+        return [row["tags"] for _, row in itertools.islice(conll.sentences(path, 0, number), 200)]
+
+    out: list[str] = []
+    with suppress(DataError):  # behind the last column
+        for number in itertools.count(first):
+            several = tags(number)
+            flat = {tag for each in several for tag in each} - {"O"}
+            if flat and several != tags(-1) and all("-" in t and t.partition("-")[0] in LIKE for t in flat):
+                shown = ", ".join(tag_types(several, None)[:6])
+                out.append(f'{{ tokens = "{first - 1}", tags = "{number}" }} has tags, too ({shown})')
+    return out
 
 
 def _of_documents(documents: Iterator[Document], path: Path) -> list[tuple[str, Draft]]:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from mtlfn.core.state import Tree
 from mtlfn.data import windows
-from mtlfn.data.example import DataError, Example
+from mtlfn.data.example import DataError, Example, short
 from mtlfn.data.task import Task, kind_of, problems
 from mtlfn.data.tokens import store
 from mtlfn.models import backbone as backbones
@@ -63,6 +63,12 @@ class Predictor:
     usual: str | None
     batch_tokens: int = evaluate.SLOTS
 
+    @property
+    def needed(self) -> list[str]:
+        """The columns that a row has to have: those of the kind but the answer."""
+        kind = kind_of(self.task)
+        return [role for role in kind.roles if role != kind.gold]
+
     def __call__(self, rows: Iterable[str | Mapping[str, Any]]) -> list[Any]:
         """A prediction a row, in order.
 
@@ -77,8 +83,10 @@ class Predictor:
             of the text, end exclusive.
 
         Raises:
-            DataError: a row that lacks something, with its number from 0.
+            DataError: a row that lacks something, with its number from 0; or one row where a list is expected.
         """
+        if isinstance(rows, str | Mapping):
+            raise DataError(f"found {short(rows)}, expected a list of rows; for one row, give [row]")
         wholes = []
         for number, row in enumerate(rows):
             try:
@@ -90,14 +98,18 @@ class Predictor:
     def example(self, row: str | Mapping[str, Any], name: str) -> Example:
         """A row as an example that holds no answer; DataError says what it lacks."""
         kind = kind_of(self.task)
+        if not isinstance(row, str | Mapping):
+            raise DataError(f"found {short(row)}, expected a text, or a mapping with {', '.join(self.needed)}")
         roles: dict[str, Any] = (
             {"text": row} if isinstance(row, str) else {k: v for k, v in row.items() if k not in ("id", "unit")}
         )
         if kind.tags and "tokens" not in roles and isinstance(text := roles.get("text"), str):
             roles["tokens"] = [text[a:b] for a, b in windows.words(text)]
-        needed = [role for role in kind.roles if role != kind.gold]
-        if missing := [role for role in needed if role not in roles]:
-            raise DataError(f"lacks {', '.join(missing)}; the kind {self.task.kind} needs {', '.join(needed)}")
+        if missing := [role for role in self.needed if role not in roles]:
+            found = "a text alone" if isinstance(row, str) else ", ".join(map(str, row)) or "nothing"
+            raise DataError(
+                f"lacks {', '.join(missing)}; the kind {self.task.kind} needs {', '.join(self.needed)}, found {found}"
+            )
         example = kind.example({**roles, kind.gold: kind.unanswered(self.task, roles)}, (), name, name)
         if problem := problems(self.task, example):
             raise DataError(problem)
@@ -170,7 +182,8 @@ def export_of(path: Path, task: str | None) -> tuple[Path, tuple[str, str | None
         task = names[0]
     if task not in names:
         known = f"one of {', '.join(names)}" if names else "a run with exports: its command makes them again"
-        raise UsageError(f"--task {task}: {path}/export holds no such model, expected {known}")
+        why = "holds several models" if task is None and names else "holds no such model"
+        raise UsageError(f"--task{'' if task is None else f' {task}'}: {path}/export {why}, expected {known}")
     settings = directory.recorded(path).settings
     return path / "export" / task, (settings["backbone"], settings["revision"])
 
@@ -196,8 +209,8 @@ def described(folder: Path) -> dict[str, Any]:
 
 def _place(about: Mapping[str, Any]) -> tuple[str, str | None]:
     """Name and revision of the backbone of an export that stands alone."""
-    if about["backbone_digest"] == backbones.MINILM_SHA256:
-        return "minilm", None
+    if about["backbone_hub_id"] == backbones.MINILM_ID and about["backbone_revision"] is None:
+        return "minilm", None  # as it is installed with mtlfn; what came from the Hub has a revision
     if about["backbone_hub_id"]:
         return about["backbone_hub_id"], about["backbone_revision"]
     raise UsageError("--backbone: expected the folder or file of the backbone, which the export does not know")
