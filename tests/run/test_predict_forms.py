@@ -163,6 +163,15 @@ def test_every_line_of_conll_comes_back_with_its_tag(run, tmp_path):
     assert [line["prediction"] for line in lines] == [first, second]
 
 
+def test_lines_of_conll_keep_their_ends_and_a_sign_that_is_a_word_is_one(run, tmp_path):
+    (tmp_path / "in.conll").write_bytes(b"# one\r\naspirin NN O\r\n# NN O\r\n\r\nhelps VB O")
+    run("bc5cdr_disease", "--input", tmp_path / "in.conll", "--output", tmp_path / "out.conll")
+    first, second = run.load("bc5cdr_disease")([{"tokens": ["aspirin", "#"]}, {"tokens": ["helps"]}])
+    assert (tmp_path / "out.conll").read_bytes().decode() == (
+        f"# one\r\naspirin NN O {first[0]}\r\n# NN O {first[1]}\r\n\r\nhelps VB O {second[0]}\n"
+    )
+
+
 def test_each_file_of_a_folder_is_a_text(run, tmp_path):
     noted(tmp_path / "in")
     lines = [json.loads(line) for line in run("hoc", "--input", tmp_path / "in").splitlines()]

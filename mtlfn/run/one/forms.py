@@ -97,7 +97,8 @@ def _json(line: dict[str, Any]) -> str:
 def conll(predictor: Predictor, source: Path, _: Pairs) -> Iterator[Item]:
     """Words in the first column; each line goes out with the predicted tag as one more column, all others as they are.
 
-    Columns are parted by tabs where the line has one, else by blanks.
+    Columns are parted by tabs where the line has one, else by blanks; comments are told as in training
+    (``tables.conll``).
     """
     if not kind_of(predictor.task).tags:
         raise DataError(
@@ -105,16 +106,18 @@ def conll(predictor: Predictor, source: Path, _: Pairs) -> Iterator[Item]:
         )
     lines: list[str] = []
     tokens: list[str | None] = []  # a word a line, None where the line has none
-    first = 1
+    first, width = 1, 0
     for number, line in files.text_lines(source):
         text = line.rstrip("\r\n")
         parts = text.split("\t") if "\t" in text else text.split()
-        word = None if not parts or parts[0] in (START, "#", "") else parts[0]
+        comment = text.startswith("# ") and len(parts) != width and "\t" not in text
+        word = None if not parts or parts[0] in (START, "") or comment else parts[0]
+        width = width or (0 if word is None else len(parts))
         if word is None and any(tokens):
             yield _sentence(predictor, lines, tokens, f"{source}, line {first}")
             lines, tokens = [], []
         first = first if any(tokens) else number
-        lines.append(text)
+        lines.append(line)
         tokens.append(word)
     if lines:
         yield _sentence(predictor, lines, tokens, f"{source}, line {first}")
@@ -129,7 +132,7 @@ def _sentence(predictor: Predictor, lines: list[str], tokens: list[str | None], 
         shown = [
             _with(line, next(tags)) if token is not None else line for line, token in zip(lines, tokens, strict=True)
         ]
-        return "".join(line + "\n" for line in shown)
+        return "".join(shown)
 
     if not present:
         return Item(examples=(), lines=lambda _: "", own=own)
@@ -141,7 +144,10 @@ def _sentence(predictor: Predictor, lines: list[str], tokens: list[str | None], 
 
 
 def _with(line: str, tag: str) -> str:
-    return f"{line}\t{tag}" if "\t" in line or len(line.split()) == 1 else f"{line} {tag}"
+    """The line with the tag behind it, and its own end; the last one of a file gets one where it has none."""
+    text = line.rstrip("\r\n")
+    between = "\t" if "\t" in text or len(text.split()) == 1 else " "
+    return f"{text}{between}{tag}{line.removeprefix(text) or chr(10)}"
 
 
 # brat
