@@ -23,7 +23,7 @@ from mtlfn.run import documents
 from mtlfn.run.disk import make_folder, write_file
 from mtlfn.run.documents import typed
 from mtlfn.run.errors import UsageError
-from mtlfn.run.terminal import shown
+from mtlfn.run.terminal import shown, some
 
 SCHEMA = 2
 SIDES = {"controlled": "total", "plain": "per-task"}  # difference -> control
@@ -368,11 +368,6 @@ def show(document: Mapping[str, Any]) -> None:
         tell(f"not finished: {path}")
     for each in document["unused"]:
         tell(f"takes no part: {each['path']}: {each['why']}")
-
-
-def some(names: Sequence[str], most: int = 3) -> str:
-    """The first few names, and how many more."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _cell(difference: Mapping[str, Any] | None) -> str:

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TextIO
@@ -31,6 +31,11 @@ _SENT = re.compile(rf"(\x1b\[(?:[0-9;]*[mAK]|\?25[lh])|[\n\r\t])|[{UNSEEN}]")
 def shown(text: str, keep: str = "") -> str:
     """The text; what is no character to look at, and not in ``keep``, is written as ``\\x1b`` or ``\\u202e``."""
     return _UNSEEN.sub(lambda match: match[0] if match[0] in keep else _written(match[0]), text)
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and how many more."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def say(line: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtlfn.analysis.outcome import some
 from mtlfn.analysis.reporting import figures
 from mtlfn.analysis.reporting.blocks import Block, Cell, Figures, Items, Missing, Section, Table, Text
 from mtlfn.analysis.reporting.sections_result import MISSING, count
@@ -17,6 +16,7 @@ from mtlfn.run.config import listed
 from mtlfn.run.documents.data import TaskData
 from mtlfn.run.documents.environment import Environment
 from mtlfn.run.storage.run_record import RunRecord
+from mtlfn.run.terminal import some
 
 PARITY = 5.0  # per cent
 COUNTS = {"per_task": "input tokens", "loss": "loss tokens", "padded": "slots computed"}

@@ -11,7 +11,7 @@ from typing import Any
 from mtlfn.run import documents
 from mtlfn.run.many import launch
 from mtlfn.run.many.launch import Launch, Outcome
-from mtlfn.run.terminal import shown
+from mtlfn.run.terminal import shown, some
 
 WORDS = {"finished": "finished", "failed": "failed", "left": "left, to go on later", "not begun": "failed"}
 NAMES = 3  # of runs, that the bar has room for
@@ -81,9 +81,8 @@ class View:
             item = self._what.runs[number]
             done += min(launch.tokens(Path(self._what.root) / item.name), item.tokens)
         names = [shown(self._what.runs[number].name) for number in now]
-        more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
         assert self._bar is not None
-        self._bar.update(self._row, completed=done, place=self._place(), now=", ".join(names[:NAMES]) + more)
+        self._bar.update(self._row, completed=done, place=self._place(), now=some(names, NAMES))
 
     def _make_bar(self) -> Any:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

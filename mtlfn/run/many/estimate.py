@@ -21,8 +21,8 @@ from mtlfn.run.many.plan import TOKENS_PER_SECOND, Node
 START = 10.0  # seconds from the command to the first file: libraries, data, backbone
 # Of a run of MiniLM on two CPU cores, about, and of the backbone of the planted worlds: what an estimate says before a
 # run of the kind was seen.
-BESIDE_SECONDS, BESIDE_PLANTED = 60.0, 1.0
-PLANTED_TOKENS_PER_SECOND = 20_000.0
+BESIDE_SECONDS = 60.0
+PLANTED_TOKENS_PER_SECOND, PLANTED_BESIDE_SECONDS = 20_000.0, 1.0
 MEMORY_MB = 2500
 SPARE = 1.25  # times the memory that was seen
 
@@ -43,11 +43,12 @@ class Estimate:
 
     Attributes:
         by_strategy: strategy -> its finished runs.
-        planted: whether the backbone is that of the planted worlds, which is small.
+        rate, beside: tokens a second, and seconds beside training, where none is finished.
     """
 
     by_strategy: Mapping[str, tuple[Seen, ...]]
-    planted: bool = False
+    rate: float = TOKENS_PER_SECOND
+    beside: float = BESIDE_SECONDS
 
     def _of(self, strategy: str) -> tuple[Seen, ...]:
         return self.by_strategy.get(strategy) or tuple(seen for each in self.by_strategy.values() for seen in each)
@@ -55,14 +56,10 @@ class Estimate:
     def seconds(self, node: Node) -> float:
         """From its first file to its result, if nobody stops it."""
         runs = self._of(node.experiment)
-        rate, beside = (
-            (PLANTED_TOKENS_PER_SECOND, BESIDE_PLANTED) if self.planted else (TOKENS_PER_SECOND, BESIDE_SECONDS)
-        )
-        if training := sum(run.training for run in runs):
-            rate = sum(run.tokens for run in runs) / training
-        if seen := [run.beside for run in runs if run.beside is not None]:
-            beside = fmean(seen)
-        return (node.at_most or node.tokens) / rate + beside
+        training = sum(run.training for run in runs)
+        rate = sum(run.tokens for run in runs) / training if training else self.rate
+        beside = [run.beside for run in runs if run.beside is not None]
+        return (node.at_most or node.tokens) / rate + (fmean(beside) if beside else self.beside)
 
     def minutes(self, node: Node) -> float:
         """From its command to its result, if nobody stops it."""
@@ -81,7 +78,9 @@ def estimate(root: Path, nodes: Iterable[Node]) -> Estimate:
         if (seen := _seen(root / node.name)) is not None:
             by_strategy[node.experiment] = (*by_strategy.get(node.experiment, ()), seen)
     first = next((node for node in nodes if not node.needs), None)
-    return Estimate(by_strategy, first is not None and first.config(root).backbone == "planted")
+    if first is not None and first.config(root).backbone == "planted":
+        return Estimate(by_strategy, PLANTED_TOKENS_PER_SECOND, PLANTED_BESIDE_SECONDS)
+    return Estimate(by_strategy)
 
 
 def _seen(folder: Path) -> Seen | None:

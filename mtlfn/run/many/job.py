@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def _all(start: Path, what: Launch, to_run: list[int], stop: Callable[[], bool])
         if stop():
             end(_left(to_run, "stopped before it began"))
         while to_run:
-            end(_lacking(start, what, to_run) or _turn(start, what, to_run, gpu_lease, stop, began))
+            end(_lacking(start, what, to_run) or _turn(start, what, to_run, gpu_lease, stop, began, end))
     finally:
         if gpu_lease is not None:
             gpu_lease.end()
@@ -102,8 +103,12 @@ def _turn(
     gpu_lease: lease.Lease | None,
     stop: Callable[[], bool],
     began: float,
+    end: Callable[[Mapping[int, Outcome]], None],
 ) -> dict[int, Outcome]:
-    """One process for the runs, in turn: how those ended that ended in it. Of one that was killed nothing is said."""
+    """One process for the runs, in turn: how those ended that it ended with. Of one that was killed nothing is said.
+
+    ``end`` takes those off ``to_run`` that are finished while it goes on.
+    """
     first = what.runs[to_run[0]]
     hours = _hours(what, first, began)
     if hours is not None and hours < 0.001:
@@ -119,49 +124,48 @@ def _turn(
         output.write(f"{MARK} {time.strftime('%Y-%m-%d %H:%M:%S')}: start {tries} from here\n".encode())
         output.flush()
         at = output.tell()
-        with _followed(start, what, to_run, log, gpu_lease) as follow:
+        with _followed(start, what, to_run, partial(_lines, log, at), gpu_lease, end) as follow:
             code = _run(words, what, gpu_lease, output, stop, follow)
-            ended = follow()
-    rest, seconds = [number for number in to_run if number not in ended], time.time() - began
+            follow()
+    seconds = time.time() - began
     if code == OK:
-        return ended | {n: Outcome(state="finished", code=OK, seconds=seconds) for n in rest}
+        return {number: Outcome(state="finished", code=OK, seconds=seconds) for number in to_run}
     if code == RESUMABLE or stop():
-        return ended | _left(rest, _last(log, at), seconds)
-    if code > 0 and rest:
-        return ended | {rest[0]: Outcome(state="failed", code=code, why=_last(log, at), seconds=seconds)}
-    return ended
+        return _left(to_run, _last(log, at), seconds)
+    if code > 0 and to_run:
+        return {to_run[0]: Outcome(state="failed", code=code, why=_last(log, at), seconds=seconds)}
+    return {}
 
 
 @contextmanager
 def _followed(
-    start: Path, what: Launch, to_run: Sequence[int], log: Path, gpu_lease: lease.Lease | None
-) -> Iterator[Callable[[], dict[int, Outcome]]]:
-    """Shows which of the runs runs now, and puts on record which are finished, whenever it is called; those."""
-    ended: dict[int, Outcome] = {}
-    at, since = log.stat().st_size, time.time()
+    start: Path,
+    what: Launch,
+    to_run: Sequence[int],
+    said: Callable[[], list[str]],
+    gpu_lease: lease.Lease | None,
+    end: Callable[[Mapping[int, Outcome]], None],
+) -> Iterator[Callable[[], None]]:
+    """Shows which of the runs runs now, and ends those that are said to be finished, whenever it is called."""
+    several, since = len(to_run) > 1, time.time()
     gpu = "" if gpu_lease is None else gpu_lease.gpu
 
-    def show(number: int) -> Path:
-        running = start / launch.RUNNING / launch.name(number)
-        said = {"name": what.runs[number].name, "gpu": gpu, "began": since, "process": os.getpid()}
-        documents.write(running, said)
+    def show() -> Path:
+        running = start / launch.RUNNING / launch.name(to_run[0])
+        about = {"name": what.runs[to_run[0]].name, "gpu": gpu, "began": since, "process": os.getpid()}
+        documents.write(running, about)
         return running
 
-    def follow() -> dict[int, Outcome]:
+    def follow() -> None:
         nonlocal running, since
-        alone = len(to_run) == 1 or not start.is_dir()
-        said = set() if alone else set(_lines(log, at))
-        for number in to_run[len(ended) :]:
-            if launch.FINISHED.format(what.runs[number].name) not in said:
-                break
-            ended[number] = Outcome(state="finished", code=OK, seconds=time.time() - since)
-            launch.tell(start, number, ended[number])
+        lines = set(said()) if several and start.is_dir() else set()
+        while to_run and launch.FINISHED.format(what.runs[to_run[0]].name) in lines:
+            end({to_run[0]: Outcome(state="finished", code=OK, seconds=time.time() - since)})
             since = time.time()
             running.unlink(missing_ok=True)
-            running = show(to_run[len(ended)]) if len(ended) < len(to_run) else running
-        return ended
+            running = show() if to_run else running
 
-    running = show(to_run[0])
+    running = show()
     try:
         yield follow
     finally:

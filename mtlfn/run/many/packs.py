@@ -21,20 +21,26 @@ def packs(nodes: Sequence[Node], left: Sequence[Node], seconds: Callable[[Node],
     Runs that hang together through what they need share a job or have one each. Jobs that share are about equally long,
     and as many as go at a time, or a multiple of it, where there are runs for it.
     """
-    together = _together(nodes, left)
-    short = [part for part in together if sum(map(seconds, part)) <= LONG]
-    total = sum(seconds(node) for part in short for node in part)
-    share = total / (jobs * max(1, math.ceil(total / (jobs * JOB))))
-    out = [[node] for part in together if part not in short for node in part]
-    filled = math.inf
-    for part in short:
-        if filled + sum(map(seconds, part)) / 2 > share:
-            out.append([])
-            filled = 0.0
-        out[-1] += part
-        filled += sum(map(seconds, part))
     order = {node.name: number for number, node in enumerate(left)}
-    return [sorted(pack, key=lambda node: order[node.name]) for pack in out]
+    alone: list[list[Node]] = []
+    short: list[tuple[float, list[Node]]] = []
+    for part in _together(nodes, left):
+        length = sum(map(seconds, part))
+        if length > LONG:
+            alone += [[node] for node in part]
+        else:
+            short.append((length, part))
+    total = sum(length for length, _ in short)
+    share = total / (jobs * max(1, math.ceil(total / (jobs * JOB))))
+    shared: list[list[Node]] = []
+    filled = math.inf
+    for length, part in short:
+        if filled + length / 2 > share:
+            shared.append([])
+            filled = 0.0
+        shared[-1] += part
+        filled += length
+    return alone + [sorted(pack, key=lambda node: order[node.name]) for pack in shared]
 
 
 def _together(nodes: Sequence[Node], left: Sequence[Node]) -> list[list[Node]]:
@@ -42,9 +48,9 @@ def _together(nodes: Sequence[Node], left: Sequence[Node]) -> list[list[Node]]:
     part: dict[str, int] = {}
     for number, node in enumerate(nodes):
         joined = {part[need] for need in node.needs}
-        first = min(joined, default=number)
-        part.update({name: first for name, old in part.items() if old in joined})
-        part[node.name] = first
+        part[node.name] = first = min(joined, default=number)
+        if len(joined) > 1:
+            part.update({name: first for name, old in part.items() if old in joined})
     out: dict[int, list[Node]] = {}
     for node in left:
         out.setdefault(part[node.name], []).append(node)

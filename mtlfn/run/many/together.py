@@ -104,10 +104,13 @@ def launched(
     """What the processes of a start are told; ``left``: the nodes that are not finished, of all."""
     expected, queue = estimate.estimate(root, nodes), machines.queue
     numbers = {node.name: number for number, node in enumerate(left)}
-    shared = packs.packs(nodes, left, expected.seconds, machines.jobs)
-    job_of = {node.name: pack for pack in shared for node in pack}
     minutes = None if queue is None else queue.minutes
     memory = None if queue is None else queue.memory_mb
+    jobs: dict[str, tuple[int, float, int]] = {}  # node -> number, minutes and memory of its job
+    for pack in packs.packs(nodes, left, expected.seconds, machines.jobs):
+        asked = float(minutes or allotted(sum(map(expected.minutes, pack))))
+        about = numbers[pack[0].name], asked, memory or max(map(expected.memory_mb, pack))
+        jobs.update({node.name: about for node in pack})
     return Launch(
         root=str(root.resolve()),
         working=os.getcwd(),
@@ -120,12 +123,12 @@ def launched(
             Item(
                 name=node.name,
                 after=tuple(numbers[need] for need in node.needs if need in numbers),
-                job=numbers[job_of[node.name][0].name],
+                job=job,
                 tokens=node.tokens,
-                minutes=float(minutes or allotted(sum(map(expected.minutes, job_of[node.name])))),
-                memory_mb=memory or max(map(expected.memory_mb, job_of[node.name])),
+                minutes=asked,
+                memory_mb=memory_mb,
             )
-            for node in left
+            for node, (job, asked, memory_mb) in ((node, jobs[node.name]) for node in left)
         ),
     )
 
