@@ -64,7 +64,7 @@ def _labels_lacking(task: Task, counts: Mapping[str, Counter[str]]) -> Iterable[
 
 
 def _bare(dataset: Dataset) -> Iterable[str]:
-    bare = {s: sum(not any(p and p.strip() for pair in e.texts for p in pair) for e in dataset[s]) for s in SPLITS}
+    bare = {s: sum(all(not p or p.isspace() for pair in e.texts for p in pair) for e in dataset[s]) for s in SPLITS}
     if places := [f"{number:,} of {split}" for split, number in bare.items() if number]:
         yield f"examples whose text is empty: {_listed(places)}"
 

@@ -34,18 +34,27 @@ def read_conll(name: str, mapping: Mapping, path: Path, paths: dict[str, list[Pa
     return of_files(paths, path, partial(sentences, **numbers), by_role=True)
 
 
+def fields_of(text: str) -> list[str]:
+    """The columns of a line: parted by tabs where it has one, else by blanks."""
+    return text.split("\t") if "\t" in text else text.split()
+
+
+def is_comment(text: str, width: int) -> bool:
+    """Whether a line begins with ``# ``, has no tab and not as many columns as are expected."""
+    return text.startswith("# ") and "\t" not in text and len(fields_of(text)) != width
+
+
 def sentences(path: Path, tokens: int, tags: int) -> Iterator[tuple[str, Row]]:
     """(line of its first word, row with tokens, tags and, where there are documents, its unit) of every sentence.
 
-    Columns are parted by tabs where the line has one, else by blanks. A line that begins with ``# `` and has no tab is
-    a comment where another column is expected.
+    Columns and comments: see ``fields_of`` and ``is_comment``.
     """
     words: list[str] = []
     labels: list[str] = []
     document, first, width = 0, 0, 0
     for number, line in chain(files.text_lines(path), [(0, "")]):
         text = line.rstrip("\r\n")
-        fields = text.split("\t") if "\t" in text else text.split()
+        fields = fields_of(text)
         starts = bool(fields) and fields[0] == START
         if not text.strip() or starts:
             if words:
@@ -54,7 +63,7 @@ def sentences(path: Path, tokens: int, tags: int) -> Iterator[tuple[str, Row]]:
                 words, labels = [], []
             document += starts
             continue
-        if text.startswith("# ") and len(fields) != width and "\t" not in text:
+        if is_comment(text, width):
             continue
         width = width or len(fields)
         if len(fields) != width or len(fields) < 2:

@@ -13,6 +13,20 @@ from attrs import field, frozen
 
 from mtlfn.data.iob2 import valid_iob2
 from mtlfn.data.tables.tags import ENDS, LIKE, Scheme, to_iob2, types
+from mtlfn.run.draft.values import (
+    distinct,
+    is_key,
+    is_labels,
+    is_list_of,
+    is_mention,
+    is_pieces,
+    is_strings,
+    is_text,
+    is_words,
+    label_of,
+    number_of,
+    parts_of,
+)
 
 FEW = 20  # different values of a column of classes, where its name does not say that it is one
 MOST = 2_000  # different labels; more are no labels
@@ -106,12 +120,12 @@ def tag_types(sentences: Sequence[Sequence[str]], form: Scheme | None) -> tuple[
 
 
 def _tagging(columns: Sequence[Column]) -> Draft | None:
-    words = [c for c in columns if c.all(_strings) or c.all(_blanks)]
+    words = [c for c in columns if c.all(is_strings) or c.all(is_words)]
     for tokens in _ordered(words, "tokens"):
         for tags in _ordered(columns, "tags"):
             if tags is tokens or not _parallel(tokens, tags) or not _like_tags(tags):
                 continue
-            sentences = [[_named(tag, tags.classes) for tag in _parts(value)] for value in tags.values]
+            sentences = [[label_of(tag, tags.classes) for tag in parts_of(value)] for value in tags.values]
             form = scheme(sentences)
             return Draft(
                 kind="tagging",
@@ -123,20 +137,20 @@ def _tagging(columns: Sequence[Column]) -> Draft | None:
 
 
 def _spans(columns: Sequence[Column]) -> Draft | None:
-    lists = [c for c in columns if c.all(lambda value: _list_of(value, _mention)) and any(c.values)]
+    lists = [c for c in columns if c.all(lambda value: is_list_of(value, is_mention)) and any(c.values)]
     text = _text(columns)
     for mentions in _ordered(lists, "mentions"):
         if text is not None:
             return Draft(
                 kind="spans",
-                labels=_sorted(str(m["label"]) for value in mentions.values for m in value or []),
+                labels=distinct(str(m["label"]) for value in mentions.values for m in value or []),
                 columns={"text": text.name, "mentions": mentions.name, **_keys(columns, (text, mentions))},
             )
     return None
 
 
 def _relation(columns: Sequence[Column]) -> Draft | None:
-    spans = [c for c in columns if c.all(_pieces)]
+    spans = [c for c in columns if c.all(is_pieces)]
     text = _text(columns)
     if len(spans) < 2 or text is None:
         return None
@@ -164,8 +178,8 @@ def _relation(columns: Sequence[Column]) -> Draft | None:
 
 
 def _ranking(columns: Sequence[Column]) -> Draft | None:
-    lists = [c for c in columns if c.all(_strings)]
-    query = next((c for c in _ordered(columns, "query") if c.name in NAMES["query"] and c.all(_text_like)), None)
+    lists = [c for c in columns if c.all(is_strings)]
+    query = next((c for c in _ordered(columns, "query") if c.name in NAMES["query"] and c.all(is_text)), None)
     for candidates in _ordered(lists, "candidates"):
         for relevance in _ordered(columns, "relevance"):
             if query is None or relevance is candidates or not _parallel(candidates, relevance):
@@ -186,13 +200,13 @@ def _ranking(columns: Sequence[Column]) -> Draft | None:
 
 def _multilabel(columns: Sequence[Column]) -> Draft | None:
     text = _text(columns)
-    for labels in _ordered([c for c in columns if c.all(_label_list) and any(c.values)], "labels"):
+    for labels in _ordered([c for c in columns if c.all(is_labels) and any(c.values)], "labels"):
         values = [value for value in labels.values if value is not None]
         if text is None or (labels.name not in NAMES["labels"] and labels.name not in NAMES["label"]):
             continue
         guesses = _other_texts(text, columns)
         roles = {"text": text.name, **_keys(columns, (text, labels))}
-        named = _sorted(_named(each, labels.classes) for value in values for each in value)
+        named = distinct(label_of(each, labels.classes) for value in values for each in value)
         if len(named) > MOST:
             continue
         names = labels.classes or tuple(named if any(type(v) is int for value in values for v in value) else ())
@@ -212,7 +226,7 @@ def _multilabel(columns: Sequence[Column]) -> Draft | None:
 def _labelled(columns: Sequence[Column]) -> Draft | None:
     """One text or two, with a class or a number."""
     label, guesses = _label([c for c in columns if not _keyed(c, columns)])
-    texts = [c for c in columns if c is not label and c.all(_text_like) and not _keyed(c, columns)]
+    texts = [c for c in _texts(columns) if c is not label]
     text = _text([c for c in columns if c is not label])
     if label is None or text is None:
         return None
@@ -237,7 +251,7 @@ def _labelled(columns: Sequence[Column]) -> Draft | None:
     labels, names = _classes(label)
     if len(labels) < 2:
         return None
-    if not label.classes and all(_number(value) is not None for value in labels):
+    if not label.classes and all(number_of(value) is not None for value in labels):
         guesses["kind"] = 'the labels are numbers; if they are amounts, kind = "regression" without labels'
     return Draft(kind="classification", labels=labels, names=names, columns=roles, guesses=guesses)
 
@@ -251,9 +265,13 @@ def _ordered(columns: Sequence[Column], role: str) -> list[Column]:
     return sorted(columns, key=lambda c: usual.index(c.name.lower()) if c.name.lower() in usual else len(usual))
 
 
+def _texts(columns: Sequence[Column]) -> list[Column]:
+    return [c for c in columns if c.all(is_text) and not _keyed(c, columns)]
+
+
 def _text(columns: Sequence[Column]) -> Column | None:
     """The text: by its name, else the longest that is none on the label."""
-    texts = [c for c in columns if c.all(_text_like) and not _keyed(c, columns)]
+    texts = _texts(columns)
     named = [c for c in _ordered(texts, "text") if c.name.lower() in NAMES["text"]]
     longest = max(texts, key=lambda c: (not _tells(c), sum(len(v or "") for v in c.values)), default=None)
     return named[0] if named else longest
@@ -261,7 +279,7 @@ def _text(columns: Sequence[Column]) -> Column | None:
 
 def _other_texts(text: Column, columns: Sequence[Column]) -> dict[str, str]:
     """What to look at where a text was chosen by its length, and there are others."""
-    others = [c.name for c in columns if c is not text and c.all(_text_like) and not _keyed(c, columns)]
+    others = [c.name for c in _texts(columns) if c is not text]
     if text.name.lower() in NAMES["text"] or not others:
         return {}
     return {"columns": f"{text.name} is taken for the text, being the longest; other texts: {', '.join(others)}"}
@@ -279,7 +297,7 @@ def _label(columns: Sequence[Column]) -> tuple[Column | None, dict[str, str]]:
     few = [c for c in single if c.classes or 1 < len(set(c.values)) <= min(FEW, len(c.values) // 2)]
     if label := next((c for c in named if len(set(c.values)) <= MOST), few[0] if len(few) == 1 else None):
         return label, {}
-    words = [c for c in few if not c.all(_text_like) or not any(" " in str(value).strip() for value in c.values)]
+    words = [c for c in few if not c.all(is_text) or not any(" " in str(value).strip() for value in c.values)]
     if not words:
         return None, {}
     label = ([c for c in words if _tells(c)] or words)[-1]
@@ -309,7 +327,7 @@ def _negative(labels: Sequence[str], label: Column) -> tuple[str, dict[str, str]
     named = [each for each in labels if each.lower() in NONE]
     if named:
         return named[0], {}
-    counts = Counter(_named(value, label.classes) for value in label.values if value is not None)
+    counts = Counter(label_of(value, label.classes) for value in label.values if value is not None)
     return max(sorted(counts), key=counts.__getitem__), {
         "negative": "the most frequent class; name the one that says no"
     }
@@ -326,62 +344,22 @@ def _classes(label: Column) -> tuple[tuple[str, ...], tuple[str, ...]]:
         most = max([v for v in values if v >= 0], default=0)
         names = tuple(str(number) for number in range(most + 1)) if most < MOST else ()
         return names, names
-    return _sorted(map(str, values)), ()
+    return distinct(map(str, values)), ()
 
 
-# Values
-
-
-def _list_of(value: Any, fits: Callable[[Any], bool]) -> bool:
-    return isinstance(value, list) and all(map(fits, value))
-
-
-def _strings(value: Any) -> bool:
-    return _list_of(value, lambda each: isinstance(each, str)) and bool(value)
-
-
-def _blanks(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.split())
-
-
-def _text_like(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _label_list(value: Any) -> bool:
-    return _list_of(value, _key)
-
-
-def _span(value: Any) -> bool:
-    return _list_of(value, lambda each: type(each) is int) and len(value) == 2
-
-
-def _pieces(value: Any) -> bool:
-    return _span(value) or (_list_of(value, _span) and bool(value))
-
-
-def _mention(value: Any) -> bool:
-    return isinstance(value, dict) and _key(value.get("label")) and bool({"start", "spans"} & value.keys())
-
-
-def _key(value: Any) -> bool:
-    return isinstance(value, str) or type(value) is int
-
-
-def _parts(value: Any) -> list[Any]:
-    return value.split() if isinstance(value, str) else list(value or [])
+# Values of columns
 
 
 def _parallel(column: Column, other: Column) -> bool:
     """Whether both hold lists, of equal length in every row."""
     texts = any(isinstance(value, str) for value in column.values)
     same = all(isinstance(b, str if texts else list) for b in other.values)
-    return same and all(len(_parts(a)) == len(_parts(b)) for a, b in zip(column.values, other.values, strict=True))
+    return same and all(len(parts_of(a)) == len(parts_of(b)) for a, b in zip(column.values, other.values, strict=True))
 
 
 def _like_tags(column: Column) -> bool:
-    parts = [value for each in column.values for value in _parts(each)]
-    if not all(map(_key, parts)):
+    parts = [value for each in column.values for value in parts_of(each)]
+    if not all(map(is_key, parts)):
         return False
     values = set(parts)
     if column.classes:
@@ -392,22 +370,7 @@ def _like_tags(column: Column) -> bool:
 
 def _amounts(column: Column) -> bool:
     """Whether the values are numbers that are no classes."""
-    numbers = [_number(value) for value in column.values if value is not None]
+    numbers = [number_of(value) for value in column.values if value is not None]
     if any(number is None for number in numbers) or any(type(value) is bool for value in column.values):
         return False
     return any(not n.is_integer() for n in numbers if n is not None) or len(set(numbers)) > FEW
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _named(value: Any, names: Sequence[str]) -> str:
-    return names[value] if type(value) is int and 0 <= value < len(names) else str(value)
-
-
-def _sorted(labels: Any) -> tuple[str, ...]:
-    return tuple(sorted(set(labels)))

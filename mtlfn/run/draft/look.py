@@ -205,9 +205,9 @@ def _of_conll(several: Sequence[Path]) -> Draft:
     rows = [row for path in several for _, row in conll.sentences(path, tokens, -1)][:ROWS]
     sentences = [row["tags"] for row in rows]
     form = scheme(sentences)
-    others = _tagged(several[0], tokens + 1)
     if not (labels := tag_types(sentences, form)):
         raise DataError(f"{several[0]}: has no tag but O in its last column, expected tags of entities there")
+    others = _tagged(several[0], tokens + 1)
     return Draft(
         kind="tagging",
         labels=labels,
@@ -224,11 +224,12 @@ def _tagged(path: Path, first: int) -> list[str]:
         return [row["tags"] for _, row in itertools.islice(conll.sentences(path, 0, number), 200)]
 
     out: list[str] = []
+    last = tags(-1)
     with suppress(DataError):  # behind the last column
         for number in itertools.count(first):
             several = tags(number)
             flat = {tag for each in several for tag in each} - {"O"}
-            if flat and several != tags(-1) and all("-" in t and t.partition("-")[0] in LIKE for t in flat):
+            if flat and several != last and all("-" in t and t.partition("-")[0] in LIKE for t in flat):
                 shown = ", ".join(tag_types(several, None)[:6])
                 out.append(f'{{ tokens = "{first - 1}", tags = "{number}" }} has tags, too ({shown})')
     return out

@@ -19,7 +19,7 @@ from mtlfn.data.document import Document
 from mtlfn.data.example import DataError, Example, Span
 from mtlfn.data.kinds.tagging import entities
 from mtlfn.data.tables import brat
-from mtlfn.data.tables.conll import START
+from mtlfn.data.tables.conll import START, fields_of, is_comment
 from mtlfn.data.tables.documents import Tally, relation_rows, tagging_rows
 from mtlfn.data.tables.lines import row_of
 from mtlfn.data.task import kind_of
@@ -97,8 +97,7 @@ def _json(line: dict[str, Any]) -> str:
 def conll(predictor: Predictor, source: Path, _: Pairs) -> Iterator[Item]:
     """Words in the first column; each line goes out with the predicted tag as one more column, all others as they are.
 
-    Columns are parted by tabs where the line has one, else by blanks; comments are told as in training
-    (``tables.conll``).
+    Columns and comments are those of training.
     """
     if not kind_of(predictor.task).tags:
         raise DataError(
@@ -109,9 +108,8 @@ def conll(predictor: Predictor, source: Path, _: Pairs) -> Iterator[Item]:
     first, width = 1, 0
     for number, line in files.text_lines(source):
         text = line.rstrip("\r\n")
-        parts = text.split("\t") if "\t" in text else text.split()
-        comment = text.startswith("# ") and len(parts) != width and "\t" not in text
-        word = None if not parts or parts[0] in (START, "") or comment else parts[0]
+        parts = fields_of(text)
+        word = None if not parts or parts[0] in (START, "") or is_comment(text, width) else parts[0]
         width = width or (0 if word is None else len(parts))
         if word is None and any(tokens):
             yield _sentence(predictor, lines, tokens, f"{source}, line {first}")
