@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +78,19 @@ def refused_at_most() -> Iterator[None]:
 
 @frozen
 class Reader:
-    """What a test gives it, and how that is read."""
+    """What a test gives it, of which kind it says that is, and how it is read."""
 
     inputs: st.SearchStrategy[Any]
-    mappings: st.SearchStrategy[Mapping]
-    read: Callable[[Any, Mapping], None]
+    mappings: st.SearchStrategy[Any]
+    read: Callable[[Any, Any], None]
 
 
-def file_of(path: Path, form: str, base: Path) -> Callable[[Any, Mapping], None]:
-    """Reads the data of a mapping, of which one file has the content."""
+def files_of(paths: Sequence[Path], form: str, base: Path) -> Callable[[Any, Mapping], None]:
+    """Reads the data of a mapping, of which one file has the content, or each of several its part of it."""
 
-    def read(content: bytes, mapping: Mapping) -> None:
-        path.write_bytes(content)
+    def read(content: Any, mapping: Mapping) -> None:
+        for path, part in zip(paths, content if isinstance(content, tuple) else (content,), strict=True):
+            path.write_bytes(part)
         with refused_at_most():
             reading.read("mine", evolve(mapping, format=form), base)
 
@@ -101,7 +102,7 @@ def fuzz(reader: Reader, count: int) -> None:
 
     @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(reader.inputs, reader.mappings)
-    def reads_or_refuses(content: Any, mapping: Mapping) -> None:
+    def reads_or_refuses(content: Any, mapping: Any) -> None:
         reader.read(content, mapping)
 
     reads_or_refuses()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mtlfn.data.tables import bigbio, reading, sources
 from mtlfn.data.tables.mapping import Mapping, Splits
-from tests.data.fuzz import FEW, MANY, Reader, fuzz, grafted, refused_at_most, within
+from tests.data.fuzz import FEW, MANY, Reader, files_of, fuzz, grafted, refused_at_most, within
 from tests.data.test_documents import FLU, RASH, RELATIONS, SPANS, TAGS, as_xml, bioc_json, bioc_xml, brat, row, tree
 
 KINDS = (SPANS, TAGS, RELATIONS)
@@ -58,21 +58,14 @@ PIECES = {
 }
 
 
-def files_of(
+def folder_of(
     base: Path, write: Callable[[Path, list[Any]], None], form: str, target: str
 ) -> Callable[[Any, Mapping], None]:
     """A good dev split, and in training a good file and the one with the content (of brat: text, annotation)."""
     base = base / target.replace(" ", "-")
     write(base / "data/train", [RASH])
     write(base / "data/dev", [RASH])
-
-    def read(content: Any, mapping: Mapping) -> None:
-        for name, part in zip(target.split(), content if isinstance(content, tuple) else (content,), strict=True):
-            (base / "data/train" / name).write_bytes(part)
-        with refused_at_most():
-            reading.read("mine", evolve(mapping, format=form), base)
-
-    return read
+    return files_of([base / "data/train" / name for name in target.split()], form, base)
 
 
 class Stored:
@@ -129,17 +122,17 @@ def readers(base: Path) -> dict[str, Reader]:
                 st.one_of(within(annotation, PIECES["brat"]), any_bytes),
             ),
             MAPPINGS,
-            files_of(base, brat, "brat", "x.txt x.ann"),
+            folder_of(base, brat, "brat", "x.txt x.ann"),
         ),
         "bioc": Reader(
             st.one_of(elements, within(xml, PIECES["bioc"]), any_bytes),
             MAPPINGS,
-            files_of(base, bioc_xml, "bioc", "x.xml"),
+            folder_of(base, bioc_xml, "bioc", "x.xml"),
         ),
         "bioc in JSON": Reader(
             st.one_of(grafts, within(in_json, PIECES["json"]), any_bytes),
             MAPPINGS,
-            files_of(base, bioc_json, "bioc", "x.json"),
+            folder_of(base, bioc_json, "bioc", "x.json"),
         ),
         "bigbio": Reader(st.lists(grafted(row(FLU)), min_size=1, max_size=2), MAPPINGS, stored),
         "bigbio, other schemas": Reader(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -251,10 +250,9 @@ COUNTS = {
 }
 
 
-@pytest.mark.skipif(not os.environ.get("MTLFN_DATA_DIR"), reason="MTLFN_DATA_DIR names no folder of real data sets")
 @pytest.mark.parametrize("name", sorted(SIZES))
-def test_real_data_has_the_documented_sizes_and_labels(name: str) -> None:
-    dataset = check(jsonl.read(Path(os.environ["MTLFN_DATA_DIR"]) / name, name))
+def test_real_data_has_the_documented_sizes_and_labels(name: str, real_data: Path) -> None:
+    dataset = check(jsonl.read(real_data / name, name))
     assert tuple(len(dataset[split]) for split in ("train", "dev", "test")) == SIZES[name]
     for split, expected in COUNTS[name].items():
         counts = label_counts(dataset.task, dataset[split])

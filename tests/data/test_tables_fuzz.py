@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mtlfn.data.example import Example
 from mtlfn.data.tables import jsonl, reading
 from mtlfn.data.tables.mapping import Columns, Mapping, Splits
-from tests.data.fuzz import FEW, MANY, Reader, file_of, fuzz, grafted, refused_at_most, within
+from tests.data.fuzz import FEW, MANY, Reader, files_of, fuzz, grafted, refused_at_most, within
 
 LABELS = ("no", "yes", 'Größe, "a"')
 BASE = Mapping(
@@ -175,7 +175,7 @@ def readers(base: Path) -> dict[str, Reader]:
                 )
             )
         mappings = CONLLS if form == "conll" else MAPPINGS
-        out[name] = Reader(st.one_of(inputs), mappings, file_of(folder / f"data/train.{name}", form, folder))
+        out[name] = Reader(st.one_of(inputs), mappings, files_of([folder / f"data/train.{name}"], form, folder))
     return out
 
 
@@ -210,7 +210,7 @@ def named(base: Path, name: str) -> Reader:
     line = json.dumps(NAMED[name]) + "\n"
     (base / "dev.jsonl").write_text(line)
 
-    def read(content: bytes, _: Mapping) -> None:
+    def read(content: bytes, _: None) -> None:
         (base / "train.jsonl").write_bytes(content)
         with refused_at_most():
             jsonl.read(base, name)
@@ -219,7 +219,7 @@ def named(base: Path, name: str) -> Reader:
         lambda rows: "\n".join(map(json.dumps, rows)).encode()
     )
     inputs = st.one_of(changed, within(line.encode(), PIECES["jsonl"]), st.binary(max_size=60))
-    return Reader(inputs, st.just(BASE), read)
+    return Reader(inputs, st.none(), read)
 
 
 @pytest.mark.parametrize("name", NAMED)

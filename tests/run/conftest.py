@@ -85,3 +85,27 @@ def go(usual: dict[str, object], capfd: pytest.CaptureFixture) -> Go:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder with its bytes."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def flags(usual, request) -> Callable[..., list[str]]:
+    """The flags of a run in a folder, as the fixture ``go`` has them with ``NAMED`` of the module."""
+
+    def of(folder: Path, **named: object) -> list[str]:
+        return ["--skip-smoke-test", *words({**usual, **request.module.NAMED, "output_dir": folder, **named})]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def alone_folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("alone") / "run"
+
+
+@pytest.fixture
+def alone(go, alone_folder, request) -> Path:
+    """The run with ``NAMED`` of the module on one process, which is never stopped; made once."""
+    if not alone_folder.exists():
+        ended = go(**request.module.NAMED, output_dir=alone_folder)
+        assert ended.code == 0, ended.err
+    return alone_folder

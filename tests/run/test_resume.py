@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -106,14 +108,22 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     monkeypatch.setattr(record, "append", then_signal)
 
 
+@contextlib.contextmanager
+def hangup(handler: signal.Handlers) -> Iterator[None]:
+    """SIGHUP is handled so for a while, whatever was inherited."""
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_step_saves_and_the_run_goes_on(go, out, whole, monkeypatch, number):
     folder, handlers = out / f"signal{number}", [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)]
-    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
-    with monkeypatch.context() as patch:
+    with hangup(signal.SIG_DFL), monkeypatch.context() as patch:  # ignored where the tests run under nohup
         stop_at(patch, 2, number)
         ended = go(**HARD, engine="merged", output_dir=folder)
-    signal.signal(signal.SIGHUP, inherited)
     assert ended.code == 75
     assert "asked to stop" in ended.out
     assert checkpoint.steps(folder / "checkpoints")[-1].name == "step-00000002"
@@ -123,12 +133,9 @@ def test_a_signal_ends_the_step_saves_and_the_run_goes_on(go, out, whole, monkey
 
 
 def test_under_nohup_a_run_outlives_its_terminal(go, out, whole, monkeypatch):
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
+    with hangup(signal.SIG_IGN):
         stop_at(monkeypatch, 2, signal.SIGHUP)
         assert go(**HARD, engine="merged", output_dir=out / "nohup").code == 0
-    finally:
-        signal.signal(signal.SIGHUP, before)
     assert result(out / "nohup")["digest"] == result(whole(engine="merged"))["digest"]
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -25,36 +24,11 @@ from mtlfn.run.one import together
 from mtlfn.run.one.evaluations import rounds
 from mtlfn.run.storage import checkpoint, seal
 from tests.run import ranks
-from tests.run.conftest import words
 from tests.run.test_resume import untimed
 from tests.run.test_run import result
 
 HARD = {"engine": "loop", "weighting": "uncertainty", "lora_dropout": 0.2, "learning_rate": 0.01, "threads": 1}
-
-
-@pytest.fixture
-def flags(usual):
-    """The flags of a run in a folder, as the fixture ``go`` has them."""
-
-    def of(folder: Path, **named: object) -> list[str]:
-        settings = {**usual, "quick_eval_examples": 6, "save_every_steps": 3, **HARD, "output_dir": folder, **named}
-        return ["--skip-smoke-test", *words(settings)]
-
-    return of
-
-
-@pytest.fixture(scope="module")
-def alone_folder(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("alone") / "run"
-
-
-@pytest.fixture
-def alone(go, alone_folder) -> Path:
-    """The run on one process; made once."""
-    if not alone_folder.exists():
-        ended = go(**HARD, quick_eval_examples=6, save_every_steps=3, output_dir=alone_folder)
-        assert ended.code == 0, ended.err
-    return alone_folder
+NAMED = {**HARD, "quick_eval_examples": 6, "save_every_steps": 3}
 
 
 def test_begun_on_two_and_ended_on_one_a_run_is_that_of_one_process(flags, go, alone, tmp_path):
@@ -65,7 +39,7 @@ def test_begun_on_two_and_ended_on_one_a_run_is_that_of_one_process(flags, go, a
     assert "to go on: torchrun --standalone --nproc_per_node=2 -m mtlfn.experiments.s3b" in begun.said()
     assert "processes 2, whole tasks each" in begun.said()
     assert typed.read(folder, Environment).told["processes"] == 2
-    ended = go(**HARD, quick_eval_examples=6, save_every_steps=3, output_dir=folder)
+    ended = go(**NAMED, output_dir=folder)
     assert ended.code == 0, ended.err
     assert "processes: 2 before, 1 now; nothing that decides a bit" in ended.out
     assert result(folder)["digest"] == result(alone)["digest"]
@@ -77,7 +51,7 @@ def test_begun_on_two_and_ended_on_one_a_run_is_that_of_one_process(flags, go, a
 def test_ended_on_three_with_two_tasks_it_is_that_of_one_process_in_every_file(flags, go, alone, tmp_path):
     """Also that a process without a task waits, and that a finished run says so on several processes."""
     folder = tmp_path / "run"
-    assert go(**HARD, quick_eval_examples=6, save_every_steps=3, output_dir=folder, max_steps=2).code == 75
+    assert go(**NAMED, output_dir=folder, max_steps=2).code == 75
     more = ranks.start(tmp_path, 3, flags(folder))
     assert more.codes() == [0, 0, 0], more.said()
     assert "1 of them only wait: there are 2 tasks" in more.said()
@@ -129,7 +103,7 @@ def test_a_signal_ends_all_with_75_after_the_same_step(flags, go, alone, tmp_pat
     assert "stopped: asked to stop" in begun.said()
     assert begun.said(1) == ""
     assert checkpoint.steps(folder / "checkpoints")
-    assert go(**HARD, quick_eval_examples=6, save_every_steps=3, output_dir=folder).code == 0
+    assert go(**NAMED, output_dir=folder).code == 0
     assert result(folder)["digest"] == result(alone)["digest"]
 
 

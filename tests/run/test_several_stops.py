@@ -15,7 +15,6 @@ from mtlfn.run import documents
 from mtlfn.run.machine import deadline
 from mtlfn.run.storage import checkpoint
 from tests.run import ranks
-from tests.run.conftest import words
 from tests.run.test_environment import Clock
 from tests.run.test_resume import untimed
 from tests.run.test_run import lines, result, steps
@@ -26,30 +25,6 @@ from tests.tiny import make_data
 NAMED = {**HARD, "budget_tokens": 1500, "quick_eval_examples": 6, "save_every_steps": 1000}
 
 Spoilt = Collection[tuple[str, int]]  # task, step
-
-
-@pytest.fixture
-def flags(usual):
-    """The flags of a run in a folder."""
-
-    def of(folder: Path, **named: object) -> list[str]:
-        return ["--skip-smoke-test", *words({**usual, **NAMED, "output_dir": folder, **named})]
-
-    return of
-
-
-@pytest.fixture(scope="module")
-def alone_folder(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("alone") / "run"
-
-
-@pytest.fixture
-def alone(go, alone_folder) -> Path:
-    """The run on one process that is never stopped; made once."""
-    if not alone_folder.exists():
-        ended = go(**NAMED, output_dir=alone_folder)
-        assert ended.code == 0, ended.err
-    return alone_folder
 
 
 def newest(folder: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -14,8 +13,6 @@ from hypothesis import strategies as st
 
 from mtlfn.data.example import DataError
 from mtlfn.data.scoring.ranking import Ranked, ranking
-
-FORMATS = os.environ.get("MTLFN_FORMATS")
 
 candidate = st.tuples(st.booleans(), st.sampled_from((0.0, 0.5, 1.0, -2.0, -math.inf, math.nan)), st.booleans())
 questions = st.lists(st.lists(candidate, max_size=14), max_size=5)
@@ -137,10 +134,9 @@ def test_lengths_that_differ_are_named(lengths: tuple[int, int, int]) -> None:
         ranking([([True], [0.0], [True]), ([True] * wanted, [0.0] * scored, [True] * decided)])
 
 
-@pytest.mark.skipif(not FORMATS, reason="MTLFN_FORMATS names no folder of sample files")
 @pytest.mark.parametrize("subtask", "ABC")
-def test_sample_runs_score_as_defined(subtask: str) -> None:
-    (gold,) = (Path(FORMATS or "") / "semeval2017_t3").rglob(f"*.subtask{subtask}.relevancy")
+def test_sample_runs_score_as_defined(subtask: str, samples: Path) -> None:
+    (gold,) = (samples / "semeval2017_t3").rglob(f"*.subtask{subtask}.relevancy")
     rows: dict[str, list[tuple[bool, float, bool]]] = {}
     lines = [path.read_text("utf-8").splitlines() for path in (gold, gold.with_suffix(".pred"))]
     for left, right in zip(*lines, strict=True):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mtlfn.data.official import OFFICIAL
 from mtlfn.data.semeval import loading
-from tests.data.fuzz import MANY, refused_at_most, within
+from tests.data.fuzz import MANY, Reader, fuzz, refused_at_most, within
 from tests.data.semeval import small
 
 TASKS = [name for name in OFFICIAL if not name.startswith("semeval2017_t3_")]
@@ -48,16 +47,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         small.SIZES = sizes
 
 
-def fuzz(folder: Path, name: str, count: int) -> None:
+def reader(folder: Path, name: str) -> Reader:
     place = folder / OFFICIAL[name].folder
     good = {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
     changed = st.sampled_from(list(good)).flatmap(
         lambda path: st.tuples(st.just(path), st.one_of(within(good[path], PIECES), st.binary(max_size=60)))
     )
 
-    @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(changed)
-    def loads_or_refuses(change: tuple[Path, bytes]) -> None:
+    def read(change: tuple[Path, bytes], _: None) -> None:
         path, content = change
         path.write_bytes(content)
         try:
@@ -66,15 +63,15 @@ def fuzz(folder: Path, name: str, count: int) -> None:
         finally:
             path.write_bytes(good[path])
 
-    loads_or_refuses()
+    return Reader(changed, st.none(), read)
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_whatever_a_file_holds_the_task_is_loaded_or_refused(folder: Path, name: str) -> None:
-    fuzz(folder, name, 60)
+    fuzz(reader(folder, name), 60)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_many_files_are_loaded_or_refused(folder: Path, name: str) -> None:
-    fuzz(folder, name, MANY)
+    fuzz(reader(folder, name), MANY)
