@@ -116,7 +116,7 @@ class Report:
 
     margin: float | None = None
     """Margin of the verdict. Default, as for alpha and draws: what the study fixed when it began, else what its last
-    report had, else that of python -m mtlfn.verdict."""
+    report had, else that of mtlfn verdict."""
 
     alpha: float | None = None
     """Level of the tests."""

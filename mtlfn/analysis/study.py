@@ -251,7 +251,7 @@ def check(study: Study, root: Path, *, more_seeds: bool) -> None:
         if path == ("seeds",):
             hint = f"give --seeds {before} to go on with it, or more to add to it"
         elif path[0] in (*RULE, "looks"):
-            hint = f"it was fixed before anything was seen; python -m mtlfn.verdict {root} takes any"
+            hint = f"it was fixed before anything was seen; mtlfn verdict {root} takes any"
         raise Mismatch(
             f"--output-dir {root}: is the folder of another study: {'.'.join(path)} is {before!r} there and {now!r} "
             f"now; {hint}"

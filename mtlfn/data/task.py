@@ -16,6 +16,7 @@ from mtlfn.data.official import OFFICIAL
 SPLITS = ("train", "dev", "test")
 
 HIDDEN_TEST = "test split left out"  # name of the note: why
+PROBLEMS = "problems by kind"  # name of the note: lines about what was left out or repaired
 
 
 @frozen(kw_only=True)

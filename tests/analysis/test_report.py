@@ -381,7 +381,7 @@ def test_settings_that_differ_between_sides_come_first(study, copy):
 
 def test_replays_are_shown(study, copy):
     untouched = part((study / "report" / "report.md").read_text(), "Reproducibility")
-    assert "- **replay**: not done; python -m mtlfn.replay RUN" in untouched
+    assert "- **replay**: not done; mtlfn replay RUN" in untouched
     found = {"digest": "multi0", "steps": [0, 20], "equal": 3, "skipped": 0, "mismatches": [], "environment": []}
     for name, change in (
         ("seed-0/multi", {}),
@@ -454,7 +454,7 @@ def test_the_module_is_a_command(study, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("mtlfn.report", run_name="__main__")
     assert ended.value.code == 0
-    assert "python -m mtlfn.report" in capsys.readouterr().out
+    assert "mtlfn report" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

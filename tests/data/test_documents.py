@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 from mtlfn.data.example import DataError, Span
 from mtlfn.data.tables import documents, reading
 from mtlfn.data.tables.mapping import Mapping, Splits
-from mtlfn.data.task import Dataset, check
+from mtlfn.data.task import PROBLEMS, Dataset, check
 
 
 @frozen
@@ -378,6 +378,7 @@ def test_what_is_wrong_in_brat_is_told_by_line(tmp_path: Path, annotation: str, 
     assert said in message
     left = read(tmp_path, evolve(SPANS, skip_unusable=True))
     assert left.notes[documents.UNUSABLE] == 1
+    assert said in left.notes[PROBLEMS][0]
     assert [e.unit for e in left.train] == ["n2", "x"]
 
 

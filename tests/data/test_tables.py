@@ -20,7 +20,7 @@ from mtlfn.data.kinds.tagging import entities
 from mtlfn.data.tables import reading
 from mtlfn.data.tables.mapping import Columns, Mapping, Splits, structure
 from mtlfn.data.tables.tags import to_iob2, types
-from mtlfn.data.task import Dataset, check
+from mtlfn.data.task import PROBLEMS, Dataset, check
 
 PAIRS = Mapping(
     source="data",
@@ -276,6 +276,11 @@ def test_rows_that_cannot_be_used_are_left_out_on_request(tmp_path: Path) -> Non
     dataset = read(tmp_path, evolve(PAIRS, skip_unusable=True))
     assert len(dataset.train) == 3
     assert dataset.notes[reading.SKIPPED] == 2
+    first, second = dataset.notes[PROBLEMS]
+    assert first.startswith(
+        "task mine, data, train.csv, line 6: the example '9' has the label 'maybe', expected one of"
+    )
+    assert second.startswith("task mine, data, train.csv, line 7: the id '1' is also that of line 2")
 
 
 def test_a_file_that_is_not_there_is_no_hub_id(tmp_path: Path) -> None:

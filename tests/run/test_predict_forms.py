@@ -48,6 +48,7 @@ def run(exports, bert, cache, monkeypatch, capfd):
         assert predict(argv) == code
         told = capfd.readouterr()
         assert "Traceback" not in told.err
+        go.err = told.err
         return told.err if code else told.out
 
     def loaded(task: str) -> mtlfn.Predictor:
@@ -137,7 +138,9 @@ def test_relations_are_found_between_given_mentions(run, tmp_path):
         f"R{i}\t{p['prediction']} Arg1:{p['head']} Arg2:{p['tail']}" for i, p in enumerate(positive, start=1)
     ]
     assert (tmp_path / "out" / "empty.ann").read_text() == ""
+    assert "--pairs HEAD:TAIL,... keeps to types that the training data join" in run.err
     some = run("ddi", "--input", tmp_path / "in", "--pairs", "Drug:Plant").splitlines()
+    assert "--pairs" not in run.err
     assert {(p["head"], p["tail"]) for p in map(json.loads, some)} == {("T1", "T9"), ("T2", "T9")}
 
 

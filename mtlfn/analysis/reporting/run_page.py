@@ -37,7 +37,7 @@ def attempt(folder: Path, say: Callable[[str], None]) -> None:
     try:
         say(f"the page of the run is {write(folder)}")
     except Exception as error:  # the run has ended well, whatever a picture lacks
-        say(f"no page: {type(error).__name__}: {error}; python -m mtlfn.report {folder} makes it again")
+        say(f"no page: {type(error).__name__}: {error}; mtlfn report {folder} makes it again")
 
 
 def build(folder: Path) -> Report:
@@ -146,5 +146,5 @@ def _facts(run: RunRecord) -> Section:
     facts += [("environment changed", change) for change in result.environment_breaks]
     if configuration is not None and configuration.command:
         facts.append(("strategy", configuration.experiment))
-    facts.append(("to repeat it", "python -m mtlfn.replay RUN --all"))
+    facts.append(("to repeat it", "mtlfn replay RUN --all"))
     return Section("facts", "What it is", (Items(tuple(facts)),))

@@ -312,7 +312,7 @@ def _replays(runs: Sequence[RunRecord]) -> str:
     """How many runs were replayed, and how many segments of them gave the same digests."""
     done = [(run, run.replay) for run in runs if run.replay and run.replay.digest == run.result.digest]
     if not done:
-        return "not done; python -m mtlfn.replay RUN takes a run's steps again and compares digests"
+        return "not done; mtlfn replay RUN takes a run's steps again and compares digests"
     whole = sum(replay.steps == (0, run.result.steps) for run, replay in done)
     equal = count(sum(replay.equal or 0 for _, replay in done), "segment")
     return (

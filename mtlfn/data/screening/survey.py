@@ -12,8 +12,7 @@ import numpy as np
 from mtlfn.data.example import Example
 from mtlfn.data.kinds.kind import no_silence
 from mtlfn.data.screening import notices
-from mtlfn.data.semeval.loading import PROBLEMS
-from mtlfn.data.task import SPLITS, Dataset, kind_of, label_counts
+from mtlfn.data.task import PROBLEMS, SPLITS, Dataset, kind_of, label_counts
 from mtlfn.data.tokens.tokenise import CHUNK, encodings, tokenise
 from mtlfn.data.windows import WORD
 

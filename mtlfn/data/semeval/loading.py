@@ -10,9 +10,7 @@ from mtlfn.data import splits
 from mtlfn.data.document import WITHOUT_NOTE, Log, by_kind
 from mtlfn.data.example import DataError
 from mtlfn.data.official import OFFICIAL
-from mtlfn.data.task import Dataset
-
-PROBLEMS = "problems by kind"  # name of the note
+from mtlfn.data.task import PROBLEMS, Dataset
 
 
 def load(name: str, folder: Path, *, strict: bool = False) -> Dataset:

@@ -19,7 +19,7 @@ from mtlfn.data.document import Document, Link, Mention, fits
 from mtlfn.data.example import DataError, Span, short
 from mtlfn.data.semeval.pairs import STRETCH, Near, moved, near, sentences
 from mtlfn.data.tables.mapping import Mapping, entity_types, split_name
-from mtlfn.data.tables.table import Place, Row, Table
+from mtlfn.data.tables.table import FIRST, Place, Row, Table
 from mtlfn.data.windows import cut, hull, words
 
 UNUSABLE = "unusable annotations left out"
@@ -29,10 +29,14 @@ GAP = 2**16  # characters of a document that lie in no passage, at most
 
 @frozen
 class Tally:
-    """What reading a split counts, in words. ``skip``: whether what cannot be used is left out, too, or an error."""
+    """What reading a split counts, in words.
+
+    ``skip``: whether what cannot be used is left out, too, or an error. ``problems``: of the first left out.
+    """
 
     counts: dict[str, int]
     skip: bool = False
+    problems: list[str] = field(factory=list)
 
     def count(self, what: str) -> None:
         """Something that the rows cannot hold, or that is to be known."""
@@ -43,6 +47,8 @@ class Tally:
         if not self.skip:
             raise DataError(problem)
         self.count(UNUSABLE)
+        if len(self.problems) < FIRST:
+            self.problems.append(problem)
 
 
 Read = Callable[[Tally], Iterator[tuple[Place, Document]]]  # the documents of a split
@@ -178,11 +184,13 @@ class _Split:
     trained: bool
     pairs: Callable[[], set[tuple[str, str]]]
     notes: dict[str, int] = field(factory=dict)
+    unusable: list[str] = field(factory=list)
 
     def rows(self) -> Iterator[tuple[Place, Row]]:
         """Rows by role with their places. DataError where nothing in the training split has a label asked for."""
         self.notes.clear()
-        tally = Tally(self.notes, self.mapping.skip_unusable)
+        self.unusable.clear()
+        tally = Tally(self.notes, self.mapping.skip_unusable, self.unusable)
         wanted, (rows_of, labelled) = entity_types(self.mapping), ROWS[self.mapping.kind]
         seen: Counter[str] = Counter()
         for where, document in self.read(tally):
@@ -210,7 +218,7 @@ def tables(name: str, mapping: Mapping, form: str, splits: dict[Any, tuple[Place
     out = {}
     for split, (place, read) in splits.items():
         rows = _Split(name, place, read, mapping, split == train, pairs)
-        out[split] = Table(place=place, rows=rows.rows, by_role=True, notes=rows.notes)
+        out[split] = Table(place=place, rows=rows.rows, by_role=True, notes=rows.notes, unusable=rows.unusable)
     return out
 
 

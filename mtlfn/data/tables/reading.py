@@ -16,9 +16,9 @@ from mtlfn.data.kinds import KINDS
 from mtlfn.data.tables import sources
 from mtlfn.data.tables.mapping import Mapping, entity_types, split_ends, split_name
 from mtlfn.data.tables.rows import example
-from mtlfn.data.tables.table import Place, Row, Table
+from mtlfn.data.tables.table import FIRST, Place, Row, Table
 from mtlfn.data.tables.tags import to_iob2
-from mtlfn.data.task import HIDDEN_TEST, SPLITS, Dataset, Task, fitted, hidden, kind_of, problems
+from mtlfn.data.task import HIDDEN_TEST, PROBLEMS, SPLITS, Dataset, Task, fitted, hidden, kind_of, problems
 
 DEV_NAMES = ("validation", "dev", "valid", "devel", "development", "val", "eval")
 CONVERTED = "sentences whose tags were made IOB2"
@@ -44,6 +44,7 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
     parts: dict[str, tuple[Example, ...]] = {}
     notes: dict[str, Any] = {}
     counts: Counter[str] = Counter()
+    unusable: list[str] = []
     unique: list[Table] = []  # each once, also where two splits are parts of it
     for split in SPLITS:
         wanted = _name(split, mapping, tables)
@@ -56,10 +57,13 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
             rows = sum(1 for _ in table.rows())
             parts[split], notes = (), {**notes, HIDDEN_TEST: f"none of the {rows:,} rows of {wanted!r} has a label"}
             continue
-        parts[split] = _part(_Reading(task, mapping, counts).examples(table, split, place), wanted)
+        parts[split] = _part(_Reading(task, mapping, counts, unusable).examples(table, split, place), wanted)
         unique += [table] if table not in unique else []
     for table in unique:
         counts.update(table.notes)
+        unusable += table.unusable
+    if unusable:
+        notes[PROBLEMS] = unusable[:FIRST]
     if not parts["dev"]:
         parts = splitting.completed(name, parts, lambda e: e.unit, ("dev",))
         notes[splitting.MADE["dev"]] = splitting.HOW
@@ -123,11 +127,13 @@ def _unlabelled(task: Task, mapping: Mapping, table: Table) -> bool:
 
 @frozen
 class _Reading:
-    """How the rows of a task become examples; ``counts``: of what was converted or left out."""
+    """How the rows of a task become examples; ``counts``: of what was converted or left out, ``unusable``: what
+    is wrong with the first left out."""
 
     task: Task
     mapping: Mapping
     counts: Counter[str]
+    unusable: list[str]
 
     def examples(self, table: Table, split: str, place: str) -> tuple[Example, ...]:
         """The examples of a split; DataError names the first row that cannot be used."""
@@ -143,10 +149,12 @@ class _Reading:
                 if whole.id in places:
                     raise DataError(f"the id {whole.id!r} is also that of {places[whole.id]}; ids must be unique")
             except DataError as error:
-                if self.mapping.skip_unusable:
-                    self.counts[SKIPPED] += 1
-                    continue
-                raise DataError(f"{place}, {where}: {error}") from error
+                if not self.mapping.skip_unusable:
+                    raise DataError(f"{place}, {where}: {error}") from error
+                self.counts[SKIPPED] += 1
+                if len(self.unusable) < FIRST:
+                    self.unusable.append(f"{place}, {where}: {error}")
+                continue
             places[whole.id] = where
             out += kind_of(self.task).parts(whole, split == "train")
         if not out:

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 Row = dict[str, Any]
 Place = str  # where in a split a row is: "row 3", "line 17"
+FIRST = 3  # problems that are told of what was left out; of the others only how many
 
 
 @frozen(kw_only=True, eq=False)
@@ -24,6 +25,7 @@ class Table:
         names: column -> names of its integer classes, in the order of the integers; absent where it has none.
         by_role: whether the columns have the names of roles, because the format says what is text and what annotation.
         notes: what reading it found, in words -> how often; filled while rows are read.
+        unusable: what is wrong with the first of what was left out; filled while rows are read.
     """
 
     place: str
@@ -32,6 +34,7 @@ class Table:
     names: Mapping[str, tuple[str, ...]] = field(factory=dict)
     by_role: bool = False
     notes: dict[str, int] = field(factory=dict)
+    unusable: list[str] = field(factory=list)
 
 
 def place_of(split: str, several: Sequence[Path]) -> Place:

@@ -1,4 +1,4 @@
-"""``python -m mtlfn.data check``: data sets read and described, before anything is trained on them."""
+"""``mtlfn data check``: data sets read and described, before anything is trained on them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check(
     elif folder is not None and task is not None:
         datasets = iter((checked(_lying(folder, task, strict)),))
     else:
-        raise UsageError("python -m mtlfn.data check: expected DIR --task NAME, or --config FILE")
+        raise UsageError("mtlfn data check: expected DIR --task NAME, or --config FILE")
     try:
         base = backbones.load(backbone)
     except backbones.BackboneError as error:

@@ -150,7 +150,7 @@ def push(argv: Sequence[str] | None = None) -> int:
 
 
 def data(argv: Sequence[str] | None = None) -> int:
-    """``python -m mtlfn.data check`` and ``init``: what a data set holds, and a first configuration of files."""
+    """``mtlfn data check`` and ``init``: what a data set holds, and a first configuration of files."""
     argv = list(sys.argv[1:] if argv is None else argv)
 
     def work() -> int:

@@ -1,4 +1,4 @@
-"""``python -m mtlfn.data init``: a first configuration, drafted by looking at files."""
+"""``mtlfn data init``: a first configuration, drafted by looking at files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def init(folder: Path, output: Path, say: Callable[[str], None] = terminal.say) 
     ]
     head = (
         f"# Drafted by looking at the files; what is a guess says so. It is read by\n"
-        f"#     python -m mtlfn.data check --config {output.name}\n"
+        f"#     mtlfn data check --config {output.name}\n"
     )
     make_folder(output.parent)
     write_file(output, (head + "".join(parts)).encode())
@@ -64,7 +64,7 @@ def _proved(output: Path, say: Callable[[str], None]) -> int:
         except DataError as error:
             say(f"  {name}: cannot be read yet: {error}")
             code = USAGE
-    say(f"next: python -m mtlfn.data check --config {output}")
+    say(f"next: mtlfn data check --config {output}")
     return code
 
 

@@ -1,4 +1,4 @@
-"""``python -m mtlfn.predict``: files in, predictions out, in the form of the files or as JSON lines."""
+"""``mtlfn predict``: files in, predictions out, in the form of the files or as JSON lines."""
 
 from __future__ import annotations
 
@@ -47,6 +47,12 @@ def predict(asked: Predict) -> int:
     if asked.format in ("jsonl", "text", "conll") and not asked.input.is_file():
         raise UsageError(f"--input {asked.input}: is no file, which --format {asked.format} needs")
     items = FORMS[form](predictor, asked.input, _pairs(asked.pairs))
+    if form == "brat" and not asked.pairs and DOCUMENTS.get(predictor.task.kind, (None,))[0] == ".ann":
+        print(
+            "relations are looked for between all mentions of a sentence; --pairs HEAD:TAIL,... keeps to types that "
+            "the training data join",
+            file=sys.stderr,
+        )
     lines = asked.output is None or asked.output.name.endswith(".jsonl") or form in ("jsonl", "text", "texts")
     if asked.output is None:
         for _, text in _texts(predictor, items, form != "conll"):

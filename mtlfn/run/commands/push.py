@@ -1,4 +1,4 @@
-"""``python -m mtlfn.push``: the export of a task to the Hugging Face Hub, or, dry, to a folder that holds the same."""
+"""``mtlfn push``: the export of a task to the Hugging Face Hub, or, dry, to a folder that holds the same."""
 
 from __future__ import annotations
 

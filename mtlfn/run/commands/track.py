@@ -1,4 +1,4 @@
-"""``python -m mtlfn.track``: what a run writes into ``metrics.jsonl``, sent to trackers from a process of its own."""
+"""``mtlfn track``: what a run writes into ``metrics.jsonl``, sent to trackers from a process of its own."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def track(asked: Track, say: Say = terminal.say) -> int:
         try:
             stack.enter_context(lock.held(folder / "lock", say))
         except lock.Busy:
-            raise UsageError(f"{folder}: is in use by another python -m mtlfn.track; wait for it, or stop it") from None
+            raise UsageError(f"{folder}: is in use by another mtlfn track; wait for it, or stop it") from None
         _follow(asked, names, folder, stack, say)
     return OK
 

@@ -186,7 +186,7 @@ model = mtlfn.load("."${named})  # "." is this folder; another base than the one
 print(model(${rows}))
 ```
 
-`python -m mtlfn.predict . --input FILE` predicts on files.
+`mtlfn predict . --input FILE` predicts on files.
 """
 CARD = Template(
     HEAD

@@ -17,7 +17,7 @@ from mtlfn.data.semeval import evaluation, loading, pairs
 from mtlfn.data.semeval.disorders import LABEL as DISORDER
 from mtlfn.data.semeval.formats import semeval2014_t7, semeval2015_t14, semeval2016_t12, semeval2017_t3, semeval2021_t6
 from mtlfn.data.semeval.semeval2016_t12 import CONTAINS
-from mtlfn.data.task import Dataset
+from mtlfn.data.task import PROBLEMS, Dataset
 
 TEXT = "Chest pain, no fever.\nThe left atrium is mildly dilated. Pain in chest again on 1 May."
 
@@ -278,7 +278,7 @@ def test_pathology_notes_count_and_notes_without_annotation_do_not(times_and_eve
     assert [e.unit for e in times_and_events.train] == ["ID1_clinic_1", "ID2_path_1"]
     assert [len(e.mentions) for e in times_and_events.train] == [5, 2]  # the document time is not to be found
     assert times_and_events.notes["skipped"] == 2
-    (told,) = times_and_events.notes[loading.PROBLEMS]
+    (told,) = times_and_events.notes[PROBLEMS]
     assert told.startswith("2 skipped, first ")
     assert "ID3_clinic_1, the folder: has no file" in told
 

@@ -16,7 +16,7 @@ from mtlfn.data.official import OFFICIAL
 from mtlfn.data.semeval import evaluation, loading
 from mtlfn.data.semeval.disorders import LABEL as DISORDER
 from mtlfn.data.semeval.formats import semeval2014_t7, semeval2015_t14
-from mtlfn.data.task import Dataset
+from mtlfn.data.task import PROBLEMS, Dataset
 from tests.data.semeval.test_official import TEXT, gold_predictions, mention, slotted, span, write_all
 
 WITHOUT_CUI = {f"{how}_{what}" for how in ("strict", "relaxed") for what in ("precision", "recall", "f1")}
@@ -128,7 +128,7 @@ def test_what_the_dictionary_holds_is_noted_and_its_bad_lines_told(tmp_path):
     written = (tmp_path / "semeval2014_t7" / "cui.tsv").read_bytes()
     assert dataset.notes["SHA-256 of cui.tsv"] == hashlib.sha256(written).hexdigest()
     assert dataset.notes["skipped"] == 1
-    assert "cui.tsv, line 6: found 1 fields" in dataset.notes[loading.PROBLEMS][0]
+    assert "cui.tsv, line 6: found 1 fields" in dataset.notes[PROBLEMS][0]
     assert json.loads(json.dumps(dataset.notes)) == dataset.notes
     with pytest.raises(DataError, match=r"cui\.tsv, line 6: found 1 fields"):
         loading.load("semeval2014_t7", tmp_path / "semeval2014_t7", strict=True)

@@ -12,6 +12,7 @@ from mtlfn.data.example import DataError
 from mtlfn.data.official import OFFICIAL
 from mtlfn.data.semeval import loading
 from mtlfn.data.semeval.formats import semeval2017_t3
+from mtlfn.data.task import PROBLEMS
 from tests.data.semeval.test_official import thread, write_all
 
 
@@ -49,7 +50,7 @@ def test_dirt_beside_threads_that_are_asked_to_be_left_out_is_seen(tmp_path):
     notes = loading.load("semeval2017_t3", folder).notes
     assert notes["threads that the files mark as repetitions"] == 40
     assert (notes["skipped"], notes["repaired"]) == (1, 0)
-    assert notes[loading.PROBLEMS] == [f"1 skipped, first {path}, Thread y: has no RelQuestion"]
+    assert notes[PROBLEMS] == [f"1 skipped, first {path}, Thread y: has no RelQuestion"]
 
 
 @pytest.mark.parametrize("name", ["semeval2014_t7", "semeval2015_t14", "semeval2016_t12", "semeval2016_t12_spans"])
