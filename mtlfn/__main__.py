@@ -34,6 +34,7 @@ COMMANDS = {
     "completion": ("mtlfn.completion", "prints the shell's completion of these commands"),
 }
 USAGE = 2
+INTERRUPTED = 130  # as shells say it
 
 
 def main() -> int:
@@ -54,7 +55,11 @@ def main() -> int:
     # What the module reads as its own command line; `mtlfn.run.commands.command.door` gives it back in messages.
     given = "python -m mtlfn" if os.path.basename(sys.argv[0]) == "__main__.py" else "mtlfn"
     sys.argv = [f"{given} {name}", *argv[1:]]
-    runpy.run_module(COMMANDS[name][0], run_name="__main__")
+    try:
+        runpy.run_module(COMMANDS[name][0], run_name="__main__")
+    except KeyboardInterrupt:  # while modules load: what is stopped later, a command ends itself
+        print(f"mtlfn {name}: stopped before it began", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

@@ -66,6 +66,16 @@ def test_an_exit_code_is_that_of_the_command():
     assert started("--version").stdout == f"mtlfn {__import__('mtlfn').__version__}\n"
 
 
+def test_who_stops_a_command_while_it_loads_sees_no_stack(monkeypatch: pytest.MonkeyPatch, capsys):
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(console.runpy, "run_module", stopped)
+    monkeypatch.setattr(sys, "argv", ["mtlfn", "verdict", "RUN"])
+    assert console.main() == 130
+    assert capsys.readouterr().err == "mtlfn verdict: stopped before it began\n"
+
+
 def test_a_message_names_the_command_as_it_was_given(monkeypatch: pytest.MonkeyPatch):
     assert door("mtlfn.data check") == "python -m mtlfn.data check"
     assert again("s3b", ["--seed", "1"]) == ["python", "-m", "mtlfn.experiments.s3b", "--seed", "1"]
