@@ -61,10 +61,10 @@ def test_every_format_has_a_section():
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "mtlfn.predict": command.predict,
-    "mtlfn.push": command.push,
-    "mtlfn.track": command.track,
-    "mtlfn.report": report,
+    "predict": command.predict,
+    "push": command.push,
+    "track": command.track,
+    "report": report,
 }
 
 
@@ -83,13 +83,13 @@ def test_what_is_shown_of_a_finished_run_works(go, tmp_path, cache, monkeypatch,
     Path("annotated/one.ann").write_text("T1\tDrug 0 3\tTea\nT2\tDrug 10 14\tzinc\n")
     done = []
     for words in lines_of("predict.md") + lines_of("track.md"):
-        if words[0] == "pip" or (words[:3] == ["python", "-m", "mtlfn.track"] and "tensorboard" not in words):
+        if words[0] == "pip" or (words[1] == "track" and "tensorboard" not in words):
             continue
-        if words[2] == "mtlfn.track":
+        if words[1] == "track":
             pytest.importorskip("tensorboardX", reason="extra track")
-        assert words[:2] == ["python", "-m"], words
-        assert COMMANDS[words[2]](words[3:]) == 0, (words, capfd.readouterr().err)
-        done.append(words[2])
+        assert words[0] == "mtlfn", words
+        assert COMMANDS[words[1]](words[2:]) == 0, (words, capfd.readouterr().err)
+        done.append(words[1])
     assert set(done) == set(COMMANDS)
     assert len(done) == 7
     for path in ("predicted.jsonl", "predicted/one.ann", "predicted.conll", "related/one.ann", "shared/README.md"):

@@ -57,7 +57,7 @@ def test_the_commands_of_the_page_are_understood(tmp_path, capsys):
         path, *flags = argv
         assert command("A test.", [str(ROOT / path), *{*flags, "--plan"}, "--output-dir", str(tmp_path / "out")]) == 0
     assert "72 runs" in capsys.readouterr().out
-    (power,) = (shlex.split(line)[3:] for line in lines if "mtlfn.verdict" in line)
+    (power,) = (shlex.split(line)[2:] for line in lines if line.startswith("mtlfn verdict"))
     assert verdict_command([str(tmp_path) if word == "FOLDER" else word for word in power]) == 2
     assert "holds no run" in capsys.readouterr().err
 
