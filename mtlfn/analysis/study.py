@@ -32,7 +32,7 @@ from mtlfn.run import documents
 from mtlfn.run.config import Config, finite, identity, task_names
 from mtlfn.run.disk import make_folder
 from mtlfn.run.errors import UsageError
-from mtlfn.run.many import plan, trials
+from mtlfn.run.many import estimate, plan, trials
 from mtlfn.run.one import matched
 from mtlfn.run.one.directory import Mismatch
 from mtlfn.run.preset import from_table, located, read_toml, typed
@@ -380,5 +380,5 @@ def lines(study: Study, root: Path, graph: Sequence[plan.Node]) -> list[str]:
     return [
         about + f"{study.run.seed + study.seeds - 1}, margin {study.margin:g}",
         f"folder    {root}",
-        *plan.table(root, graph),
+        *estimate.table(root, graph),
     ]

@@ -16,7 +16,7 @@ from mtlfn.run.commands.command import main
 from mtlfn.run.commands.plan_command import mimic_exclusion, token_controlled
 from mtlfn.run.config import Config
 from mtlfn.run.errors import UsageError
-from mtlfn.run.many import plan
+from mtlfn.run.many import estimate, plan
 from mtlfn.run.one import matched
 from mtlfn.run.storage import checkpoint
 
@@ -269,10 +269,12 @@ def test_one_run_and_several_seeds_never_share_a_folder(flags, tmp_path, monkeyp
 def test_a_plan_can_be_printed_before_anything_runs(tmp_path):
     full = plan.multi("s3b", Config(budget_tokens=3000), "full")
     nodes = (full, *plan.exclusion("s3b", full, TASKS, ("ddi",), "exclusion"))
-    lines = plan.table(tmp_path, nodes)
+    lines = estimate.table(tmp_path, nodes)
     assert lines[0].split()[:4] == ["full", "s3b", "3,000", "tokens"]
     assert lines[2].endswith("to do     after full, exclusion/kept")
-    assert lines[3].startswith("3 runs, 6,000 tokens; 3 not finished")
+    assert lines[3] == (
+        "3 runs, 6,000 tokens; 3 not finished, about 4 min one after the other (a guess until the first is finished)"
+    )
     with pytest.raises(ValueError, match="needs full, which does not come before it"):
         plan.check_needs(nodes[1:])
     with pytest.raises(ValueError, match="two nodes of the plan are called full"):

@@ -6,7 +6,7 @@ that takes is read off runs that were finished in one go, from the times of thei
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,12 +16,12 @@ from attrs import frozen
 from mtlfn.run import documents
 from mtlfn.run.documents import resumes, typed
 from mtlfn.run.documents.result import Result
-from mtlfn.run.many.plan import TOKENS_PER_SECOND, Node
+from mtlfn.run.many.plan import Node, progress
 
 START = 10.0  # seconds from the command to the first file: libraries, data, backbone
 # Of a run of MiniLM on two CPU cores, about, and of the backbone of the planted worlds: what an estimate says before a
 # run of the kind was seen.
-BESIDE_SECONDS = 60.0
+TOKENS_PER_SECOND, BESIDE_SECONDS = 1500.0, 60.0
 PLANTED_TOKENS_PER_SECOND, PLANTED_BESIDE_SECONDS = 20_000.0, 1.0
 MEMORY_MB = 2500
 SPARE = 1.25  # times the memory that was seen
@@ -93,6 +93,28 @@ def _seen(folder: Path) -> Seen | None:
         whole = last.stat().st_mtime - first.stat().st_mtime
         beside = whole - result.training_seconds if whole >= result.training_seconds else None
     return Seen(result.tokens.total, result.training_seconds, beside, result.peak_memory_bytes.get("resident", 0))
+
+
+def table(root: Path, nodes: Sequence[Node]) -> list[str]:
+    """The plan in words: a line a node with its tokens, expected time, needs and how far it is, and the sum."""
+    far, expected = progress(root, nodes), estimate(root, nodes)
+    width = max(len(node.name) for node in nodes)
+    lines, left = [], 0.0
+    for node in nodes:
+        minutes = expected.minutes(node)
+        left += 0.0 if far[node.name] == "finished" else minutes
+        after = f"after {', '.join(node.needs)}" if node.needs else ""
+        lines.append(
+            f"{node.name:<{width}}  {node.experiment:<4} {node.tokens:>11,} tokens  {minutes:>6.1f} min  "
+            f"{far[node.name]:<8}  {after}".rstrip()
+        )
+    open_ = sum(state != "finished" for state in far.values())
+    total = sum(node.tokens for node in nodes)
+    how = "as the finished ones took" if expected.by_strategy else "a guess until the first is finished"
+    lines.append(
+        f"{len(nodes)} runs, {total:,} tokens; {open_} not finished, about {left:.0f} min one after the other ({how})"
+    )
+    return lines
 
 
 def graph(root: Path, nodes: Iterable[Node], command: Iterable[str]) -> dict[str, Any]:

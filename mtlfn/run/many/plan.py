@@ -15,14 +15,11 @@ from attrs import frozen
 
 from mtlfn.run import documents
 from mtlfn.run.config import Config, folder_name
-from mtlfn.run.documents import typed
-from mtlfn.run.documents.result import Result
 from mtlfn.run.errors import UsageError
 from mtlfn.run.one import directory, matched
 from mtlfn.run.storage import kaggle, seal
 
 Progress = Literal["finished", "damaged", "begun", "to do"]
-TOKENS_PER_SECOND = 1500.0  # MiniLM on two CPU cores, about: what a plan expects before a run of it was seen
 
 
 @frozen(kw_only=True)
@@ -172,38 +169,6 @@ def progress(root: Path, nodes: Iterable[Node]) -> dict[str, Progress]:
         else:
             far[node.name] = "begun" if (folder / documents.CONFIG).is_file() else "to do"
     return far
-
-
-def table(root: Path, nodes: Sequence[Node]) -> list[str]:
-    """The plan in words: a line a node with its tokens, expected time, needs and how far it is, and the sum."""
-    far = progress(root, nodes)
-    rate = _rate([root / node.name for node in nodes if far[node.name] == "finished"])
-    width = max(len(node.name) for node in nodes)
-    lines, left = [], 0.0
-    for node in nodes:
-        seconds = node.tokens / rate
-        left += 0.0 if far[node.name] == "finished" else seconds
-        after = f"after {', '.join(node.needs)}" if node.needs else ""
-        lines.append(
-            f"{node.name:<{width}}  {node.experiment:<4} {node.tokens:>11,} tokens  {seconds / 60:>6.1f} min  "
-            f"{far[node.name]:<8}  {after}".rstrip()
-        )
-    open_ = sum(state != "finished" for state in far.values())
-    total = sum(node.tokens for node in nodes)
-    lines.append(
-        f"{len(nodes)} runs, {total:,} tokens; {open_} not finished, about {left / 60:.0f} min of training at "
-        f"{rate:,.0f} tokens/s"
-    )
-    return lines
-
-
-def _rate(finished: Iterable[Path]) -> float:
-    """Tokens a second, of the finished runs together if there are any."""
-    tokens = seconds = 0.0
-    for folder in finished:
-        result = typed.read(folder, Result)
-        tokens, seconds = tokens + result.tokens.total, seconds + result.training_seconds
-    return tokens / seconds if seconds else TOKENS_PER_SECOND
 
 
 def check_needs(nodes: Sequence[Node]) -> None:
