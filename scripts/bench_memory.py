@@ -1,168 +1,217 @@
-"""What a step of a large decoder holds and takes: engines, recomputed activations and precision, layer by layer.
+"""What a step holds in memory, to the byte: engines, recomputed activations and precision, and what fits on a card.
 
-    python scripts/bench_memory.py [--shape llama-1b] [--layers 4,8] [--size 4x128] [--tasks 5] [--json FILE]
+    python scripts/bench_memory.py [--models bert-base,llama-1b] [--precisions fp32,bf16] [--card 16] [--tasks 5]
+                                   [--width 64] [--device cuda] [--whole] [--json FILE]
 
-The backbone is a Llama of random weights with the widths of a model of 1 B parameters (hidden size 2048, 32 heads with
-8 of keys and values, 8192 in the middle) and a few of its 16 layers: what one layer adds, the rest would add too. Every
-variant runs in a process of its own: its peak is what it holds above the model (on a CPU: resident set; on CUDA: what
-torch has allocated). Printed: peak and time of a PCGrad step of S3b for each number of layers, and from the difference
-what all 16 would come to.
+Every tensor that a PCGrad step of S3b makes is counted while it lives: the most while gradients are taken, and the
+most after that. Random backbones with 2 and 4 layers, and 2 and 4 rows a task, give four figures of each, of which all
+follows that grows linearly: bytes a step, a layer, a token and a token of a layer. A fifth (6 layers, 8 rows) is
+measured to see how far off that is. The table gives it for all layers of the model, with what the frozen weights and
+the state take, and how many tokens a step may have on a card of so many GB.
+
+Counted on a CPU, half precision is an upper bound for a GPU: attention keeps its scores there (bf16), or copies in
+float32 (fp16). Not counted: what a library uses inside one operation, fragments, and what CUDA itself takes
+(``OVERHEAD``). With ``--device cuda`` torch's own count stands beside, and ``--whole`` measures a model with all its
+layers, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Sequence
-from functools import partial
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
+import attrs
+import bench_parts as parts
+import bench_setup
 import numpy as np
 import torch
-from bench_parts import corpus, tasks_of
+from attrs import evolve, frozen
+from bench_setup import Setup
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from mtlfn.core import keys, schedule, state, step
-from mtlfn.core.batch import Batch
-from mtlfn.core.gradients import ENGINES
-from mtlfn.data.tokens.collate import collate
-from mtlfn.models import attention, lora, model
-from mtlfn.models.backbone import Backbone, assemble
-from mtlfn.models.strategy import S3B
-from mtlfn.run.config import Config
-from mtlfn.run.machine import memory
-from mtlfn.run.one.loop import fix_numerics
+from mtlfn.core.gradients import ENGINES, TaskGradients
 
-SHAPES = {  # widths of Llama 3.2 1B and of SmolLM2 135M, and how many layers they have
-    "llama-1b": ({"hidden_size": 2048, "intermediate_size": 8192, "heads": 32, "keys": 8}, 16),
-    "smollm2-135m": ({"hidden_size": 576, "intermediate_size": 1536, "heads": 9, "keys": 3}, 30),
-}
-VOCABULARY = 8000  # embeddings take no part in the cost of a step
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-STEPS = 3
+CORNERS = tuple(itertools.product((2, 4), (2, 4)))  # layers, rows
+BEYOND = (6, 8)
+OVERHEAD = 0.8  # GB of a card: CUDA's context and libraries
+USABLE = 0.95  # of the rest, for fragments
+VOCABULARIES = {"llama-1b": 128_256, "llama-7b": 32_000}  # of the models that have these widths
+GB = 1e9
+HEADS = ("weights, GB", "state, GB", "fixed, GB", "after, GB", "token, kB", "tokens", "off", "torch's")
 
 
-def backbone(shape: str, layers: int) -> Backbone:
-    """A Llama of random weights."""
-    from transformers import LlamaConfig, LlamaModel
+class Live(TorchDispatchMode):
+    """Counts the bytes of the storages on a device that operations make, as long as they live."""
 
-    attention.register()
-    widths, _ = SHAPES[shape]
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=widths["hidden_size"],
-        intermediate_size=widths["intermediate_size"],
-        num_attention_heads=widths["heads"],
-        num_key_value_heads=widths["keys"],
-        num_hidden_layers=layers,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        made = LlamaModel(config)
-    tokenizer: Any = SimpleNamespace(is_fast=True, model_input_names=["input_ids", "attention_mask"], pad_token_id=0)
-    return assemble(made, tokenizer, shape)
+    def __init__(self, device: torch.device, before: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.device, self.now, self.most = device, 0, 0
+        self.alive: dict[int, Any] = {}  # address of a storage -> what tells its end; None where it was there before
+        for tensor in before:
+            self.alive[tensor.untyped_storage()._cdata] = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for each in tree_leaves(out):
+            if isinstance(each, Tensor) and each.device.type == self.device.type:
+                self._count(each.untyped_storage())
+        return out
+
+    def _count(self, storage: Any) -> None:
+        address, size = storage._cdata, storage.nbytes()
+        if address in self.alive:
+            return
+
+        def ended(_: object) -> None:
+            del self.alive[address]
+            self.now -= size
+
+        self.alive[address] = weakref.ref(storage, ended)
+        self.now += size
+        self.most = max(self.most, self.now)
 
 
-def one(asked: argparse.Namespace) -> dict[str, float]:
-    """Seconds of a step, and megabytes at its peak above what the model and the state hold."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fix_numerics(Config(threads=asked.threads))
-    tasks, generator = tasks_of(asked.tasks), np.random.Generator(np.random.Philox(0))
-    rows, width = map(int, asked.size.split("x"))
-    built = model.build(
-        backbone(asked.shape, asked.one),
-        S3B,
-        tasks,
-        lora.LoraSettings(),
-        label_counts={t.name: dict.fromkeys((*t.classes, ""), 10) for t in tasks},
-        device=device,
-        precision=DTYPES[asked.precision],
-        recompute=asked.recompute,
-    )
-    made = [collate(c := corpus(t, rows, width, generator, VOCABULARY), range(len(c))) for t in tasks]
-    start = state.init(keys.root(0), model.init_params(built, keys.root(0)), tuple(t.name for t in tasks))
-    batch = Batch(tuple(m for m in made if m is not None), start.cursors)
-    rates = schedule.Schedule(peak=1e-3, schedule_tokens=10**9, warmup_ratio=0.0)
-    taken = step.build(
-        step.StepConfig(schedule=rates, engine=ENGINES[asked.engine]), partial(model.losses, built), built.reach
-    )
-    read = memory.probe(device)
+@frozen
+class Held:
+    """Bytes of the frozen weights, of the state, and at the most of what a step makes.
+
+    ``gradients``: up to the gradients of the tasks; ``rest``: from there. ``allocated``: torch's own count on a GPU.
+    """
+
+    weights: int
+    state: int
+    gradients: int
+    rest: int
+    allocated: int | None
+    tokens: int
+
+    @property
+    def step(self) -> int:
+        return max(self.gradients, self.rest)
+
+
+def size_of(tensors: Iterable[Tensor]) -> int:
+    """Bytes of their storages."""
+    return sum({t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}.values())
+
+
+def held(setup: Setup, engine: str, rows: int, width: int, tasks: int) -> Held:
+    """What one step holds."""
+    problem, device, peaks = parts.problem(rows, width, tasks, setup=setup, aged=0), setup.device, [0]
+
+    def taken(*given: Any) -> TaskGradients:
+        out = ENGINES[engine](*given)
+        peaks[0], live.most = live.most, live.now
+        return out
+
+    step = problem.step(taken, "pcgrad")
+    frozen_ = [*problem.model.backbone.model.parameters(), *problem.model.backbone.model.buffers()]
+    moments = problem.state.optimizer
+    trees = (problem.state.params, moments.mean, moments.square)
+    state = [v for tree in trees for tensors in tree.values() for v in tensors.values()]
+    inputs = [v for m in problem.batch.micro_batches for v in tree_leaves(attrs.asdict(m.inputs, recurse=False))]
+    before = [v for v in (*frozen_, *state, *problem.model.class_weights.values(), *inputs) if isinstance(v, Tensor)]
+    live, allocated = Live(device, before), None
     if device.type == "cuda":
+        torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device) if device.type == "cuda" else read().resident
-    seconds = []
-    for _ in range(STEPS):
-        began = time.perf_counter()
-        taken(start, batch)
-        seconds.append(time.perf_counter() - began)
-    peak = memory.peak(device)
-    held = peak["allocated" if device.type == "cuda" else "resident"] - before
-    return {"megabytes": held / 2**20, "seconds": min(seconds), "tokens": batch.tokens.input}
+        held_before = torch.cuda.memory_allocated(device)
+        step(problem.state, problem.batch)
+        allocated = torch.cuda.max_memory_allocated(device) - held_before
+    with live:
+        step(problem.state, problem.batch)
+    return Held(size_of(frozen_), size_of(state), peaks[0], live.most, allocated, problem.batch.tokens.input)
 
 
-def variant(asked: argparse.Namespace, layers: int, engine: str, recompute: bool, precision: str) -> dict[str, float]:
-    """The same in a process of its own."""
-    flags = ["--one", layers, "--engine", engine, "--precision", precision, *(["--recompute"] if recompute else [])]
-    same = ["--shape", asked.shape, "--size", asked.size, "--tasks", asked.tasks, "--threads", asked.threads]
-    ran = subprocess.run(
-        [sys.executable, __file__, *map(str, [*flags, *same])], stdout=subprocess.PIPE, text=True, check=True
+@frozen
+class Line:
+    """Bytes that grow with layers and tokens: ``fixed + layer L + token T + both L T``."""
+
+    fixed: float
+    layer: float
+    token: float
+    both: float
+
+    def at(self, layers: int, tokens: int) -> float:
+        return self.fixed + self.layer * layers + (self.token + self.both * layers) * tokens
+
+
+def through(found: Mapping[tuple[int, int], Held], value: Callable[[Held], int]) -> Line:
+    """The one that goes through the four corners."""
+    points = [(layers, each.tokens, value(each)) for (layers, _), each in found.items()]
+    matrix = np.array([(1, layers, tokens, layers * tokens) for layers, tokens, _ in points], float)
+    return Line(*np.linalg.solve(matrix, np.array([bytes_ for *_, bytes_ in points], float)))
+
+
+def variant(asked: argparse.Namespace, name: str, setup: Setup, engine: str, card: float) -> dict[str, Any]:
+    """Measures a variant, prints its line, and returns the figures."""
+    found = {
+        (layers, rows): held(evolve(setup, layers=layers), engine, rows, asked.width, asked.tasks)
+        for layers, rows in CORNERS
+    }
+    gradients, rest, weights, state = (
+        through(found, attrgetter(name)) for name in ("gradients", "rest", "weights", "state")
     )
-    return json.loads(ran.stdout.splitlines()[-1])
 
+    def step(layers: int, tokens: int) -> float:
+        return max(gradients.at(layers, tokens), rest.at(layers, tokens))
 
-def table(asked: argparse.Namespace) -> dict[str, Any]:
-    """Prints a line a variant; returns the figures."""
-    few, more = sorted(map(int, asked.layers.split(",")))
-    whole = SHAPES[asked.shape][1]
-    print(f"S3b with PCGrad, {asked.tasks} tasks of {asked.size} tokens, {asked.shape}, fp32 state")
-    print(f"{'':<26}{f'{few} layers':>20}{f'{more} layers':>20}{f'all {whole}, estimated':>24}")
-    figures = {}
-    precisions = asked.precisions.split(",")
-    for precision, engine, recompute in itertools.product(precisions, ("merged", "loop"), (False, True)):
-        small, large = (variant(asked, n, engine, recompute, precision) for n in (few, more))
-        all_ = {
-            name: large[name] + (large[name] - small[name]) / (more - few) * (whole - more)
-            for name in ("megabytes", "seconds")
-        }
-        name = f"{precision}, {engine}{', recomputed' if recompute else ''}"
-        figures[name] = {str(few): small, str(more): large, "all": all_}
-        cells = (f"{found['megabytes']:,.0f} MB {found['seconds']:.2f} s" for found in (small, large, all_))
-        print(f"{name:<26}" + "".join(f"{cell:>{size}}" for cell, size in zip(cells, (20, 20, 24), strict=True)))
+    beyond = held(evolve(setup, layers=BEYOND[0]), engine, BEYOND[1], asked.width, asked.tasks)
+    off = step(BEYOND[0], beyond.tokens) / beyond.step - 1
+    width, layers = bench_setup.sizes(setup.model)
+    words = (VOCABULARIES.get(setup.model, bench_setup.VOCABULARY) - bench_setup.VOCABULARY) * width * 4
+    before = weights.at(layers, 0) + words + state.at(layers, 0)
+    each, room = gradients.token + gradients.both * layers, (card - OVERHEAD) * GB * USABLE - before
+    fits = max(0.0, (room - gradients.at(layers, 0)) / each) if rest.at(layers, 0) <= room else 0.0
+    figures = {
+        "weights (GB)": (weights.at(layers, 0) + words) / GB,
+        "state (GB)": state.at(layers, 0) / GB,
+        "step, fixed (GB)": gradients.at(layers, 0) / GB,
+        "step, after the gradients (GB)": rest.at(layers, 0) / GB,
+        "step, a token (kB)": each / 1e3,
+        "tokens of a step that fit": int(fits),
+        "off, one larger": off,
+    }
+    if beyond.allocated is not None:
+        figures["torch's own count / ours, one larger"] = beyond.allocated / beyond.step
+    if asked.whole:
+        whole = held(setup, engine, 1, asked.width, asked.tasks)
+        figures["off, all layers"] = step(layers, whole.tokens) / whole.step - 1
+    cells = (f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" for value in figures.values())
+    print(f"{name:<34}" + "".join(f"{cell:>12}" for cell in cells), flush=True)
     return figures
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=SHAPES, default="llama-1b")
-    parser.add_argument("--layers", default="4,8", help="two numbers of layers")
-    parser.add_argument("--size", default="4x128", help="rows x tokens of each task")
-    parser.add_argument("--tasks", type=int, default=5)
+    parser.add_argument("--models", default="bert-base,llama-1b", help=f"of {', '.join(bench_setup.RANDOM)}")
     parser.add_argument("--precisions", default="fp32", help="fp32, bf16, fp16, separated by commas")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--card", type=float, default=16, help="memory of the card that is asked about, in GB")
+    parser.add_argument("--tasks", type=int, default=5)
+    parser.add_argument("--width", type=int, default=64, help="tokens of a row")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--whole", action="store_true", help="a model with all its layers, too")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's choice")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
-    for name, options in {
-        "--one": {"type": int},
-        "--engine": {"default": "merged"},
-        "--precision": {"default": "fp32"},
-        "--recompute": {"action": "store_true"},
-    }.items():
-        parser.add_argument(name, help=argparse.SUPPRESS, **options)
     asked = parser.parse_args(argv)
-    if asked.one:
-        print(json.dumps(one(asked)))
-        return
-    figures = table(asked)
-    if asked.json:
-        about = {"torch": torch.__version__, "size": asked.size, "threads": asked.threads}
-        asked.json.write_text(json.dumps({**about, "figures": figures}, indent=1))
+    device = bench_setup.device_of(asked.device)
+    machine = parts.begin(asked.threads, device=device)
+    print(f"S3b with PCGrad, {asked.tasks} tasks, rows of {asked.width} tokens; a card of {asked.card:g} GB")
+    print(f"{'':<34}" + "".join(f"{head:>12}" for head in HEADS))
+    figures = {}
+    for model, precision in itertools.product(asked.models.split(","), asked.precisions.split(",")):
+        for engine, recomputed in itertools.product(("merged", "loop"), (False, True)):
+            setup = Setup(device, model, precision, recomputed)
+            name = f"{model}, {precision}, {engine}{', recomputed' * recomputed}"
+            figures[name] = variant(asked, name, setup, engine, asked.card)
+    parts.write(asked.json, machine, figures)
 
 
 if __name__ == "__main__":

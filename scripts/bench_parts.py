@@ -59,7 +59,7 @@ class Problem:
     Attributes:
         setup: where and on what it computes.
         model, settings: the model and its adapters.
-        state: two steps old: at the start every B is zero, and with it every gradient of A.
+        state: two steps old, if nothing else is said: at the start every B is zero, and with it every gradient of A.
         batch: one micro-batch a task, without padding.
         rates: the schedule of the learning rate.
     """
@@ -76,11 +76,11 @@ class Problem:
         """Equal weights of the task losses."""
         return dict.fromkeys(self.batch.present, 1 / len(self.model.tasks))
 
-    def step(self, engine: str, method: str) -> step.Step:
+    def step(self, engine: str | gradients.Engine, method: str) -> step.Step:
         """A pure step."""
         config = step.StepConfig(
             schedule=self.rates,
-            engine=gradients.ENGINES[engine],
+            engine=gradients.ENGINES[engine] if isinstance(engine, str) else engine,
             method=methods.method(method),
             scaling=self.setup.precision == "fp16",
         )
@@ -133,12 +133,15 @@ def tasks_of(count: int) -> tuple[Task, ...]:
     return model.canonical(tuple(made))
 
 
-def problem(rows: int, width: int, count: int, strategy: Strategy = S3B, setup: Setup = HERE) -> Problem:
-    """``count`` tasks with ``rows`` random sequences of ``width`` tokens each; on MiniLM, if nothing else is said."""
+def problem(rows: int, width: int, count: int, strategy: Strategy = S3B, setup: Setup = HERE, aged: int = 2) -> Problem:
+    """``count`` tasks with ``rows`` random sequences of ``width`` tokens each; on MiniLM, if nothing else is said.
+
+    ``aged``: steps that the state has behind it.
+    """
     tasks, generator = tasks_of(count), np.random.Generator(np.random.Philox(0))
     settings = lora.LoraSettings()
     built = model.build(
-        bench_setup.base(setup.model),
+        bench_setup.base(setup.model, setup.layers),
         strategy,
         tasks,
         settings,
@@ -154,7 +157,7 @@ def problem(rows: int, width: int, count: int, strategy: Strategy = S3B, setup: 
     # Small, so that no margin of a ranking pair is met yet: its gradient would be zero.
     rates = schedule.Schedule(peak=1e-4, schedule_tokens=10**9, warmup_ratio=0.0)
     fresh = Problem(setup, built, settings, start, batch, rates)
-    for _ in range(2):
+    for _ in range(aged):
         start = fresh.step("merged", "pcgrad")(start, batch)
     return Problem(setup, built, settings, start, batch, rates)
 

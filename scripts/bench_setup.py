@@ -35,17 +35,22 @@ LLAMAS = {  # hidden size, layers, heads, heads of keys and values, size in the 
 }
 CPU = torch.device("cpu")
 MINILM = os.environ.get("MTLFN_MINILM", "minilm")  # a folder, where its package is not installed
-MODELS = ("minilm", *BERTS, *LLAMAS)
+RANDOM = (*BERTS, *LLAMAS)
+MODELS = ("minilm", *RANDOM)
 
 
 @frozen
 class Setup:
-    """Device, backbone ("minilm" or a random one of ``MODELS``), precision, and whether activations are recomputed."""
+    """Device, backbone ("minilm" or a random one of ``MODELS``), precision, and whether activations are recomputed.
+
+    ``layers``: of a random one; None for all.
+    """
 
     device: torch.device = CPU
     model: str = "minilm"
     precision: str = "fp32"
     checkpointing: bool = False
+    layers: int | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -72,21 +77,32 @@ def options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def setup(arguments: argparse.Namespace) -> Setup:
     """What the flags ask for; SystemExit where there is no such device."""
+    return Setup(device_of(arguments.device), arguments.model, arguments.precision, arguments.checkpointing)
+
+
+def device_of(name: str) -> torch.device:
+    """The device; SystemExit where there is none."""
     try:
-        device = resolve_device(arguments.device)
+        return resolve_device(name)
     except ValueError as error:
         raise SystemExit(str(error)) from None
-    return Setup(device, arguments.model, arguments.precision, arguments.checkpointing)
 
 
-def base(name: str) -> Backbone:
-    """A backbone, the same at every call, on the CPU."""
+def sizes(name: str) -> tuple[int, int]:
+    """Hidden size and layers of a random backbone."""
+    hidden, layers, *_ = BERTS.get(name) or LLAMAS[name]
+    return hidden, layers
+
+
+def base(name: str, few: int | None = None) -> Backbone:
+    """A backbone, the same at every call, on the CPU; ``few``: layers of a random one, if not all."""
     if name == "minilm":
         return backbone.load(MINILM)
     attention.register()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        made = _bert(*BERTS[name]) if name in BERTS else _llama(*LLAMAS[name])
+        hidden, layers, *rest = BERTS.get(name) or LLAMAS[name]
+        made = (_bert if name in BERTS else _llama)(hidden, few or layers, *rest)
     names = ["input_ids", "attention_mask", *(["token_type_ids"] if name in BERTS else [])]
     tokenizer: Any = SimpleNamespace(is_fast=True, model_input_names=names, pad_token_id=0)
     return assemble(made, tokenizer, name)

@@ -365,43 +365,57 @@ def test_what_the_page_tells_to_run_is_there():
 # Memory and start-up
 
 
+def test_the_bytes_of_tensors_are_counted_while_they_live():
+    memory = script("bench_memory")
+    there = torch.zeros(100)
+    with memory.Live(torch.device("cpu"), [there]) as live:
+        there.add_(1).view(10, 10).t()  # nothing new
+        assert (live.now, live.most) == (0, 0)
+        made = there * 2
+        part = made[:3]
+        assert live.now == live.most == 400
+        del made
+        assert live.now == 400  # a view holds all of it
+        more = torch.ones(50, dtype=torch.bfloat16) + 1  # two of 100 bytes, of which one goes at once
+        assert (live.now, live.most) == (500, 600)
+        del part, more
+        assert (live.now, live.most) == (0, 600)
+
+
+def test_memory_is_a_line_through_the_corners():
+    memory = script("bench_memory")
+    found = {
+        (layers, rows): memory.Held(
+            weights=1, state=1, gradients=7 + 5 * layers + 3 * t + 2 * layers * t, rest=1, allocated=None, tokens=t
+        )
+        for layers, rows in memory.CORNERS
+        for t in [rows * 40]
+    }
+    line = memory.through(found, lambda each: each.gradients)
+    assert line.at(12, 1000) == pytest.approx(7 + 60 + 3000 + 24000)
+
+
 @pytest.mark.slow
-def test_the_memory_of_every_variant_in_one_table(tmp_path, monkeypatch, capsys):
-    """In this process, where a peak says nothing about one variant; the real script gives each its own."""
-    memory, ran = script("bench_memory"), []
-    tiny = {"hidden_size": 32, "intermediate_size": 64, "heads": 4, "keys": 2}
-    monkeypatch.setattr(memory, "SHAPES", {"llama-1b": (tiny, 10)})
-
-    def variant(asked, layers, engine, recompute, precision):
-        asked.one, asked.engine, asked.recompute, asked.precision = layers, engine, recompute, precision
-        ran.append((layers, engine, recompute, precision))
-        return memory.one(asked) | {"megabytes": 100.0 * layers}
-
-    monkeypatch.setattr(memory, "variant", variant)
-    flags = "--layers", "2,4", "--size", "2x8", "--tasks", "5", "--threads", "1", "--precisions", "fp32,bf16"
-    found = figures("bench_memory", tmp_path, *flags)["figures"]
-    assert len(set(ran)) == len(ran) == 2 * 2 * 2 * 2
-    assert len(found) == 8
-    for cells in found.values():
-        assert cells["2"]["tokens"] > 0
-        assert cells["2"]["seconds"] > 0
-        assert cells["all"]["megabytes"] == 1000.0
-    assert "fp32, loop, recomputed" in capsys.readouterr().out
-
-
-def test_a_variant_is_measured_in_a_process_of_its_own(monkeypatch):
-    memory, ran = script("bench_memory"), []
-
-    def run(command, **_):
-        ran.append(command)
-        return SimpleNamespace(stdout='a word\n{"megabytes": 1.0}\n')
-
-    monkeypatch.setattr(memory.subprocess, "run", run)
-    asked = SimpleNamespace(shape="llama-1b", size="4x128", tasks=5, threads=2)
-    assert memory.variant(asked, 2, "loop", True, "bf16") == {"megabytes": 1.0}
-    assert " ".join(ran[0][2:]) == (
-        "--one 2 --engine loop --precision bf16 --recompute --shape llama-1b --size 4x128 --tasks 5 --threads 2"
+def test_the_memory_of_every_variant_in_one_table(tmp_path, capsys):
+    flags = (
+        "--models",
+        "bert-tiny,llama-tiny",
+        "--width",
+        "64",
+        "--threads",
+        "1",
+        "--precisions",
+        "fp32,bf16",
+        "--whole",
     )
+    found = figures("bench_memory", tmp_path, *flags)["figures"]
+    assert len(found) == 2 * 2 * 2 * 2
+    for name, cells in found.items():
+        assert abs(cells["off, one larger"]) < 0.15, name
+        assert cells["tokens of a step that fit"] > 0
+    kept = [found[f"llama-tiny, fp32, {way}"]["step, a token (kB)"] for way in ("merged", "merged, recomputed")]
+    assert kept[0] > kept[1]
+    assert "llama-tiny, bf16, loop, recomputed" in capsys.readouterr().out
 
 
 @pytest.mark.slow
