@@ -1,7 +1,7 @@
 """What a step holds in memory, to the byte: engines, recomputed activations and precision, and what fits on a card.
 
     python scripts/bench_memory.py [--models bert-base,llama-1b] [--precisions fp32,bf16] [--card 16] [--tasks 5]
-                                   [--width 64] [--device cuda] [--whole] [--json FILE]
+                                   [--ways merged,loop+checkpointing] [--width 64] [--device cuda] [--whole]
 
 Every tensor that a PCGrad step of S3b makes is counted while it lives: the most while gradients are taken, and the
 most after that. Random backbones with 2 and 4 layers, and 2 and 4 rows a task, give four figures of each, of which all
@@ -40,6 +40,7 @@ from mtlfn.core.gradients import ENGINES, TaskGradients
 
 CORNERS = tuple(itertools.product((2, 4), (2, 4)))  # layers, rows
 BEYOND = (6, 8)
+WAYS = "merged,merged+checkpointing,loop,loop+checkpointing"
 OVERHEAD = 0.8  # GB of a card: CUDA's context and libraries
 USABLE = 0.95  # of the rest, for fragments
 VOCABULARIES = {"llama-1b": 128_256, "llama-7b": 32_000}  # of the models that have these widths
@@ -185,7 +186,7 @@ def variant(asked: argparse.Namespace, name: str, setup: Setup, engine: str, car
         whole = held(setup, engine, 1, asked.width, asked.tasks)
         figures["off, all layers"] = step(layers, whole.tokens) / whole.step - 1
     cells = (f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" for value in figures.values())
-    print(f"{name:<34}" + "".join(f"{cell:>12}" for cell in cells), flush=True)
+    print(f"{name:<36}" + "".join(f"{cell:>12}" for cell in cells), flush=True)
     return figures
 
 
@@ -193,6 +194,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="bert-base,llama-1b", help=f"of {', '.join(bench_setup.RANDOM)}")
     parser.add_argument("--precisions", default="fp32", help="fp32, bf16, fp16, separated by commas")
+    parser.add_argument("--ways", default=WAYS, help="engines, +checkpointing where activations are recomputed")
     parser.add_argument("--card", type=float, default=16, help="memory of the card that is asked about, in GB")
     parser.add_argument("--tasks", type=int, default=5)
     parser.add_argument("--width", type=int, default=64, help="tokens of a row")
@@ -204,12 +206,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = bench_setup.device_of(asked.device)
     machine = parts.begin(asked.threads, device=device)
     print(f"S3b with PCGrad, {asked.tasks} tasks, rows of {asked.width} tokens; a card of {asked.card:g} GB")
-    print(f"{'':<34}" + "".join(f"{head:>12}" for head in HEADS))
+    print(f"{'':<36}" + "".join(f"{head:>12}" for head in HEADS))
     figures = {}
     for model, precision in itertools.product(asked.models.split(","), asked.precisions.split(",")):
-        for engine, recomputed in itertools.product(("merged", "loop"), (False, True)):
-            setup = Setup(device, model, precision, recomputed)
-            name = f"{model}, {precision}, {engine}{', recomputed' * recomputed}"
+        for way in asked.ways.split(","):
+            engine, _, recomputed = way.partition("+")
+            setup = Setup(device, model, precision, bool(recomputed))
+            name = f"{model}, {precision}, {way}"
             figures[name] = variant(asked, name, setup, engine, asked.card)
     parts.write(asked.json, machine, figures)
 

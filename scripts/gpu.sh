@@ -70,10 +70,10 @@ bench() {
 if [ -n "${SMALL:-}" ]; then
     bert=bert-tiny llama=llama-tiny rounds=1 large=(--shapes 2x8) both=(--shapes 2x8) steps=1 budget=2000 workers=1
     chosen="repeats_to_the_bit and bert or keyed or smaller_size"
-    mini=$bert
+    mini=$bert large_llama=$llama
 else
     bert=bert-base llama=llama-1b rounds=10 large=(--shapes 8x64) both=(--shapes 8x64,16x128) steps=50 budget=150000
-    workers=4 chosen="" mini=minilm
+    workers=4 chosen="" mini=minilm large_llama=llama-7b
 fi
 tests=("$python" -m pytest tests/gpu -q -n "$workers" --dist load -p no:cacheprovider -o addopts=--strict-markers)
 
@@ -90,6 +90,8 @@ bench precision-bert 50 bench_precision --model "$bert" "${both[@]}" --rounds "$
 bench floor-minilm 40 bench_floor --model "$mini" "${both[@]}" --rounds "$rounds"
 bench torchjd-bert 50 bench_torchjd --model "$bert" "${large[@]}" --rounds "$((rounds < 5 ? rounds : 5))"
 bench profile-llama 60 profile_step --model "$llama" --precision bf16 --checkpointing "${large[@]}"
+bench memory-7b 150 bench_memory --models "$large_llama" --precisions bf16 --ways merged+checkpointing --card 80 --whole
+bench memory-t4 60 bench_memory --models "$bert,$llama" --precisions fp16 --card 16
 if [ -n "${DATA:-}" ]; then
     part data 200 "$python" -m mtlfn.experiments.s3b --device "$device" --backbone "${MTLFN_MINILM:-minilm}" \
         --data-dir "$DATA" --tasks bc5cdr_disease,ddi,hoc,pubmedqa --budget-tokens "$budget" --output-dir "$folder/run"

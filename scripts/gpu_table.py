@@ -60,6 +60,17 @@ def _profile(figures: Figures) -> Iterator[Row]:
         )
 
 
+def _memory(figures: Figures) -> Iterator[Row]:
+    for name, found in figures.items():
+        own = found.get("torch's own count / ours, one larger")
+        yield (
+            f"memory, {name}",
+            "",
+            f"{found['weights (GB)']:.1f} GB of weights, {found['step, a token (kB)']:,.0f} kB a token, "
+            f"{found['tokens of a step that fit']:,} tokens fit" + (f"; torch counts {own:.2f} of it" if own else ""),
+        )
+
+
 READERS: Mapping[str, Callable[[Figures], Iterator[Row]]] = {
     "step": _step,
     "trainer": _trainer,
@@ -67,6 +78,7 @@ READERS: Mapping[str, Callable[[Figures], Iterator[Row]]] = {
     "floor": _floor,
     "precision": _precision,
     "profile": _profile,
+    "memory": _memory,
 }
 
 

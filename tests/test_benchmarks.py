@@ -313,6 +313,12 @@ def test_the_table_tells_figures_failures_and_what_had_no_time(tmp_path):
     assert "processor" in table.table(tmp_path)
 
 
+def test_the_table_tells_what_a_card_holds():
+    found = {"weights (GB)": 13.21, "step, a token (kB)": 1234.5, "tokens of a step that fit": 20000}
+    ((_, _, said),) = script("gpu_table").READERS["memory"]({"llama-7b": found})
+    assert said == "13.2 GB of weights, 1,234 kB a token, 20,000 tokens fit"
+
+
 GPU = ["bash", str(SCRIPTS / "gpu.sh")]
 
 
@@ -413,9 +419,9 @@ def test_the_memory_of_every_variant_in_one_table(tmp_path, capsys):
     for name, cells in found.items():
         assert abs(cells["off, one larger"]) < 0.15, name
         assert cells["tokens of a step that fit"] > 0
-    kept = [found[f"llama-tiny, fp32, {way}"]["step, a token (kB)"] for way in ("merged", "merged, recomputed")]
+    kept = [found[f"llama-tiny, fp32, {way}"]["step, a token (kB)"] for way in ("merged", "merged+checkpointing")]
     assert kept[0] > kept[1]
-    assert "llama-tiny, bf16, loop, recomputed" in capsys.readouterr().out
+    assert "llama-tiny, bf16, loop+checkpointing" in capsys.readouterr().out
 
 
 @pytest.mark.slow
