@@ -31,7 +31,7 @@ from mtlfn.run.config import Config
 ROOT = Path(__file__).parent.parent
 # The pages in the order of reading. One that is not there is left out; one that is not named comes last.
 SECTIONS = {
-    "": ["index", "tutorial", "study-demo"],
+    "": ["index", "tutorial", "study-demo", "study-public"],
     "Data": ["own-data", "data-formats", "semeval"],
     "Models": ["backbones", "strategies", "large-models", "predict"],
     "Comparisons": ["comparison", "token-control", "nine-cells", "pcgrad"],

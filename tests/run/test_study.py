@@ -156,6 +156,6 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_the_preset_is_a_study_of_the_embedded_tasks():
     made = study.read(ROOT / "experiments/study-cpu.toml")
-    assert made.run.budget_tokens == 30_000
-    assert len(study.nodes(made)) == 2 * (1 + 2 * 5 + 2)
+    assert made.run.budget_tokens == 150_000
+    assert len(study.nodes(made)) == 3 * (1 + 2 * 5 + 2)
     assert made.keep == ("semeval2017_t3", "semeval2021_t6")
