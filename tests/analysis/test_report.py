@@ -454,7 +454,7 @@ def test_the_module_is_a_command(study, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("mtlfn.report", run_name="__main__")
     assert ended.value.code == 0
-    assert "mtlfn report" in capsys.readouterr().out
+    assert "python -m mtlfn.report" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

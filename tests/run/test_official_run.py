@@ -148,7 +148,7 @@ def test_the_check_tells_the_size_of_the_dictionary_and_its_bad_lines(tmp_path, 
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["chek", "x"], "expected mtlfn data check DIR --task NAME"),
+        (["chek", "x"], "expected python -m mtlfn.data check DIR --task NAME"),
         (["check", "nowhere", "--task", "semeval2014_t7"], "nowhere of task semeval2014_t7 does not exist"),
         (["check", "nowhere", "--task", "biosses"], "the folder nowhere of task biosses does not exist"),
         (["check", ".", "--task", "semeval1999_t1"], "--task semeval1999_t1: expected one of bc5cdr_disease"),
