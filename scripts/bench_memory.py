@@ -152,7 +152,7 @@ def through(found: Mapping[tuple[int, int], Held], value: Callable[[Held], int])
 
 
 def variant(asked: argparse.Namespace, name: str, setup: Setup, engine: str, card: float) -> dict[str, Any]:
-    """Measures a variant, prints its line, and returns the figures."""
+    """Measures a variant, prints its line, and returns the figures; none where other things take more than tokens."""
     found = {
         (layers, rows): held(evolve(setup, layers=layers), engine, rows, asked.width, asked.tasks)
         for layers, rows in CORNERS
@@ -167,6 +167,9 @@ def variant(asked: argparse.Namespace, name: str, setup: Setup, engine: str, car
     beyond = held(evolve(setup, layers=BEYOND[0]), engine, BEYOND[1], asked.width, asked.tasks)
     off = step(BEYOND[0], beyond.tokens) / beyond.step - 1
     width, layers = bench_setup.sizes(setup.model)
+    if gradients.both <= 0:
+        print(f"{name:<36}rows of {asked.width} tokens are too short to tell: give a larger --width", flush=True)
+        return {}
     words = (VOCABULARIES.get(setup.model, bench_setup.VOCABULARY) - bench_setup.VOCABULARY) * width * 4
     before = weights.at(layers, 0) + words + state.at(layers, 0)
     each, room = gradients.token + gradients.both * layers, (card - OVERHEAD) * GB * USABLE - before

@@ -90,8 +90,8 @@ bench precision-bert 50 bench_precision --model "$bert" "${both[@]}" --rounds "$
 bench floor-minilm 40 bench_floor --model "$mini" "${both[@]}" --rounds "$rounds"
 bench torchjd-bert 50 bench_torchjd --model "$bert" "${large[@]}" --rounds "$((rounds < 5 ? rounds : 5))"
 bench profile-llama 60 profile_step --model "$llama" --precision bf16 --checkpointing "${large[@]}"
-bench memory-7b 150 bench_memory --models "$large_llama" --precisions bf16 --ways merged+checkpointing --card 80 --whole
-bench memory-t4 60 bench_memory --models "$bert,$llama" --precisions fp16 --card 16
+bench memory-7b 150 bench_memory --models "$large_llama" --precisions bf16 --ways merged+checkpointing --card 80 --width 128 --whole
+bench memory-t4 60 bench_memory --models "$bert,$llama" --precisions fp16 --card 16 --width 128
 if [ -n "${DATA:-}" ]; then
     part data 200 "$python" -m mtlfn.experiments.s3b --device "$device" --backbone "${MTLFN_MINILM:-minilm}" \
         --data-dir "$DATA" --tasks bc5cdr_disease,ddi,hoc,pubmedqa --budget-tokens "$budget" --output-dir "$folder/run"

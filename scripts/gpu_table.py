@@ -62,6 +62,8 @@ def _profile(figures: Figures) -> Iterator[Row]:
 
 def _memory(figures: Figures) -> Iterator[Row]:
     for name, found in figures.items():
+        if not found:
+            continue
         own = found.get("torch's own count / ours, one larger")
         yield (
             f"memory, {name}",

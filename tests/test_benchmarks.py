@@ -315,7 +315,7 @@ def test_the_table_tells_figures_failures_and_what_had_no_time(tmp_path):
 
 def test_the_table_tells_what_a_card_holds():
     found = {"weights (GB)": 13.21, "step, a token (kB)": 1234.5, "tokens of a step that fit": 20000}
-    ((_, _, said),) = script("gpu_table").READERS["memory"]({"llama-7b": found})
+    ((_, _, said),) = script("gpu_table").READERS["memory"]({"too short": {}, "llama-7b": found})
     assert said == "13.2 GB of weights, 1,234 kB a token, 20,000 tokens fit"
 
 
