@@ -45,7 +45,7 @@ OVERHEAD = 0.8  # GB of a card: CUDA's context and libraries
 USABLE = 0.95  # of the rest, for fragments
 VOCABULARIES = {"llama-1b": 128_256, "llama-7b": 32_000}  # of the models that have these widths
 GB = 1e9
-HEADS = ("weights, GB", "state, GB", "fixed, GB", "after, GB", "token, kB", "tokens", "off", "torch's")
+HEADS = ("weights, GB", "state, GB", "fixed, GB", "after, GB", "token, kB", "tokens", "off")
 
 
 class Live(TorchDispatchMode):
@@ -151,7 +151,7 @@ def through(found: Mapping[tuple[int, int], Held], value: Callable[[Held], int])
     return Line(*np.linalg.solve(matrix, np.array([bytes_ for *_, bytes_ in points], float)))
 
 
-def variant(asked: argparse.Namespace, name: str, setup: Setup, engine: str, card: float) -> dict[str, Any]:
+def variant(asked: argparse.Namespace, name: str, setup: Setup, engine: str) -> dict[str, Any]:
     """Measures a variant, prints its line, and returns the figures; none where other things take more than tokens."""
     found = {
         (layers, rows): held(evolve(setup, layers=layers), engine, rows, asked.width, asked.tasks)
@@ -161,18 +161,18 @@ def variant(asked: argparse.Namespace, name: str, setup: Setup, engine: str, car
         through(found, attrgetter(name)) for name in ("gradients", "rest", "weights", "state")
     )
 
-    def step(layers: int, tokens: int) -> float:
-        return max(gradients.at(layers, tokens), rest.at(layers, tokens))
-
-    beyond = held(evolve(setup, layers=BEYOND[0]), engine, BEYOND[1], asked.width, asked.tasks)
-    off = step(BEYOND[0], beyond.tokens) / beyond.step - 1
-    width, layers = bench_setup.sizes(setup.model)
     if gradients.both <= 0:
         print(f"{name:<36}rows of {asked.width} tokens are too short to tell: give a larger --width", flush=True)
         return {}
+
+    def off(layers: int, seen: Held) -> float:
+        return max(gradients.at(layers, seen.tokens), rest.at(layers, seen.tokens)) / seen.step - 1
+
+    beyond = held(evolve(setup, layers=BEYOND[0]), engine, BEYOND[1], asked.width, asked.tasks)
+    width, layers = bench_setup.sizes(setup.model)
     words = (VOCABULARIES.get(setup.model, bench_setup.VOCABULARY) - bench_setup.VOCABULARY) * width * 4
     before = weights.at(layers, 0) + words + state.at(layers, 0)
-    each, room = gradients.token + gradients.both * layers, (card - OVERHEAD) * GB * USABLE - before
+    each, room = gradients.token + gradients.both * layers, (asked.card - OVERHEAD) * GB * USABLE - before
     fits = max(0.0, (room - gradients.at(layers, 0)) / each) if rest.at(layers, 0) <= room else 0.0
     figures = {
         "weights (GB)": (weights.at(layers, 0) + words) / GB,
@@ -181,13 +181,12 @@ def variant(asked: argparse.Namespace, name: str, setup: Setup, engine: str, car
         "step, after the gradients (GB)": rest.at(layers, 0) / GB,
         "step, a token (kB)": each / 1e3,
         "tokens of a step that fit": int(fits),
-        "off, one larger": off,
+        "off, one larger": off(BEYOND[0], beyond),
     }
+    if asked.whole:
+        figures["off, all layers"] = off(layers, held(setup, engine, 1, asked.width, asked.tasks))
     if beyond.allocated is not None:
         figures["torch's own count / ours, one larger"] = beyond.allocated / beyond.step
-    if asked.whole:
-        whole = held(setup, engine, 1, asked.width, asked.tasks)
-        figures["off, all layers"] = step(layers, whole.tokens) / whole.step - 1
     cells = (f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" for value in figures.values())
     print(f"{name:<36}" + "".join(f"{cell:>12}" for cell in cells), flush=True)
     return figures
@@ -208,15 +207,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(argv)
     device = bench_setup.device_of(asked.device)
     machine = parts.begin(asked.threads, device=device)
+    heads = (*HEADS, *["off, all"] * asked.whole, *["torch's"] * (device.type == "cuda"))
     print(f"S3b with PCGrad, {asked.tasks} tasks, rows of {asked.width} tokens; a card of {asked.card:g} GB")
-    print(f"{'':<36}" + "".join(f"{head:>12}" for head in HEADS))
+    print(f"{'':<36}" + "".join(f"{head:>12}" for head in heads))
     figures = {}
     for model, precision in itertools.product(asked.models.split(","), asked.precisions.split(",")):
         for way in asked.ways.split(","):
             engine, _, recomputed = way.partition("+")
             setup = Setup(device, model, precision, bool(recomputed))
             name = f"{model}, {precision}, {way}"
-            figures[name] = variant(asked, name, setup, engine, asked.card)
+            figures[name] = variant(asked, name, setup, engine)
     parts.write(asked.json, machine, figures)
 
 
