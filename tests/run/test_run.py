@@ -351,6 +351,13 @@ def test_a_loss_that_is_not_finite_several_times_stops_the_run_with_a_checkpoint
     assert not (folder / "result.json").exists()
     assert newest(folder).parent.name == "step-00000005"
 
+    whole = out / "nan-to-the-end"
+    for _ in range(2):  # nor does a run end well whose budget is met in that very step
+        ended = go(output_dir=whole, budget_tokens=steps(folder)[-1]["tokens"])
+        assert (ended.code, len(steps(whole))) == (1, 5)
+        assert "not finite in 5 steps in a row" in ended.message
+        assert not (whole / "result.json").exists()
+
 
 def test_any_weighting_of_torchjd_trains_and_resumes(go, out):
     flags = {"gradients": "torchjd:UPGrad", "budget_tokens": 600, "lora_dropout": 0.2}

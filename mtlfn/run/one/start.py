@@ -26,7 +26,7 @@ from mtlfn.run.one.directory import Failed, Mismatch
 from mtlfn.run.one.evaluations import Leaving
 from mtlfn.run.one.prepare import Prepared
 from mtlfn.run.one.surroundings import surround
-from mtlfn.run.one.training import NONFINITE_IN_A_ROW, train
+from mtlfn.run.one.training import diverged, train
 from mtlfn.run.storage import archive, kaggle, ledger, record
 from mtlfn.run.terminal import counted, shown
 from mtlfn.run.watch import observers
@@ -91,7 +91,7 @@ def _leave(
     """Says why the run stopped and how it goes on; Failed where it would stop again."""
     deadline.answered(folder, "STOP")
     at = f"step {state.step}, {state.input_tokens:,} tokens"
-    if state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW:
+    if diverged(state) is not None:
         raise Failed(BUG, f"stopped: {why}; saved {at}. Try {_instead(config, 'a lower')}, then another --output-dir")
     report.say(f"stopped: {why} · {at} · saved in {folder}")
     report.say(f"to go on: {texts.going_on(command)}")

@@ -19,7 +19,7 @@ from mtlfn.run.machine.processes import Processes
 from mtlfn.run.one import evaluate, together
 from mtlfn.run.one.evaluations import Evaluations, side_by_side
 from mtlfn.run.one.prepare import Prepared
-from mtlfn.run.one.training import NONFINITE_IN_A_ROW, Hooks
+from mtlfn.run.one.training import Hooks, diverged
 from mtlfn.run.one.walk import Evaluation, Walk, cadence
 from mtlfn.run.storage import record
 from mtlfn.run.storage.archive import Archive
@@ -59,8 +59,8 @@ class Stopping:
 
     def before_step(self, state: State, evaluates: bool) -> str | None:
         """Why not to take another step, if there is a reason. ``evaluates``: a full evaluation follows the step."""
-        if state.nonfinite.in_a_row >= NONFINITE_IN_A_ROW:
-            return f"loss or gradient not finite in {state.nonfinite.in_a_row} steps in a row"
+        if (why := diverged(state)) is not None:
+            return why
         if self.config.max_steps is not None and state.step >= self.config.max_steps:
             return f"--max-steps {self.config.max_steps} reached"
         return self._asked() or self._late(self.limit.too_late(evaluates=evaluates))

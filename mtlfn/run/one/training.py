@@ -47,6 +47,12 @@ class Ended:
     why: str | None
 
 
+def diverged(state: State) -> str | None:
+    """That too many of the newest steps in a row were not finite, in words."""
+    count = state.nonfinite.in_a_row
+    return f"loss or gradient not finite in {count} steps in a row" if count >= NONFINITE_IN_A_ROW else None
+
+
 def train(walk: Walk, state: State, hooks: Hooks) -> Ended:
     """Steps until the run is finished or has a reason to stop."""
     saved, evaluation = state.step, None
@@ -72,4 +78,4 @@ def train(walk: Walk, state: State, hooks: Hooks) -> Ended:
                 hooks.look(before, state)
             hooks.save(state)
             saved = state.step
-    return Ended(state, evaluation, None)
+    return Ended(state, evaluation, diverged(state))
