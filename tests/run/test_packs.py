@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,3 +94,18 @@ def test_of_planted_worlds_it_is_known_beforehand_that_they_are_short(tmp_path):
     need = attrs.evolve(first, name="second", needs=("first",))
     expected = estimate.estimate(tmp_path, (first, need))
     assert expected.seconds(need) < 5 < 60 < estimate.estimate(tmp_path, (BASE,)).seconds(BASE)
+
+
+def test_runs_of_a_smaller_backbone_are_expected_to_be_shorter(tmp_path):
+    def seconds(size: int | None) -> float:
+        folder = tmp_path / f"of {size} bytes"
+        folder.mkdir()
+        if size is not None:
+            with (folder / "model.safetensors").open("wb") as file:
+                file.truncate(size)
+        node = plan.multi("s2", Config(backbone=str(folder), budget_tokens=24_000), "first")
+        return estimate.estimate(tmp_path, (node,)).seconds(node)
+
+    usual = estimate.estimate(tmp_path, (BASE,)).seconds(attrs.evolve(BASE, tokens=24_000))
+    assert seconds(10**9) == seconds(None) == usual
+    assert seconds(910_000) == pytest.approx(usual / 100)

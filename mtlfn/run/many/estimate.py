@@ -23,6 +23,7 @@ START = 10.0  # seconds from the command to the first file: libraries, data, bac
 # run of the kind was seen.
 TOKENS_PER_SECOND, BESIDE_SECONDS = 1500.0, 60.0
 PLANTED_TOKENS_PER_SECOND, PLANTED_BESIDE_SECONDS = 20_000.0, 1.0
+MINILM_BYTES = 9.1e7  # of its weights
 MEMORY_MB = 2500
 SPARE = 1.25  # times the memory that was seen
 
@@ -78,9 +79,21 @@ def estimate(root: Path, nodes: Iterable[Node]) -> Estimate:
         if (seen := _seen(root / node.name)) is not None:
             by_strategy[node.experiment] = (*by_strategy.get(node.experiment, ()), seen)
     first = next((node for node in nodes if not node.needs), None)
-    if first is not None and first.config(root).backbone == "planted":
+    backbone = "minilm" if first is None else first.config(root).backbone
+    if backbone == "planted":
         return Estimate(by_strategy, PLANTED_TOKENS_PER_SECOND, PLANTED_BESIDE_SECONDS)
-    return Estimate(by_strategy)
+    share = _share_of_minilm(backbone)
+    return Estimate(by_strategy, TOKENS_PER_SECOND / share, BESIDE_SECONDS * share)
+
+
+def _share_of_minilm(backbone: str) -> float:
+    """How large the weights of a backbone in a folder are, of MiniLM's: of a smaller one, runs are that much shorter.
+
+    1 where it is larger, which a GPU may make up for, and where nothing is known.
+    """
+    folder = Path(backbone)
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0
+    return min(1.0, size / MINILM_BYTES) if size else 1.0
 
 
 def _seen(folder: Path) -> Seen | None:
