@@ -380,6 +380,6 @@ def test_the_plan_has_the_trials_before_the_runs_that_need_them(file, tmp_path, 
     code, said = ended(capsys, file(tmp_path, learning_rates=[0.1, 0.2]), "--output-dir", tmp_path / "x", "--plan")
     assert code == 0
     assert "20 runs" in said
-    assert "rate-0.2/total/ddi s1 400 tokens 1.2 min to do after rate-0.1/multi, rate-0.2/multi" in said
+    assert "rate-0.2/total/ddi s1 400 tokens 0.2 min to do after rate-0.1/multi, rate-0.2/multi" in said
     assert "to do after seed-0/multi, rate-0.1/total/ddi, rate-0.2/total/ddi" in said
     assert trials.best({0.3: 0.5, 0.1: 0.5, 0.2: 0.4}) == 0.1
