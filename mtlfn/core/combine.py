@@ -8,7 +8,7 @@ single transfer (``Measured``); the coefficients are worked out on the host; the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -49,22 +49,30 @@ def group(gradients: TaskGradients, reach: Reach, present: tuple[str, ...]) -> t
     for slot, names in reaching(reach, present).items():
         for name in names:
             members.setdefault(reach[slot][name], []).append((slot, name))
+    pieces = {reached: [gradients.rows[slot][name] for slot, name in paths] for reached, paths in members.items()}
+    present_of = {reached: tuple(task for task in present if task in reached) for reached in sorted(members)}
+    alone = _squares({reached: pieces[reached] for reached, tasks in present_of.items() if len(tasks) == 1})
     groups = []
-    for reached, paths in sorted(members.items()):
-        tasks = tuple(task for task in present if task in reached)
-        pieces = [gradients.rows[slot][name] for slot, name in paths]
-        if len(tasks) == 1:
-            # torch's stubs pass on no name with an underscore.
-            norms = torch._foreach_norm(pieces, 2, torch.float64)  # pyright: ignore[reportPrivateImportUsage]
-            exponents = torch.zeros(1, dtype=torch.int32, device=norms[0].device)
-            gram = torch.stack(norms).square().sum().view(1, 1)
-            rows = tuple(pieces)
+    for reached, tasks in present_of.items():
+        if reached in alone:
+            rows, gram = tuple(pieces[reached]), alone[reached].sum().view(1, 1)
+            exponents = torch.zeros(1, dtype=torch.int32, device=gram.device)
         else:
-            exponents = pcgrad.row_exponents(pieces)
-            rows = (pcgrad.scale_rows(pieces, exponents),)
-            gram = pcgrad.gram(rows[0])
-        groups.append(Group(tuple(paths), tasks, rows, exponents, gram))
+            scaled, exponents = pcgrad.scaled_rows(pieces[reached])
+            rows, gram = (scaled,), pcgrad.gram(scaled)
+        groups.append(Group(tuple(members[reached]), tasks, rows, exponents, gram))
     return tuple(groups)
+
+
+def _squares(pieces: Mapping[tuple[str, ...], Sequence[Tensor]]) -> dict[tuple[str, ...], Tensor]:
+    """The squared norms of each group's tensors, float64 [tensors]: all at once, in a few launches."""
+    if not pieces:
+        return {}
+    flat = [piece for group in pieces.values() for piece in group]
+    # torch's stubs pass on no name with an underscore.
+    norms = torch._foreach_norm(flat, 2, torch.float64)  # pyright: ignore[reportPrivateImportUsage]
+    squares = torch.stack(norms).square().split([len(group) for group in pieces.values()])
+    return dict(zip(pieces, squares, strict=True))
 
 
 def measure(
@@ -77,14 +85,16 @@ def measure(
     """
     groups, scalars, shift = tuple(groups), tuple(scalars), round(math.log2(scale))
     device = groups[0].gram.device
-    parts = [t.to(device, torch.float64).reshape(-1) for g in groups for t in (g.exponents, g.gram)]
-    values = torch.cat([*parts, *(s.to(device, torch.float64).reshape(1) for s in scalars)]).cpu().numpy()
-    measured, at = [], 0
+    exponents = torch.cat([g.exponents for g in groups]).to(torch.float64)
+    grams = [g.gram.reshape(-1) for g in groups]
+    rest = [torch.stack([s.to(device).reshape(()) for s in scalars]).to(torch.float64)] if scalars else []
+    values = torch.cat([exponents, *grams, *rest]).cpu().numpy()
+    measured, at, row = [], len(exponents), 0
     for g in groups:
         t = len(g.tasks)
-        exponents, gram = values[at : at + t].astype(int) - shift, values[at + t : at + t + t * t].reshape(t, t)
-        measured.append(Measured(g.tasks, exponents, gram))
-        at += t + t * t
+        shifted = values[row : row + t].astype(int) - shift
+        measured.append(Measured(g.tasks, shifted, values[at : at + t * t].reshape(t, t)))
+        at, row = at + t * t, row + t
     return tuple(measured), values[at:].tolist()
 
 
@@ -109,7 +119,8 @@ def norm(weights: Iterable[np.ndarray], measured: Iterable[Measured]) -> float:
 def summed(group: Group, weights: np.ndarray, like: Mapping[tuple[str, str], Tensor]) -> list[Tensor]:
     """The group's update, one tensor a path, shaped like its parameter."""
     if len(group.tasks) == 1:
-        return [row[0] * float(weights[0]) for row in group.rows]
+        own = [row[0] for row in group.rows]
+        return list(torch._foreach_mul(own, float(weights[0])))  # pyright: ignore[reportPrivateImportUsage]
     rows = group.rows[0]
     flat = torch.from_numpy(weights).to(rows.device, rows.dtype, non_blocking=True) @ rows
     shapes = [like[path].shape for path in group.paths]

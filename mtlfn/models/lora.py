@@ -21,7 +21,7 @@ from mtlfn.core.state import Tree
 from mtlfn.data.task import Task
 from mtlfn.models.backbone import Backbone
 from mtlfn.models.families import BackboneError, default_targets
-from mtlfn.models.split import AttentionLinear, Blocks, GatedLinear, KeyedDropout, SeparateLinear, TaskLinear
+from mtlfn.models.split import AttentionLinear, Blocks, GatedLinear, KeyedDropout, SeparateLinear, TaskLinear, install
 from mtlfn.models.strategy import Slot, Strategy, block_name, slots_at, tasks_reaching, tasks_through
 
 ADAPTER = "default"
@@ -109,10 +109,8 @@ def _adapted(backbone: Backbone, strategy: Strategy, settings: LoraSettings, nam
             f"--lora-targets {settings.targets}: {name} lies outside the layers; adapt linears inside them only"
         )
     for part in (module.lora_A[ADAPTER], module.lora_B[ADAPTER]):
-        part.__class__ = SeparateLinear if strategy.separate else TaskLinear
-        assert isinstance(part, TaskLinear)
-        part.register_buffer("bounds", torch.zeros(1, dtype=torch.int64), persistent=False)
-        part.weight.requires_grad_(False).fill_(math.nan)
+        linear = install(part, SeparateLinear if strategy.separate else TaskLinear)
+        linear.weight.requires_grad_(False).fill_(math.nan)
     if strategy.fusion != "sum":
         _fuse(module.lora_B[ADAPTER], strategy)
     module.lora_dropout[ADAPTER] = KeyedDropout(name, settings.dropout)
@@ -248,6 +246,8 @@ def assembled(
 def _together(through: Sequence[str], names: Sequence[str], reached: Reach, params: Tree, key: str, dim: int) -> Tensor:
     """The blocks of ``names`` as one weight for all rows."""
     parts = [params[name][key] for name in names]
+    if len(parts) == 1 and (parts[0].ndim == 2 or len(parts[0]) == len(through)):
+        return parts[0]
     if all(p.ndim == 2 for p in parts) or not through:
         return torch.cat([p if p.ndim == 2 else p[0] for p in parts], dim)
     members = [[i for i, t in enumerate(through) if t in reached[name][key]] for name in names]

@@ -380,6 +380,7 @@ def _tensors(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], ke
     slots = {t: sum(n for m, n in zip(micro_batches, sizes, strict=True) if m.task == t) for t in present}
     out = lora.assembled(model.linears, model.strategy, model.tasks, model.read_out, model.reach, params, present)
     bounds: dict[tuple[str, ...], Tensor] = {}
+    owned: dict[tuple[str, ...], Tensor] = {}
     keys: dict[tuple[str, ...], Tensor] = {}
     for linear in model.linears:
         chosen = [t for t in model.tasks if t.name in present]
@@ -388,11 +389,20 @@ def _tensors(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], ke
             bounds[through] = torch.tensor([0, *(slots[t] for t in through)]).cumsum(0)
             drawn = [list(bytes.fromhex(fold(key, "dropout", t))) for t in through] if key is not None else []
             keys[through] = torch.tensor(drawn, dtype=torch.uint8).view(-1, 32)
-        out[f"{linear.name}.lora_A.{lora.ADAPTER}.bounds"] = bounds[through]
-        out[f"{linear.name}.lora_B.{lora.ADAPTER}.bounds"] = bounds[through]
+            owned[through] = _owned(model, [slots[t] for t in through])
+        for part in ("lora_A", "lora_B"):
+            out[f"{linear.name}.{part}.{lora.ADAPTER}.bounds"] = bounds[through]
+            out[f"{linear.name}.{part}.{lora.ADAPTER}.own"] = owned[through]
         out[f"{linear.name}.lora_dropout.{lora.ADAPTER}.bounds"] = bounds[through]
         out[f"{linear.name}.lora_dropout.{lora.ADAPTER}.keys"] = keys[through]
     return out
+
+
+def _owned(model: Model, slots: Sequence[int]) -> Tensor:
+    """Whose a slot is, as ``TaskLinear`` reads it: bool [N, t] where a GPU splits weight gradients, else [0]."""
+    if model.device.type == "cpu" or len(slots) == 1 or not torch.is_grad_enabled():
+        return torch.zeros(0, dtype=torch.bool)
+    return moved(torch.eye(len(slots), dtype=torch.bool).repeat_interleave(torch.tensor(slots), 0), model.device)
 
 
 def _task(model: Model, name: str) -> Task:

@@ -24,20 +24,21 @@ from mtlfn.core.keys import fold, keep_masks
 class SplitGradient(torch.autograd.Function):
     """x [1, N, in], weight (t, out, in), one weight expanded over tasks -> [1, N, out].
 
-    The weight's gradient is [t, out, in]: row i sums over the slots ``bounds[i]`` to ``bounds[i + 1]``.
+    The weight's gradient is [t, out, in]: row i sums over the slots ``bounds[i]`` to ``bounds[i + 1]``. ``own``: as in
+    ``TaskLinear``.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bounds: Sequence[int]) -> Tensor:
-        ctx.save_for_backward(x, weight)
+    def forward(ctx, x: Tensor, weight: Tensor, bounds: Sequence[int], own: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight, own)
         ctx.bounds = bounds
         return F.linear(x, weight[0].to(x.dtype))
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
-        (grad,), (x, weight) = grads, ctx.saved_tensors
-        by_task = _weight_gradients(x, grad, weight, ctx.bounds)
-        return grad @ weight[0].to(grad.dtype) if ctx.needs_input_grad[0] else None, by_task, None
+        (grad,), (x, weight, own) = grads, ctx.saved_tensors
+        by_task = _weight_gradients(x, grad, weight, ctx.bounds, own)
+        return grad @ weight[0].to(grad.dtype) if ctx.needs_input_grad[0] else None, by_task, None, None
 
 
 class SeparateWeights(torch.autograd.Function):
@@ -47,8 +48,8 @@ class SeparateWeights(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, weights: Tensor, bounds: Sequence[int]) -> Tensor:
-        ctx.save_for_backward(x, weights)
+    def forward(ctx, x: Tensor, weights: Tensor, bounds: Sequence[int], own: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weights, own)
         ctx.bounds = bounds
         rows = x.flatten(0, -2)
         out = torch.empty(*x.shape[:-1], weights.shape[1], dtype=x.dtype, device=x.device)
@@ -58,20 +59,33 @@ class SeparateWeights(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
-        (grad,), (x, weights) = grads, ctx.saved_tensors
-        by_task = _weight_gradients(x, grad, weights, ctx.bounds)
+        (grad,), (x, weights, own) = grads, ctx.saved_tensors
+        by_task = _weight_gradients(x, grad, weights, ctx.bounds, own)
         if not ctx.needs_input_grad[0]:
-            return None, by_task, None
+            return None, by_task, None, None
         back = torch.empty(x.shape, dtype=grad.dtype, device=grad.device)
         flat = grad.flatten(0, -2)
         for weight, part, a, b in _by_task(weights.to(grad.dtype), back, ctx.bounds):
             torch.mm(flat[a:b], weight, out=part)
-        return back, by_task, None
+        return back, by_task, None, None
 
 
-def _weight_gradients(x: Tensor, grad: Tensor, like: Tensor, bounds: Sequence[int]) -> Tensor:
-    """[t, out, in] in the dtype of ``like``: row i sums grad^T x over the slots ``bounds[i]`` to ``bounds[i + 1]``."""
+WIDEST = 512  # of the tasks side by side: beyond, their zeros cost more than launches
+
+
+def _weight_gradients(x: Tensor, grad: Tensor, like: Tensor, bounds: Sequence[int], own: Tensor) -> Tensor:
+    """[t, out, in] in the dtype of ``like``: row i sums grad^T x over the slots ``bounds[i]`` to ``bounds[i + 1]``.
+
+    Where ``own`` says whose a slot is, the narrow factor (the ranks) stands once for every task side by side, zero at
+    the others' slots: one product for all, which on a GPU takes no longer than one of them.
+    """
     flat, rows = grad.flatten(0, -2), x.flatten(0, -2)
+    tasks, outputs, inputs = like.shape
+    if len(own) and tasks * min(outputs, inputs) <= WIDEST:
+        if outputs <= inputs:
+            return ((flat[:, None] * own[..., None]).flatten(1).T @ rows).view(like.shape).to(like.dtype)
+        by_rank = (rows[:, None] * own[..., None]).flatten(1).T @ flat
+        return by_rank.view(tasks, inputs, outputs).transpose(1, 2).to(like.dtype)
     by_task = torch.empty(like.shape, dtype=grad.dtype, device=grad.device)
     for i, (a, b) in enumerate(pairwise(bounds)):
         torch.mm(flat[a:b].T, rows[a:b], out=by_task[i])
@@ -118,10 +132,12 @@ class Blocks(torch.autograd.Function):
 class TaskLinear(nn.Linear):
     """A LoRA linear that accepts its weight as (out, in) or expanded over tasks as (t, out, in).
 
-    Buffer ``bounds``: int64 [t + 1] on the CPU, the slots at which each task's rows begin and the last ends.
+    Buffers: ``bounds``, int64 [t + 1] on the CPU, the slots at which each task's rows begin and the last ends; ``own``,
+    bool [N, t], True where a slot is the task's, or [0] where each task gets its own product: on a CPU.
     """
 
     bounds: Tensor
+    own: Tensor
     product: type[torch.autograd.Function] = SplitGradient
 
     def forward(self, input: Tensor) -> Tensor:
@@ -130,7 +146,16 @@ class TaskLinear(nn.Linear):
         kind = input.device.type
         if torch.is_autocast_enabled(kind):
             input = input.to(torch.get_autocast_dtype(kind))
-        return self.product.apply(input, self.weight, self.bounds.tolist())
+        return self.product.apply(input, self.weight, self.bounds.tolist(), self.own)
+
+
+def install(part: nn.Module, kind: type[TaskLinear]) -> TaskLinear:
+    """Makes a linear one of ``kind``; what its rows are comes with every call."""
+    part.__class__ = kind
+    assert isinstance(part, TaskLinear)
+    part.register_buffer("bounds", torch.zeros(1, dtype=torch.int64), persistent=False)
+    part.register_buffer("own", torch.zeros(0, dtype=torch.bool), persistent=False)
+    return part
 
 
 class SeparateLinear(TaskLinear):

@@ -16,6 +16,12 @@ from mtlfn.core import keys
 from mtlfn.core.keys import fold, root
 
 CPU = torch.device("cpu")
+
+
+def bits16(key: keys.Key, count: int) -> torch.Tensor:
+    return torch.from_numpy(keys.bits16(key, count))
+
+
 parts = st.lists(st.one_of(st.integers(-(2**70), 2**70), st.text(max_size=6)), max_size=4).map(tuple)
 typed_parts = parts.map(lambda ps: tuple((type(p), p) for p in ps))
 
@@ -68,7 +74,7 @@ def test_the_generators_read_all_128_bits(digit):
     key = root(1)
     for bit in range(4):
         other = key[:digit] + f"{int(key[digit], 16) ^ (1 << bit):x}" + key[digit + 1 :]
-        assert not torch.equal(keys.bits16(key, 32, CPU), keys.bits16(other, 32, CPU))
+        assert not torch.equal(bits16(key, 32), bits16(other, 32))
         assert keys.numpy_generator(key).integers(2**63) != keys.numpy_generator(other).integers(2**63)
 
 
@@ -78,7 +84,7 @@ def mask(key: keys.Key, shape: tuple[int, ...], rate: float, dtype: torch.dtype)
 
 shapes = st.lists(st.integers(0, 5), min_size=1, max_size=3).map(tuple)
 draws = {
-    "bits16": lambda key, shape: keys.bits16(key, math.prod(shape), CPU),
+    "bits16": lambda key, shape: bits16(key, math.prod(shape)),
     "mask": lambda key, shape: mask(key, shape, 0.3, torch.float32),
     "normal": lambda key, shape: keys.normal(key, shape, 2.0),
     "uniform": lambda key, shape: keys.uniform(key, shape, 2.0),
@@ -110,11 +116,11 @@ def test_another_key_draws_otherwise(name):
 
 
 def test_a_longer_draw_begins_like_a_shorter_one():
-    assert torch.equal(keys.bits16(root(0), 1001, CPU)[:7], keys.bits16(root(0), 7, CPU))
+    assert torch.equal(bits16(root(0), 1001)[:7], bits16(root(0), 7))
 
 
 def test_bits_are_uniform_over_16_bits():
-    drawn = keys.bits16(root(5), 2**18, CPU)
+    drawn = bits16(root(5), 2**18)
     assert drawn.dtype == torch.int16
     counts = torch.bincount((drawn.long() + 2**15) >> 8, minlength=256)
     assert counts.sum() == 2**18

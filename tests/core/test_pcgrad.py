@@ -291,8 +291,7 @@ def test_pieces_are_scaled_as_one_row_by_exact_powers_of_two(case, dtype, data):
     cuts = sorted(data.draw(st.lists(st.integers(0, jacobian.shape[1]), max_size=3)))
     sizes = [b - a for a, b in itertools.pairwise([0, *cuts, jacobian.shape[1]])]
     pieces = [p.view(len(jacobian), -1, 1) if p.numel() else p for p in jacobian.split(sizes, 1)]
-    exponents = pcgrad.row_exponents(pieces)
-    scaled = pcgrad.scale_rows(pieces, exponents)
+    scaled, exponents = pcgrad.scaled_rows(pieces)
     largest = scaled.abs().amax(1)
     assert exponents.dtype == torch.int32
     assert bool((((largest >= 0.5) & (largest < 1)) | ((largest == 0) & (exponents == 0))).all())

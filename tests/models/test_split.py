@@ -9,25 +9,34 @@ import torch
 from torch.func import functional_call
 
 from mtlfn.core.keys import fold
-from mtlfn.models.split import Blocks, KeyedDropout, TaskLinear
+from mtlfn.models import split
+from mtlfn.models.split import Blocks, KeyedDropout, TaskLinear, install
 from tests.tiny import KEY
 
 
 def linear(inputs: int, outputs: int) -> TaskLinear:
-    module = TaskLinear(inputs, outputs, bias=False, dtype=torch.float64)
-    module.register_buffer("bounds", torch.zeros(1, dtype=torch.int64), persistent=False)
-    return module
+    return install(torch.nn.Linear(inputs, outputs, bias=False, dtype=torch.float64), TaskLinear)
 
 
+def owned(bounds: list[int]) -> torch.Tensor:
+    """Whose each slot is."""
+    sizes = torch.tensor(bounds).diff()
+    return torch.eye(len(sizes), dtype=torch.bool).repeat_interleave(sizes, 0)
+
+
+@pytest.mark.parametrize("outputs", [4, 6])
+@pytest.mark.parametrize("at_once", [False, True])
 @pytest.mark.parametrize("bounds", [[0, 7], [0, 3, 7], [0, 0, 2, 7], [0, 2, 5, 7, 7]])
-def test_each_row_of_the_weight_gradient_is_that_of_its_task_alone(bounds):
-    tasks, module = len(bounds) - 1, linear(5, 4)
+def test_each_row_of_the_weight_gradient_is_that_of_its_task_alone(bounds, at_once, outputs, monkeypatch):
+    monkeypatch.setattr(split, "pairwise", pairwise if not at_once else None)  # which only a product a task asks for
+    tasks, module = len(bounds) - 1, linear(5, outputs)
     x = torch.randn(1, 7, 5, dtype=torch.float64, requires_grad=True)
-    value, target = torch.randn(4, 5, dtype=torch.float64), torch.randn(1, 7, 4, dtype=torch.float64)
-    weight = value.expand(tasks, 4, 5).requires_grad_()
-    out = functional_call(module, {"weight": weight, "bounds": torch.tensor(bounds)}, (x,))
+    value, target = torch.randn(outputs, 5, dtype=torch.float64), torch.randn(1, 7, outputs, dtype=torch.float64)
+    weight = value.expand(tasks, outputs, 5).requires_grad_()
+    buffers = {"bounds": torch.tensor(bounds), "own": owned(bounds if at_once else [0])}
+    out = functional_call(module, {"weight": weight, **buffers}, (x,))
     rows, dx = torch.autograd.grad((out * target).square().sum(), [weight, x])
-    assert rows.shape == (tasks, 4, 5)
+    assert rows.shape == (tasks, outputs, 5)
     assert torch.equal(out, x @ value.T)
 
     for i, (a, b) in enumerate(pairwise(bounds)):

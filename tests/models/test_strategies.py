@@ -104,11 +104,12 @@ def random(*shape: int, name: str = "") -> Tensor:
     return keys.normal(keys.fold(KEY, name, *shape), shape, 1.0).double()
 
 
-def test_every_tasks_rows_meet_its_own_matrix_and_gradients_are_those_of_autograd():
+@pytest.mark.parametrize("own", [torch.zeros(0), torch.eye(3).repeat_interleave(torch.tensor([2, 0, 7]), 0)])
+def test_every_tasks_rows_meet_its_own_matrix_and_gradients_are_those_of_autograd(own):
     x, weights, bounds = random(1, 9, 4), random(3, 5, 4), (0, 2, 2, 9)
     x.requires_grad_()
     weights.requires_grad_()
-    out = split.SeparateWeights.apply(x, weights, bounds)
+    out = split.SeparateWeights.apply(x, weights, bounds, own.bool())
     expected = torch.cat([x[:, a:b] @ w.T for w, a, b in zip(weights, bounds, bounds[1:], strict=False)], 1)
     torch.testing.assert_close(out, expected)
     seed = random(1, 9, 5, name="seed")
@@ -123,8 +124,7 @@ def test_fusion_is_its_formula_at_every_position_and_the_sum_at_the_start(fusion
     """The update of one linear against the formula, written out position by position with its own loop."""
     strategy = attrs.evolve(S3A, fusion=fusion)
     tasks, ranks = 2, lora.rank_of(strategy)
-    part = torch.nn.Linear(ranks, 6, bias=False).double()
-    part.__class__ = split.SeparateLinear
+    part = split.install(torch.nn.Linear(ranks, 6, bias=False).double(), split.SeparateLinear)
     if fusion != "sum":
         lora._fuse(part, strategy)
     part.register_buffer("bounds", torch.tensor([0, 3, 7]))
