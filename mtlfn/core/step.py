@@ -19,7 +19,7 @@ from mtlfn.core.batch import Batch
 from mtlfn.core.gradients import Engine, Loss, Reach, merged
 from mtlfn.core.keys import fold
 from mtlfn.core.schedule import Schedule, learning_rate
-from mtlfn.core.state import Last, Moments, NonFinite, State
+from mtlfn.core.state import Last, Moments, NonFinite, State, Tree
 
 Step = Callable[[State, Batch], State]
 
@@ -140,17 +140,11 @@ def _advance(state: State, batch: Batch) -> State:
 
 def _detached(state: State) -> State:
     """An equal state that shares no storage with ``state``."""
-
-    def copied(tree: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
-        return {slot: {name: v.clone() for name, v in tensors.items()} for slot, tensors in tree.items()}
-
     moments = state.optimizer
-    return evolve(
-        state,
-        params=copied(state.params),
-        sigma={task: s.clone() for task, s in state.sigma.items()},
-        optimizer=Moments(copied(moments.mean), copied(moments.square), moments.count),
-    )
+    params = optimizer.copied({**state.params, "sigma": state.sigma})
+    sigma = params.pop("sigma")
+    copies = Moments(optimizer.copied(moments.mean), optimizer.copied(moments.square), moments.count)
+    return evolve(state, params=params, sigma=sigma, optimizer=copies)
 
 
 def _optimize(config: StepConfig, state: State, advanced: State, updates: Mapping[tuple[str, str], Tensor]) -> State:
@@ -173,12 +167,11 @@ def _optimize(config: StepConfig, state: State, advanced: State, updates: Mappin
         [config.weight_decay if updates[path].ndim >= 2 else 0.0 for path in paths],
     )
 
-    def replaced(old: Mapping[str, Mapping[str, Tensor]], new: list[Tensor]) -> dict[str, dict[str, Tensor]]:
+    def replaced(old: Tree, new: list[Tensor]) -> dict[str, dict[str, Tensor]]:
         fresh = dict(zip(paths, new, strict=True))
-        return {
-            slot: {name: fresh[slot, name] if (slot, name) in fresh else v.clone() for name, v in tensors.items()}
-            for slot, tensors in old.items()
-        }
+        kept = {s: {n: v for n, v in tensors.items() if (s, n) not in fresh} for s, tensors in old.items()}
+        copies = optimizer.copied(kept)
+        return {s: {n: fresh[s, n] if (s, n) in fresh else copies[s][n] for n in names} for s, names in old.items()}
 
     trained = replaced(before, params)
     sigma = trained.pop("sigma")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mtlfn.core.optimizer import AdamW, update
+from mtlfn.core.optimizer import AdamW, copied, update
 from mtlfn.core.state import digest
 from tests.core.families import assert_bitwise, storages
 
@@ -118,3 +118,12 @@ def test_sequences_of_different_length_are_refused():
         update(AdamW(), one, one, one, one, [1], [0.1, 0.2], [0.0])
     with pytest.raises((ValueError, RuntimeError)):
         update(AdamW(), one * 2, one * 2, one * 2, one * 2, [1, 1], [0.1], [0.0])
+
+
+def test_a_copy_is_equal_to_the_bit_and_shares_nothing():
+    odd = torch.tensor([0.0, -0.0, 1e-45, -1e-40, 3.4e38, -torch.inf, torch.inf, torch.nan, 1 / 3])
+    tree = {"a": {"odd": odd, "scalar": torch.tensor(-0.0)}, "b": {}, "c": {"none": torch.zeros(0, 3)}}
+    copy = copied(tree)
+    assert digest(copy) == digest(tree)
+    assert not storages(copy["a"].values()) & storages(tree["a"].values())
+    assert copied({}) == {}
