@@ -36,6 +36,7 @@ from mtlfn.data.tokens.store import Corpus
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.strategy import S3B, Strategy
 from mtlfn.run.config import Config
+from mtlfn.run.machine import cublas
 from mtlfn.run.one.loop import fix_numerics
 
 KINDS = (
@@ -277,6 +278,7 @@ def begin(threads: int | None, *packages: str, device: torch.device = CPU) -> di
     from importlib.metadata import version
 
     fix_numerics(Config(threads=threads))
+    cublas.look_once(device)
     machine = {
         **bench_setup.machine(device),
         "threads": torch.get_num_threads(),

@@ -254,9 +254,7 @@ def past_start(prepared: Prepared) -> State:
     return current
 
 
-def check(
-    prepared: Prepared, current: State, net: Network, batch: Mapping[str, Any], examples: Sequence[int]
-) -> float:
+def check(prepared: Prepared, current: State, net: Network, batch: Mapping[str, Any], examples: Sequence[int]) -> float:
     """The largest relative error of a gradient on one batch, dropout off; Mismatch where it is not ours."""
     (task,), built, key = prepared.tasks, prepared.model, current.key
     parts.copy_into(net.adapter, parts.together(built, task, current.params))

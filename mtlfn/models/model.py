@@ -22,7 +22,7 @@ from mtlfn.core.keys import Key, fold
 from mtlfn.core.state import Tree
 from mtlfn.data.task import Task
 from mtlfn.data.tokens.collate import Inputs
-from mtlfn.models import cross_attention, heads, lora, units
+from mtlfn.models import cross_attention, heads, lora, split, units
 from mtlfn.models.backbone import Backbone
 from mtlfn.models.families import BackboneError
 from mtlfn.models.layout import Layout, Rectangle, lay_out, spread, taken_apart, unpadded
@@ -392,15 +392,16 @@ def _tensors(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], ke
             owned[through] = _owned(model, [slots[t] for t in through])
         for part in ("lora_A", "lora_B"):
             out[f"{linear.name}.{part}.{lora.ADAPTER}.bounds"] = bounds[through]
-            out[f"{linear.name}.{part}.{lora.ADAPTER}.own"] = owned[through]
+            if len(owned[through]):
+                out[f"{linear.name}.{part}.{lora.ADAPTER}.own"] = owned[through]
         out[f"{linear.name}.lora_dropout.{lora.ADAPTER}.bounds"] = bounds[through]
         out[f"{linear.name}.lora_dropout.{lora.ADAPTER}.keys"] = keys[through]
     return out
 
 
 def _owned(model: Model, slots: Sequence[int]) -> Tensor:
-    """Whose a slot is, as ``TaskLinear`` reads it: bool [N, t] where a GPU splits weight gradients, else [0]."""
-    if model.device.type == "cpu" or len(slots) == 1 or not torch.is_grad_enabled():
+    """Whose a slot is, as ``TaskLinear`` reads it: bool [N, t] where weight gradients are split at once, else [0]."""
+    if not split.at_once(model.device) or len(slots) < 2 or not torch.is_grad_enabled():
         return torch.zeros(0, dtype=torch.bool)
     return moved(torch.eye(len(slots), dtype=torch.bool).repeat_interleave(torch.tensor(slots), 0), model.device)
 

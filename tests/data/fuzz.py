@@ -70,10 +70,10 @@ def every(tree: Any) -> Iterator[tuple[Any, Any]]:
 
 @contextlib.contextmanager
 def refused_at_most() -> Iterator[None]:
-    start = time.monotonic()
+    start = time.process_time()  # of the processor: on a machine that is busy otherwise, nothing hangs
     with contextlib.suppress(DataError):
         yield
-    assert time.monotonic() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 @frozen

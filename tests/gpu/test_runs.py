@@ -16,7 +16,7 @@ import torch
 from mtlfn.run import documents
 from mtlfn.run.commands import command
 from mtlfn.run.errors import UsageError
-from mtlfn.run.machine import batch_size, memory
+from mtlfn.run.machine import batch_size, cublas, memory
 from mtlfn.run.watch import monitors
 from tests.core import tiny as plain
 from tests.run.test_monitors import at
@@ -80,7 +80,7 @@ def test_memory_is_read_and_a_leak_on_the_device_is_told(device):
     for step in range(1, monitors.WINDOW + 1):
         hoard.append(torch.ones(64 * 2**18, device=device))  # 64 MB
         observe(at(step), plain.batch(0))
-    assert probe().used - before.used > 0.9 * len(hoard) * 64 * 2**20
+    assert probe().own - before.own > 0.9 * len(hoard) * 64 * 2**20
     assert [kind for _, kind, _ in said] == ["memory"]
     assert memory.peak(device)["allocated" if device.type == "cuda" else "resident"] > len(hoard) * 64 * 2**20
     assert [line["event"] for line in written] == ["memory"] * monitors.WINDOW
@@ -144,3 +144,17 @@ def test_the_environment_names_the_gpu(go, device, tmp_path):
     if device.type == "cuda":
         assert found["must_match"]["gpu"]["name"] == torch.cuda.get_device_name(device)
         assert "allocated" in memory.peak(device)
+
+
+def test_products_repeat_where_torch_looks_at_its_variable_once(device, monkeypatch):
+    monkeypatch.setenv(cublas.VARIABLE, cublas.DETERMINISTIC)
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("error")
+    try:
+        cublas.look_once(device)
+        assert (cublas.VARIABLE in os.environ) == (device.type == "cpu")
+        rows, weight = (torch.arange(n * 384.0, device=device).view(n, 384).sin() for n in (2560, 384))
+        first, second = (torch.nn.functional.linear(rows, weight, weight[0]) for _ in range(2))
+        assert torch.equal(first, second)
+    finally:
+        torch.set_deterministic_debug_mode(before)

@@ -46,12 +46,13 @@ def test_a_leak_is_told_by_its_slope_once(used, leak):
 
     def read() -> Reading:
         now[0] += 1
-        return Reading(int(used(now[0])), 16_000 * MB, int(used(now[0])))
+        beside = 2000 * MB * (now[0] % 3)  # another process on the device, which takes and frees
+        return Reading(int(used(now[0])) + beside, 16_000 * MB, 0, int(used(now[0])))
 
     observe = monitors.memory(read, written.append, lambda *alert: said.append(alert), every=1)
     raised(observe, map(at, range(1, 41)))
     assert [line["event"] for line in written] == ["memory"] * 40
-    assert {"used", "total", "resident", "step"} <= set(written[0])
+    assert {"used", "total", "resident", "own", "step"} <= set(written[0])
     assert len(said) == leak
     if leak:
         step, kind, message = said[0]
@@ -61,7 +62,7 @@ def test_a_leak_is_told_by_its_slope_once(used, leak):
 
 def test_memory_is_read_every_fifty_steps():
     written = []
-    observe = monitors.memory(lambda: Reading(1, 2, 1), written.append, lambda *_: None)
+    observe = monitors.memory(lambda: Reading(1, 2, 1, 1), written.append, lambda *_: None)
     raised(observe, map(at, range(1, 201)))
     assert [line["step"] for line in written] == [50, 100, 150, 200]
 

@@ -29,7 +29,7 @@ def failed(taken=STEP, reach=tiny.REACH, readings=(100, 100), batches=None) -> l
     left = list(readings)
     made = [tiny.batch(i) for i in range(3)]
     found = smoke.check(
-        taken, tiny.begin(), batches or (lambda i: made[i % 3]), reach, lambda: Reading(left.pop(0) * 2**20, 0, 0)
+        taken, tiny.begin(), batches or (lambda i: made[i % 3]), reach, lambda: Reading(0, 0, 0, left.pop(0) * 2**20)
     )
     assert len(found) == 6
     assert (smoke.verdict(found) is None) == all(c.passed for c in found)

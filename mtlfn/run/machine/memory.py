@@ -19,11 +19,15 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of glibc's mallopt (malloc.h)
 
 @frozen
 class Reading:
-    """Bytes in use and bytes in all, of the device that trains; the resident set of this process beside it."""
+    """Bytes in use and bytes in all, of the device that trains; the resident set of this process beside it.
+
+    ``own``: what this process holds on the device. Others may share it, and what they take or free is no leak of ours.
+    """
 
     used: int
     total: int
     resident: int
+    own: int
 
 
 Probe = Callable[[], Reading]
@@ -36,19 +40,20 @@ def probe(device: torch.device) -> Probe:
 
         def read_cpu() -> Reading:
             resident = process.memory_info().rss
-            return Reading(resident, psutil.virtual_memory().total, resident)
+            return Reading(resident, psutil.virtual_memory().total, resident, resident)
 
         return read_cpu
     handle = _handle(device)
 
     def read_gpu() -> Reading:
+        resident, own = process.memory_info().rss, torch.cuda.memory_allocated(device)
         if handle is None:
             free, total = torch.cuda.mem_get_info(device)
-            return Reading(total - free, total, process.memory_info().rss)
+            return Reading(total - free, total, resident, own)
         import pynvml
 
         about = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        return Reading(int(about.used), int(about.total), process.memory_info().rss)
+        return Reading(int(about.used), int(about.total), resident, own)
 
     return read_gpu
 

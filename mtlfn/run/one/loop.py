@@ -10,7 +10,7 @@ from pathlib import Path
 from mtlfn.run import documents
 from mtlfn.run.config import Config, task_names
 from mtlfn.run.errors import OK, UsageError
-from mtlfn.run.machine import deadline, memory
+from mtlfn.run.machine import cublas, deadline, memory
 from mtlfn.run.machine.processes import ALONE, Processes
 from mtlfn.run.one import conclude, directory, matched, start, together
 from mtlfn.run.one.directory import Mismatch
@@ -81,7 +81,7 @@ def load(strategy: str, config: Config) -> Prepared:
 def fix_numerics(config: Config) -> None:
     """Deterministic operations, set before any device is touched; and memory that is kept."""
     memory.keep_freed()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    cublas.ask_for_determinism()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
 

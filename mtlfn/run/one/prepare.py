@@ -28,7 +28,7 @@ from mtlfn.models.proof import Proof
 from mtlfn.models.strategy import STRATEGIES, Strategy
 from mtlfn.run.config import Config, default_cache, digest, identity, listed, micro_batch_slots, task_names
 from mtlfn.run.errors import UsageError
-from mtlfn.run.machine import batch_size
+from mtlfn.run.machine import batch_size, cublas
 from mtlfn.run.machine.proven import proven
 from mtlfn.run.one import evaluate, extent, matched
 from mtlfn.run.one.evaluate import Through, straight
@@ -143,6 +143,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     gradients = config.gradients or strategy.gradients
     method = _method(gradients)
     device = resolve_device(config.device)
+    cublas.look_once(device)
     precision = _precision(config.precision, device)
     _check(config, device)
     cache = config.cache_dir or default_cache()

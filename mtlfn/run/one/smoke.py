@@ -82,7 +82,7 @@ def check(
         state = step(state, attrs.evolve(batch, cursors=state.cursors))
         losses.append(_losses(state))
         if i in (steps // 5, steps - 1):
-            memory.append(probe().used)
+            memory.append(probe().own)
     late = [_losses(step(state, attrs.evolve(batches(i), cursors=state.cursors))) for i in range(SEEN_AGAIN)]
     again = step(start, attrs.evolve(batches(0), cursors=start.cursors))
     once_more = step(start, attrs.evolve(batches(0), cursors=start.cursors))

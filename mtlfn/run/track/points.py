@@ -29,7 +29,7 @@ def points(line: Line) -> dict[str, float]:
     if event in EVALUATIONS:
         return dict(_numbers(EVALUATIONS[event], line.get("scores", {})))
     if event == "memory":
-        return dict(_numbers("memory", {key: line.get(key) for key in ("used", "resident")}))
+        return dict(_numbers("memory", {key: line.get(key) for key in ("used", "resident", "own")}))
     if event is not None:
         return {}
     out = {name: line[name] for name in SINGLE if _number(line.get(name))}

@@ -75,14 +75,14 @@ def memory(probe: Probe, write: Write, alert: Alert, every: int = MEMORY_EVERY_S
             return
         found = probe()
         write({"step": state.step, "event": "memory", **attrs.asdict(found)})
-        readings.append(found.used)
+        readings.append(found.own)
         leak = len(readings) == WINDOW and leaking(list(readings))
         if leak and not alarmed:
             alert(
                 state.step,
                 "memory",
                 f"grew by {growth(list(readings)) / 2**20:,.0f} MB over the last {(WINDOW - 1) * every} steps "
-                f"to {found.used / 2**20:,.0f} of {found.total / 2**20:,.0f} MB",
+                f"to {found.own / 2**20:,.0f} of {found.total / 2**20:,.0f} MB",
             )
         alarmed = leak
 
