@@ -32,8 +32,8 @@ SAME_BITS = {
     "usually are of, for drafts of a configuration: the default run, and S2, S3a and S3b as above",
     "5b095ab06f2c822b6d5b5b1272637187070a923a6867c4513c41882c3aa81a86": "what is wrong with rows that are left out is "
     "told: the default run, and S2, S3a and S3b as above",
-    "286e74eef11657b377bc11b1b14e4aa6c596b36feb6120dcadb90a4eb549a7d4": "fewer launches on a GPU: on a CPU the default run, "
-    "S1, S2, S3a and S3b, with dropout, uncertainty weighting, bf16 and both engines; on a GPU the canary speaks",
+    "286e74eef11657b377bc11b1b14e4aa6c596b36feb6120dcadb90a4eb549a7d4": "fewer launches on a GPU: on a CPU the default "
+    "run, S1, S2, S3a and S3b, with dropout, uncertainty weighting, bf16 and both engines; on a GPU the canary speaks",
 }
 
 
