@@ -22,14 +22,14 @@ from mtlfn.core.keys import Key, fold
 from mtlfn.core.state import Tree
 from mtlfn.data.task import Task
 from mtlfn.data.tokens.collate import Inputs
-from mtlfn.models import cross_attention, heads, lora, split, units
+from mtlfn.models import cross_attention, heads, lora, units
 from mtlfn.models.backbone import Backbone
 from mtlfn.models.families import BackboneError
 from mtlfn.models.layout import Layout, Rectangle, lay_out, spread, taken_apart, unpadded
 from mtlfn.models.placement import Hidden, install_read_out, joined
 from mtlfn.models.recompute import install_recomputation
 from mtlfn.models.strategy import Strategy, block_name, tasks_through
-from mtlfn.models.transfer import moved
+from mtlfn.models.transfer import at_once, moved
 from mtlfn.models.wide import widen
 
 
@@ -401,7 +401,7 @@ def _tensors(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], ke
 
 def _owned(model: Model, slots: Sequence[int]) -> Tensor:
     """Whose a slot is, as ``TaskLinear`` reads it: bool [N, t] where weight gradients are split at once, else [0]."""
-    if not split.at_once(model.device) or len(slots) < 2 or not torch.is_grad_enabled():
+    if not at_once(model.device) or len(slots) < 2 or not torch.is_grad_enabled():
         return torch.zeros(0, dtype=torch.bool)
     return moved(torch.eye(len(slots), dtype=torch.bool).repeat_interleave(torch.tensor(slots), 0), model.device)
 

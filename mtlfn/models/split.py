@@ -70,11 +70,6 @@ class SeparateWeights(torch.autograd.Function):
         return back, by_task, None, None
 
 
-def at_once(device: torch.device) -> bool:
-    """Whether weight gradients of all tasks come from one product: where a launch costs more than its zeros."""
-    return device.type != "cpu"
-
-
 WIDEST = 512  # of the tasks side by side: beyond, their zeros cost more than launches
 
 

@@ -57,7 +57,9 @@ def test_every_candidate_is_scored_by_its_first_word_last_word_mean_and_width(ta
         assert torch.allclose(score, expected, atol=1e-5)
 
 
-def test_the_loss_is_its_definition():
+@pytest.mark.parametrize("at_once", [False, True], ids=["as on a CPU", "as on a GPU"])
+def test_the_loss_is_its_definition(at_once, monkeypatch):
+    monkeypatch.setattr(span_head, "at_once", lambda _: at_once)
     params, features = made(PIECES)
     # Row 0: X at word 0, and X of the pieces 1 and 2 (one word each); Y of the pieces 0-1 and 2. Row 1: nothing.
     labels = [[0, 0, 0, 0, 0], [0, 1, 0, 1, 0], [0, 1, 0, 2, 0], [0, 2, 1, 0, 1], [0, 2, 1, 2, 0]]
@@ -86,6 +88,28 @@ def test_the_loss_is_its_definition():
     total += math.log1p(math.exp(1 - link((1, 0), (2, 0))))
     total += math.log1p(math.exp(1 - link((0, 1), (2, 0))))
     assert float(span_head.loss_sum(PIECES, scores, batch)) == pytest.approx(total, rel=1e-5)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1), st.integers(0, 5), st.integers(0, 1), st.integers(0, 3), st.integers(0, 1)),
+        max_size=24,
+        unique_by=lambda piece: piece[:2] + piece[3:],
+    )
+)
+def test_all_links_at_once_are_those_group_by_group(pieces):
+    """Of no group, one, or many of different sizes: the loss and its gradient."""
+    params, features = made(PIECES)
+    batch = inputs([list(piece) for piece in sorted(pieces)])
+    found = []
+    for at_once in (False, True):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(span_head, "at_once", lambda _, at_once=at_once: at_once)
+            scores = span_head.logits(PIECES, params, features, batch).detach().requires_grad_()
+            loss = span_head.loss_sum(PIECES, scores, batch)
+            found.append((loss, *torch.autograd.grad(loss, scores)))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_a_row_that_was_cut_adds_nothing():

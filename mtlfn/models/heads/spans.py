@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
+from attrs import frozen
 from torch import Tensor
 
 from mtlfn.core.keys import Key, fold, uniform
@@ -25,7 +27,7 @@ from mtlfn.data.example import Span
 from mtlfn.data.task import Task
 from mtlfn.data.tokens.collate import Inputs
 from mtlfn.models.heads.head import Head, Params
-from mtlfn.models.transfer import moved
+from mtlfn.models.transfer import at_once, moved
 
 HIDDEN = 64
 LINK = 16
@@ -121,11 +123,14 @@ def loss_sum(task: Task, logits: Tensor, inputs: Inputs, weights: Tensor | None 
     return total
 
 
-def _contrast(scores: Tensor, gold: Tensor, dim: int) -> Tensor:
-    """log(1 + sum exp(s) over not gold) + log(1 + sum exp(MARGIN - s) over gold) along a dimension."""
+def _contrast(scores: Tensor, gold: Tensor, dim: int, there: Tensor | None = None) -> Tensor:
+    """log(1 + sum exp(s) over not gold) + log(1 + sum exp(MARGIN - s) over gold) along a dimension; ``there``: of what
+    there is, if not everything.
+    """
     zero = torch.zeros_like(scores.narrow(dim, 0, 1))
-    negative = torch.logsumexp(torch.cat([zero, scores.masked_fill(gold, NEVER)], dim), dim)
-    positive = torch.logsumexp(torch.cat([zero, (MARGIN - scores).masked_fill(~gold, NEVER)], dim), dim)
+    no_negative, no_positive = (gold, ~gold) if there is None else (gold | ~there, ~(gold & there))
+    negative = torch.logsumexp(torch.cat([zero, scores.masked_fill(no_negative, NEVER)], dim), dim)
+    positive = torch.logsumexp(torch.cat([zero, (MARGIN - scores).masked_fill(no_positive, NEVER)], dim), dim)
     return negative + positive
 
 
@@ -139,20 +144,60 @@ def _mentions(labels: Tensor) -> list[list[list[int]]]:
 
 def _link_loss(task: Task, logits: Tensor, mentions: Sequence[Sequence[Sequence[int]]]) -> Tensor:
     """Over the pairs of different gold spans of a row and label: do they belong to one mention?"""
-    total = logits.new_zeros(())
+    total, groups = logits.new_zeros(()), _groups(mentions)
+    if at_once(logits.device):
+        return total + _links_at_once(task, logits, groups) if groups else total
+    for g in groups:
+        chosen = _at(_links(task, logits[g.row], g.places), g.ones, g.others)
+        total = total + _contrast(chosen, moved(torch.tensor(g.gold), chosen.device), dim=0)
+    return total
+
+
+@frozen
+class _Group:
+    """The gold spans of a row and label: the pairs of them, ``ones`` and ``others``, and which are of one mention."""
+
+    row: int
+    places: list[Span]
+    ones: tuple[int, ...]
+    others: tuple[int, ...]
+    gold: list[bool]
+
+
+def _groups(mentions: Sequence[Sequence[Sequence[int]]]) -> list[_Group]:
+    """Those of two spans and more."""
     spans: dict[tuple[int, int], dict[Span, set[int]]] = {}
     for number, pieces in enumerate(mentions):
         for row, _, label, word, width in pieces:
             spans.setdefault((row, label), {}).setdefault((word, width), set()).add(number)
+    groups = []
     for (row, _), owners in spans.items():
         places = list(owners)
-        if len(places) < 2:
-            continue
-        ones, others = zip(*((i, j) for i in range(len(places)) for j in range(i)), strict=True)
-        gold = [bool(owners[places[i]] & owners[places[j]]) for i, j in zip(ones, others, strict=True)]
-        chosen = _at(_links(task, logits[row], places), ones, others)
-        total = total + _contrast(chosen, moved(torch.tensor(gold), chosen.device), dim=0)
-    return total
+        if len(places) > 1:
+            ones, others = zip(*((i, j) for i in range(len(places)) for j in range(i)), strict=True)
+            gold = [bool(owners[places[i]] & owners[places[j]]) for i, j in zip(ones, others, strict=True)]
+            groups.append(_Group(row, places, ones, others, gold))
+    return groups
+
+
+def _links_at_once(task: Task, logits: Tensor, groups: Sequence[_Group]) -> Tensor:
+    """The sum over all groups in as many launches as one of them takes: pairs lie in a row a group, filled up."""
+    rows = [g.row for g in groups for _ in g.places]
+    words, widths = zip(*(place for g in groups for place in g.places), strict=True)
+    starts = accumulate((len(g.places) for g in groups), initial=0)
+    most = max(len(g.ones) for g in groups)
+    # For every pair one, other, whether it is gold, and that it is there.
+    pairs = [
+        [(i + first, j + first, gold, 1) for i, j, gold in zip(g.ones, g.others, g.gold, strict=True)]
+        + [(0, 0, 0, 0)] * (most - len(g.ones))
+        for g, first in zip(groups, starts, strict=False)
+    ]
+    places, table = (moved(torch.tensor(each), logits.device) for each in ((rows, words, widths), pairs))
+    vectors = logits[tuple(places)][..., columns(task) :]
+    one, other = vectors[table[..., 0]], vectors[table[..., 1]]
+    left, right = (slice(None, LINK), slice(LINK, None))
+    scores = (one[..., left] * other[..., right]).sum(-1) + (other[..., left] * one[..., right]).sum(-1)
+    return _contrast(scores, table[..., 2] > 0, dim=1, there=table[..., 3] > 0).sum()
 
 
 def _links(task: Task, row: Tensor, places: Sequence[Span]) -> Tensor:
