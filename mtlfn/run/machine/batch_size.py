@@ -84,11 +84,12 @@ def attempt(step: Step, start: State, corpora: Mapping[str, Corpus], device: tor
             total = torch.cuda.get_device_properties(device).total_memory
             return 1 - torch.cuda.max_memory_reserved(device) / total
         memory.give_back()  # what an earlier try took and freed
+        fresh = memory.reset_peak()
         before, resident, peak = psutil.virtual_memory(), process.memory_info().rss, memory.peak_resident()
         step(start, batch)
         # The peak of the process, where it was in this step; otherwise what is kept of it now.
         now = memory.peak_resident()
-        grown = (now if now > peak else process.memory_info().rss) - resident
+        grown = (now if fresh or now > peak else process.memory_info().rss) - resident
         return (before.available - grown) / before.total
 
     return run
