@@ -239,7 +239,7 @@ def test_damaged_objects_are_skipped(tmp_path: Path, subtask: int, item: Any, wh
     ("content", "where", "what"),
     [
         (b"", "line 1, column 1", "Expecting value"),
-        (b'[\n  {"id": "1",}\n]', "line 2, column ", "Expecting property name"),
+        (b'[\n  {"id": "1", 2}\n]', "line 2, column ", "Expecting property name"),
         (b'[\n{"id": "1"}', "line 2, column 12", "Expecting ',' delimiter"),
         (b'{"id": "1"}', "the file", "holds {'id': '1'}"),
         (b"null", "the file", "holds None"),
