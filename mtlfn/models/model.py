@@ -28,8 +28,9 @@ from mtlfn.models.families import BackboneError
 from mtlfn.models.layout import Layout, Rectangle, lay_out, spread, taken_apart, unpadded
 from mtlfn.models.placement import Hidden, install_read_out, joined
 from mtlfn.models.recompute import install_recomputation
+from mtlfn.models.split import owned_slots
 from mtlfn.models.strategy import Strategy, block_name, tasks_through
-from mtlfn.models.transfer import at_once, moved
+from mtlfn.models.transfer import moved
 from mtlfn.models.wide import widen
 
 
@@ -112,6 +113,7 @@ def build(
     if products != precision:
         widen(backbone.model, precision)
     adapted.to(device)
+    weights = {t.name: heads.class_weights(t, label_counts[t.name]) for t in tasks}
     model = Model(
         backbone=backbone,
         strategy=strategy,
@@ -120,7 +122,7 @@ def build(
         linears=linears,
         read_out=read_out,
         detach_level1=detach_level1,
-        class_weights={t.name: _to(heads.class_weights(t, label_counts[t.name]), device) for t in tasks},
+        class_weights={n: None if w is None else w.to(device) for n, w in weights.items()},
         reach=_reach(backbone, strategy, tasks, lora.reach(linears, strategy, tasks, read_out, detach_level1), frozen),
         shapes={},
         device=device,
@@ -202,10 +204,6 @@ def _passes(model: Model, task: Task, name: str) -> bool:
     """Whether rows of the task pass the linear of an adapter tensor."""
     layer = next(linear.layer for linear in model.linears if linear.name == name.rpartition(".")[0])
     return task.name in tasks_through(model.strategy, [task], layer, model.read_out)
-
-
-def _to(value: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if value is None else value.to(device)
 
 
 def init_params(model: Model, key: Key) -> dict[str, dict[str, Tensor]]:
@@ -321,7 +319,6 @@ def hidden_states(
 def _read(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], layout: Layout, key: Key | None) -> Hidden:
     """What the backbone puts out for micro-batches in a layout, with the adapters in place."""
     places = slice(None) if layout.places is None else layout.places
-
     inner = model.backbone.model
 
     def flat(of: Callable[[Inputs], Tensor]) -> Tensor:
@@ -382,14 +379,14 @@ def _tensors(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], ke
     bounds: dict[tuple[str, ...], Tensor] = {}
     owned: dict[tuple[str, ...], Tensor] = {}
     keys: dict[tuple[str, ...], Tensor] = {}
+    chosen = [t for t in model.tasks if t.name in present]
     for linear in model.linears:
-        chosen = [t for t in model.tasks if t.name in present]
         through = tasks_through(model.strategy, chosen, linear.layer, model.read_out)
         if through not in bounds:
             bounds[through] = torch.tensor([0, *(slots[t] for t in through)]).cumsum(0)
             drawn = [list(bytes.fromhex(fold(key, "dropout", t))) for t in through] if key is not None else []
             keys[through] = torch.tensor(drawn, dtype=torch.uint8).view(-1, 32)
-            owned[through] = _owned(model, [slots[t] for t in through])
+            owned[through] = owned_slots([slots[t] for t in through], model.device)
         for part in ("lora_A", "lora_B"):
             out[f"{linear.name}.{part}.{lora.ADAPTER}.bounds"] = bounds[through]
             if len(owned[through]):
@@ -397,13 +394,6 @@ def _tensors(model: Model, params: Tree, micro_batches: Sequence[MicroBatch], ke
         out[f"{linear.name}.lora_dropout.{lora.ADAPTER}.bounds"] = bounds[through]
         out[f"{linear.name}.lora_dropout.{lora.ADAPTER}.keys"] = keys[through]
     return out
-
-
-def _owned(model: Model, slots: Sequence[int]) -> Tensor:
-    """Whose a slot is, as ``TaskLinear`` reads it: bool [N, t] where weight gradients are split at once, else [0]."""
-    if not at_once(model.device) or len(slots) < 2 or not torch.is_grad_enabled():
-        return torch.zeros(0, dtype=torch.bool)
-    return moved(torch.eye(len(slots), dtype=torch.bool).repeat_interleave(torch.tensor(slots), 0), model.device)
 
 
 def _task(model: Model, name: str) -> Task:

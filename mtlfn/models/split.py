@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtlfn.core.keys import fold, keep_masks
+from mtlfn.models.transfer import at_once, moved
 
 
 class SplitGradient(torch.autograd.Function):
@@ -147,6 +148,13 @@ class TaskLinear(nn.Linear):
         if torch.is_autocast_enabled(kind):
             input = input.to(torch.get_autocast_dtype(kind))
         return self.product.apply(input, self.weight, self.bounds.tolist(), self.own)
+
+
+def owned_slots(slots: Sequence[int], device: torch.device) -> Tensor:
+    """``own`` of a ``TaskLinear`` for tasks of so many slots each: [0] where a weight gradient is not split at once."""
+    if not at_once(device) or len(slots) < 2 or not torch.is_grad_enabled():
+        return torch.zeros(0, dtype=torch.bool)
+    return moved(torch.eye(len(slots), dtype=torch.bool).repeat_interleave(torch.tensor(slots), 0), device)
 
 
 def install(part: nn.Module, kind: type[TaskLinear]) -> TaskLinear:

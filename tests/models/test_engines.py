@@ -15,7 +15,7 @@ from mtlfn.core import step as stepping
 from mtlfn.core.batch import Batch
 from mtlfn.core.gradients import ENGINES, TaskGradients
 from mtlfn.core.schedule import Schedule
-from mtlfn.models import lora, model
+from mtlfn.models import lora, model, split
 from mtlfn.models.split import KeyedDropout
 from tests import tiny
 from tests.models.conftest import TASKS
@@ -101,7 +101,7 @@ def in_float64(world, batch: Batch) -> TaskGradients:
 @pytest.mark.parametrize("at_once", [False, True], ids=["as on a CPU", "as on a GPU"])
 @pytest.mark.parametrize("sizes", BATCHES.values(), ids=BATCHES)
 def test_the_engines_agree_on_every_tensor_of_every_task(worlds, sizes, at_once, detach, monkeypatch):
-    monkeypatch.setattr(model, "at_once", lambda _: at_once)
+    monkeypatch.setattr(split, "at_once", lambda _: at_once)
     world = worlds[detach]
     batch = tiny.batch(world.corpora, *sizes)
     loop, merged = take("loop", world, batch), take("merged", world, batch)
