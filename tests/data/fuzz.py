@@ -26,7 +26,22 @@ JUNK = st.one_of(
     st.booleans(),
     st.integers(-3, 60),
     st.sampled_from(
-        [10**12, 10**30, -(10**18), 0.5, float("nan"), "\ud800", "\x00", "type", [], {}, [[]], [None], {"id": []}]
+        [
+            10**12,
+            10**30,
+            10**400,
+            -(10**18),
+            0.5,
+            float("nan"),
+            "\ud800",
+            "\x00",
+            "type",
+            [],
+            {},
+            [[]],
+            [None],
+            {"id": []},
+        ]
     ),
     st.text(max_size=8),
 )

@@ -429,7 +429,7 @@ def test_split_without_rows(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": table, "validation": table.filter(lambda _: False)}).save_to_disk(folder)
     assert failure(tmp_path, CLASS) == "task mine, corpus, split validation is empty, expected at least one row"
     datasets.DatasetDict({"train": table, "validation": table.select([])}).save_to_disk(folder)
-    assert failure(tmp_path, CLASS).endswith("with at least one row in every split")
+    assert "at least one row" in failure(tmp_path, CLASS)
 
 
 def test_folder_with_one_table(tmp_path: Path) -> None:

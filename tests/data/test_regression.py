@@ -15,6 +15,7 @@ from scipy import stats
 
 from mtlfn.data import metrics
 from mtlfn.data.example import DataError, Example
+from mtlfn.data.kinds import regression
 from mtlfn.data.screening import survey
 from mtlfn.data.task import Dataset, Task, check, fitted, label_counts, problems
 from mtlfn.data.tokens import store
@@ -64,6 +65,12 @@ def test_values_that_are_no_numbers_are_refused(value):
     with pytest.raises(DataError, match=f"task close, dev, example '1' has the value {value}"):
         check(dataset((1.0, 2.0), (1.0, value)))
     assert problems(TASK, examples(-2.5)[0]) is None
+
+
+@pytest.mark.parametrize("label", [10**400, -(10**400), [1.0, 10**400], [1.7e308, 1.7e308], "1e400"])
+def test_numbers_beyond_any_float_are_refused(label):
+    with pytest.raises(DataError, match=r"^found .{1,60}, expected .* finite.* for label$"):
+        regression.example({"text": "a", "label": label}, (), "1", "1")
 
 
 def test_there_are_no_labels_to_count():

@@ -170,6 +170,8 @@ def test_numbers_and_classes_in_text_files(tmp_path: Path) -> None:
     named = evolve(PAIRS, source="data.csv", columns=Columns(text="text", label="class"), splits=halves)
     assert "the label '0', expected one of NA, yes" in failure(tmp_path, named)
     assert read(tmp_path, evolve(named, names=("NA", "yes"))).dev[0].labels == ("yes",)
+    (tmp_path / "data.csv").write_text(f"text,score,class\na,1.5,{'9' * 5000}\nb,-2e1,1\n")
+    assert "has the label '999" in failure(tmp_path, evolve(named, names=("NA", "yes")))
 
 
 CONLL = """-DOCSTART- -X- O O

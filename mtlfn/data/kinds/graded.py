@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import evolve
 
-from mtlfn.data.example import DataError, Example
+from mtlfn.data.example import DataError, Example, short
 from mtlfn.data.kinds import ranking, whole
 from mtlfn.data.kinds.kind import Roles
 from mtlfn.data.statistic import Row
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
 FIRST = 10  # ranks that count
 MOST = 32  # the highest grade: 2^32 is exact
+GRADES = frozenset(map(str, range(MOST + 1)))
 
 
 def problems(task: Task, example: Example) -> str | None:
     if len(example.labels) != len(example.texts) or not example.texts:
         return f"has {len(example.labels)} grades for {len(example.texts)} candidates"
-    unknown = [label for label in example.labels if not label.isdecimal() or int(label) > MOST]
-    return f"has the grade {unknown[0]!r}, expected a whole number from 0 to {MOST}" if unknown else None
+    unknown = [label for label in example.labels if label not in GRADES]
+    return f"has the grade {short(unknown[0])}, expected a whole number from 0 to {MOST}" if unknown else None
 
 
 def example(roles: Roles, names: tuple[str, ...], name: str, unit: str) -> Example:
@@ -39,8 +40,8 @@ def example(roles: Roles, names: tuple[str, ...], name: str, unit: str) -> Examp
 
 
 def _grade(value: Any) -> str:
-    if type(value) not in (int, float) or not float(value).is_integer() or not 0 <= value <= MOST:
-        raise DataError(f"found {value!r}, expected a whole number from 0 to {MOST} for relevance")
+    if type(value) not in (int, float) or not 0 <= value <= MOST or value != int(value):
+        raise DataError(f"found {short(value)}, expected a whole number from 0 to {MOST} for relevance")
     return str(int(value))
 
 

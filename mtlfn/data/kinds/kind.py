@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from mtlfn.data.example import DataError, Example, Span
+from mtlfn.data.example import DataError, Example, Span, short
 from mtlfn.data.kinds import shuffle
 
 if TYPE_CHECKING:
@@ -81,26 +81,29 @@ def items_of(roles: Roles, role: str) -> list[Any]:
 def named(value: Any, names: Sequence[str]) -> str:
     """A label: a string, or the number of one among the names of the column, which a text file writes as a string."""
     if isinstance(value, str):
-        return names[int(value)] if value not in names and value.isdecimal() and int(value) < len(names) else value
+        place = int(value) if value.isdecimal() and len(value) < 10 else len(names)
+        return names[place] if value not in names and place < len(names) else value
     number: int = of_type(value, int, "a string or a class-label integer")
     if not names:
-        raise DataError(f"found {number}, a class without a name; list the names in order under names in the mapping")
+        raise DataError(
+            f"found {short(number)}, a class without a name; list the names in order under names in the mapping"
+        )
     if not 0 <= number < len(names):
-        raise DataError(f"found the class {number}, expected 0 to {len(names) - 1} ({', '.join(names)})")
+        raise DataError(f"found the class {short(number)}, expected 0 to {len(names) - 1} ({', '.join(names)})")
     return names[number]
 
 
 def single(value: Any, names: Sequence[str]) -> str:
     """One class, which some tables keep in a list."""
     if isinstance(value, list) and len(value) != 1:
-        raise DataError(f"found {value!r}, expected one class")
+        raise DataError(f"found {short(value)}, expected one class")
     return named(value[0] if isinstance(value, list) else value, names)
 
 
 def of_type(value: Any, form: Any, expected: str) -> Any:
     """The value; DataError where it is of another type."""
     if not isinstance(value, form):
-        raise DataError(f"found {value!r}, expected {expected}")
+        raise DataError(f"found {short(value)}, expected {expected}")
     return value
 
 

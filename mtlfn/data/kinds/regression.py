@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import evolve
 
-from mtlfn.data.example import DataError, Example
+from mtlfn.data.example import DataError, Example, short
 from mtlfn.data.kinds import whole
 from mtlfn.data.kinds.kind import Kind, Roles, pair_of
 from mtlfn.data.scoring.classes import correlations
@@ -44,9 +45,12 @@ def _number(value: Any) -> float:
     """A number, or the mean of several, such as the marks of several annotators."""
     numbers = [_of_string(each) for each in (value if isinstance(value, list) and value else [value])]
     for number in numbers:
-        if type(number) not in (int, float) or not math.isfinite(number):
-            raise DataError(f"found {number!r}, expected a finite number for label")
-    return math.fsum(numbers) / len(numbers)
+        if type(number) not in (int, float) or not abs(number) <= sys.float_info.max:  # an int may be larger
+            raise DataError(f"found {short(number)}, expected a finite number for label")
+    try:
+        return math.fsum(numbers) / len(numbers)
+    except OverflowError:
+        raise DataError(f"found {short(value)}, expected numbers whose sum is finite for label") from None
 
 
 def _of_string(value: Any) -> Any:
@@ -80,7 +84,7 @@ def fitted(task: Task, train: Sequence[Example]) -> Task:
 
 
 def prediction_problem(task: Task, example: Example, prediction: Any) -> str | None:
-    return None if type(prediction) in (int, float) else f"is {prediction!r}, expected a number"
+    return None if type(prediction) in (int, float) else f"is {short(prediction)}, expected a number"
 
 
 def rows(task: Task, examples: Sequence[Example], predictions: Sequence[float]) -> Iterable[tuple[str, Row]]:

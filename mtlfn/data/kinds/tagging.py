@@ -15,7 +15,7 @@ import numpy as np
 from attrs import evolve
 from numpy.typing import NDArray
 
-from mtlfn.data.example import Example, Span
+from mtlfn.data.example import Example, Span, short
 from mtlfn.data.iob2 import join_words, same_length, valid_iob2
 from mtlfn.data.kinds import shuffle, whole
 from mtlfn.data.kinds.kind import IGNORED, Kind, Offsets, Roles, items_of, named, of_type
@@ -42,7 +42,7 @@ def problems(task: Task, example: Example) -> str | None:
         if not end <= a < b <= len(text):
             return f"has the word span {(a, b)} after {end} in a text of {len(text)} characters"
         if tag.startswith("I-") and previous[2:] != tag[2:]:
-            return f"has the tag {tag!r} after {previous!r}: not IOB2"
+            return f"has the tag {short(tag)} after {short(previous)}: not IOB2"
         previous, end = tag, b
     return None
 

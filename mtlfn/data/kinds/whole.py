@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtlfn.data.example import Example
+from mtlfn.data.example import Example, short
 from mtlfn.data.statistic import Array, ratio
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def sequences_problem(example: Example) -> str | None:
 def unknown_label(example: Example, allowed: Sequence[str]) -> str | None:
     """The first label that is not among those allowed."""
     unknown = [label for label in example.labels if label not in allowed]
-    return f"has the label {unknown[0]!r}, expected one of {', '.join(allowed)}" if unknown else None
+    return f"has the label {short(unknown[0])}, expected one of {', '.join(allowed)}" if unknown else None
 
 
 def one_label_problem(example: Example) -> str | None:
@@ -69,14 +69,14 @@ def targets(
 def class_problem(task: Task, example: Example, prediction: Any) -> str | None:
     """A prediction that is no class of the task."""
     if not isinstance(prediction, str):
-        return f"is {prediction!r}, expected a class name"
+        return f"is {short(prediction)}, expected a class name"
     return unknown_prediction([prediction], task)
 
 
 def list_problem(prediction: Any, wanted: int | None = None) -> str | None:
     """A prediction that is no list, or not of the length wanted."""
     if isinstance(prediction, str):
-        return f"is {prediction!r}, expected a list"
+        return f"is {short(prediction)}, expected a list"
     if wanted is not None and len(prediction) != wanted:
         return f"has {len(prediction)} values, expected {wanted}"
     return None
@@ -86,7 +86,7 @@ def unknown_prediction(names: Sequence[str], task: Task) -> str | None:
     """The first name that is no class of the task."""
     known = task.classes
     unknown = [name for name in names if name not in known]
-    return f"holds {unknown[0]!r}, expected one of {', '.join(known)}" if unknown else None
+    return f"holds {short(unknown[0])}, expected one of {', '.join(known)}" if unknown else None
 
 
 def of_the_row(task: Task, example: Example, rows: list[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain
@@ -24,7 +25,7 @@ def read_conll(name: str, mapping: Mapping, path: Path, paths: dict[str, list[Pa
     wanted = {"tokens": mapping.columns.tokens or "0", "tags": mapping.columns.tags or "-1"}
     numbers = {}
     for role, column in wanted.items():
-        if not column.removeprefix("-").isdecimal():
+        if not re.fullmatch("-?[0-9]{1,9}", column):
             raise DataError(
                 f"task {name}: the column for {role} is {column!r}, expected a number: CoNLL files name no columns; 0 "
                 "is the first, -1 the last"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from mtlfn.data.example import DataError
+from mtlfn.data.example import DataError, short
 from mtlfn.data.iob2 import valid_iob2
 
 Scheme = Literal["IOB2", "IOB1", "BIOES", "IO"]
@@ -53,7 +53,9 @@ def _of_bioes(tags: Sequence[str], parts: Sequence[tuple[str, str]]) -> list[str
             out.append(tag)
             continue
         if prefix not in LIKE or not kind:
-            raise DataError(f"found the tag {tag!r}, expected O or one with B-, I-, E- or S- before its type (BIOES)")
+            raise DataError(
+                f"found the tag {short(tag)}, expected O or one with B-, I-, E- or S- before its type (BIOES)"
+            )
         goes_on = LIKE[prefix] == "I" and not ended and out[-1][2:] == kind
         out.append(f"{'I' if goes_on else 'B'}-{kind}")
         ended = prefix in ENDS
