@@ -135,6 +135,9 @@ def test_a_run_of_steps_in_float16_learns(world):
     assert current.scaler.scale <= scaling.START
 
 
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.9."), reason="torch 2.9 cannot read a tensor inside torch.func.grad"
+)
 def test_the_reference_gives_what_torch_func_gives(world):
     """``loop`` against torch.func.grad_and_value, which it could be written with."""
     made = world(STRATEGIES["s3b"])

@@ -42,8 +42,9 @@ class Ranks:
         return [process.exitcode for process in self.processes]
 
     def said(self, rank: int = 0) -> str:
-        """What a process printed, output and errors."""
-        return self.outputs[rank].read_text()
+        """What a process printed, output and errors; less what torch 2.9's gloo says whenever it connects."""
+        lines = self.outputs[rank].read_text().splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("[Gloo] Rank "))
 
     def wait_for(self, words: str, rank: int = 0, seconds: float = 120) -> None:
         """Waits until a process has printed words."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -88,7 +89,10 @@ def fix_numerics(config: Config) -> None:
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms first loads the compiler: 2 s
     # It costs time, and nothing here reads such memory. (A property that torch adds when it is imported: no type.)
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
-    if torch.cuda.is_available():  # torch's own default is TF32 for convolutions
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.tf32
+    with warnings.catch_warnings():  # torch 2.9 says once that these are old names; with the new ones, the old raise
+        warnings.simplefilter("ignore")
+        torch.get_float32_matmul_precision()
+        if torch.cuda.is_available():  # torch's own default is TF32 for convolutions
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.tf32
     if config.threads is not None:
         torch.set_num_threads(config.threads)
