@@ -44,7 +44,7 @@ def _intact(folder: Path) -> bool:
     """Whether the folder holds the files of its manifest, as they were written, and nothing else."""
     try:
         return json.loads((folder / MANIFEST).read_bytes()) == _digests(folder)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return False
 
 

@@ -115,7 +115,7 @@ def from_json(text: str, where: str) -> tuple[Task, UnitStatistics]:
     try:
         document = json.loads(text)
         schema = document["schema"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, RecursionError, TypeError, KeyError):
         raise DataError(f"{where}: not a file of unit statistics; evaluate the run again") from None
     if schema != SCHEMA:
         raise DataError(f"{where}: has schema {schema!r}, expected {SCHEMA}; evaluate the run with this version again")

@@ -54,7 +54,7 @@ def read_toml(path: Path, flag: str) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{flag} {path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML or of UTF-8; thousands of digits or of brackets
         raise UsageError(f"{flag} {path}: not valid TOML ({error})") from None
 
 

@@ -494,6 +494,7 @@ def test_what_is_wrong_in_bioc_is_told_by_place(tmp_path: Path, changes: dict[st
         ("{", "x.xml, line 1: expected BioC as JSON"),
         ('{"passages": [], "id": []}', "x.xml, document 0 (from 0): found [] for id, expected a string"),
         ('{"passages": [{"offset": true}], "id": 1}', "x.xml, document '1': found True for offset"),
+        (r'{"passages": [{"offset": "3\u001f", "text": []}], "id": 1}', "x.xml, document '1': found [] for text"),
     ],
 )
 def test_files_that_are_no_bioc(tmp_path: Path, content: str, said: str) -> None:

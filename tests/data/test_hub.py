@@ -364,6 +364,11 @@ def test_stored_format_and_costly_columns_do_not_matter(tmp_path: Path) -> None:
         (CLOSE, {"text": ["a"], "other": ["b"], "score": ["3,5"]}, ", row 0: found '3,5', expected a finite number"),
         (
             CLOSE,
+            {"text": ["a"] * 2, "other": ["b"] * 2, "score": ["3\x1f", ""]},
+            ", row 1: found '', expected a finite",
+        ),
+        (
+            CLOSE,
             {"text": ["a"] * 2, "other": ["b"] * 2, "score": [1.0, None]},
             ", row 1: found None, expected a finite",
         ),

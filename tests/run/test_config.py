@@ -60,6 +60,8 @@ def test_paths_in_a_preset_start_from_its_folder(tmp_path):
         ('engine = "steam"', "engine"),
         ("backbone = [1]", "backbone"),
         ("x = [", "not valid TOML"),
+        pytest.param("x = " + "9" * 5000, "not valid TOML", id="a number of 5,000 digits"),
+        pytest.param("x = " + "[" * 5000, "not valid TOML", id="5,000 brackets"),
         ("[task.answers]\nsource = 3", "answers"),
         ("[task]\nanswers = 3", "answers"),
         ("budget_tokens = 0", "budget_tokens"),

@@ -55,7 +55,8 @@ def _number(value: Any) -> float:
 
 def _of_string(value: Any) -> Any:
     """The number in a string, which is all that text files have; what is none stays as it is."""
-    return float(value) if isinstance(value, str) and NUMBER.fullmatch(value.strip()) else value
+    bare = value.strip() if isinstance(value, str) else ""
+    return float(bare) if NUMBER.fullmatch(bare) else value
 
 
 def _value(example: Example) -> float:

@@ -188,7 +188,7 @@ def _string(tree: Tree, key: str, place: Place) -> str:
 def _whole(tree: Tree, key: str, place: Place) -> int:
     value = tree.get(key)
     if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
-        return int(value)
+        return int(value.strip())
     if type(value) is int and 0 <= value < 10**12:
         return value
     raise DataError(f"{place}: found {short(value)} for {key}, expected a whole number from 0")

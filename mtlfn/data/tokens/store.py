@@ -232,5 +232,5 @@ def _read(folder: Path) -> tuple[dict[str, np.ndarray], str, dict[str, int]] | N
         arrays = {name: table[name].chunk(0).values.to_numpy() for name in COLUMNS}
         digest = _digest(arrays)
         return (arrays, digest, written["notes"]) if digest == written["digest"] else None
-    except (OSError, ValueError, LookupError, pyarrow.ArrowException):
+    except (OSError, ValueError, RecursionError, LookupError, pyarrow.ArrowException):
         return None

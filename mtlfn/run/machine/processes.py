@@ -274,7 +274,7 @@ def _number(name: str, default: int | None = None) -> int:
     value = os.environ.get(name)
     if value is None and default is not None:
         return default
-    if value is None or not value.isdecimal():
+    if value is None or not value.isdecimal() or len(value) > 9:
         raise UsageError(f"{name}={value}: expected a number, as torchrun sets it; start the run with torchrun")
     return int(value)
 

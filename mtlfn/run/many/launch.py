@@ -124,7 +124,7 @@ def tokens(run: Path) -> int:
     for line in reversed(lines):
         try:
             said = json.loads(line)
-        except ValueError:  # cut by the window, or being written
+        except (ValueError, RecursionError):  # cut by the window, or being written
             continue
         if isinstance(said, dict) and isinstance(said.get("tokens"), int) and "event" not in said:
             return said["tokens"]

@@ -200,7 +200,7 @@ def described(folder: Path) -> dict[str, Any]:
                 f"{folder / file}: is missing; exports of older versions lack it: take the run's result.json away and "
                 "give its command again, which makes both"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
             raise UsageError(
                 f"{folder / file}: cannot be used ({type(error).__name__}: {error}); give the run's command again"
             ) from None

@@ -115,7 +115,7 @@ def _read(target: Path, identity: str) -> tuple[dict[str, Any], dict[str, bytes]
         sums = {name: entry["sha256"] for name, entry in manifest["files"].items()}
         files = {name: (target / name).read_bytes() for name in sums}
         schema, written_by, step, _ = (manifest[key] for key in ("schema", "identity", "step", "digest"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"{target.name}: {type(error).__name__}: {error}") from None
     if not isinstance(schema, int) or schema > SCHEMA:
         raise Damaged(f"{target.name}: schema {schema}, this version reads schema {SCHEMA}")

@@ -83,7 +83,7 @@ def read(path: Path, identity: str) -> tuple[Entry, ...]:
         try:
             entry = Entry(**json.loads(line))
             sealed = entry.sealed()
-        except (ValueError, TypeError):
+        except (ValueError, RecursionError, TypeError):
             raise Broken(f"{path}, line {number}: is no line of a ledger") from None
         if entry.hash != sealed.hash:
             raise Broken(f"{path}, line {number} (step {entry.step}): was altered, its hash does not fit its content")

@@ -92,7 +92,7 @@ def _process(process: psutil.Process) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         written = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return written if isinstance(written, dict) else {}
 
