@@ -8,7 +8,8 @@ the kernel's own affair (but the bare products write their scores to memory, whi
 work is compared with torch's own count of floating point operations before anything is timed.
 
 Then a profile says which operations the rest of the step goes to. Profiling slows small operations and Python down:
-its times are for comparison among themselves.
+its times are for comparison among themselves. On a GPU the bare products are launched one by one: where they are small,
+the floor is what their launches take the host.
 
     python scripts/bench_floor.py [--shapes 8x64,2x32] [--rounds 15] [--tasks 5] [--json FILE]
                                   [--device cuda] [--model bert-base]
@@ -49,6 +50,7 @@ ATTENTION_BACKWARD = [getattr(ATEN, f"_scaled_dot_product_{kernel}_backward") fo
 NAMES = {f"aten::{name}" for name in ("mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "addmv_", "dot")} | {
     f"aten::{packet.__name__}" for packet in (*ATTENTION, *ATTENTION_BACKWARD)
 }
+NAMES |= {f"aten::_{kernel}_{way}" for kernel in KERNELS for way in ("forward", "backward")}  # under these on a GPU
 REST = 16  # operations that the profile lists
 
 
@@ -184,6 +186,7 @@ def rest(step: Callable[[], object], device: torch.device = CPU, steps: int = 3)
     """Milliseconds of a profiled step outside of its products, by operation; the largest first. On a GPU those of its
     kernels."""
     there = device.type == "cuda"
+    plain = min(bench_setup.seconds(step, device) for _ in range(steps)) * steps  # a profiler slows the host
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if there else [])]) as profiled:
         seconds = sum(bench_setup.seconds(step, device) for _ in range(steps))
     time_of = "self_device_time_total" if there else "self_cpu_time_total"
@@ -191,7 +194,7 @@ def rest(step: Callable[[], object], device: torch.device = CPU, steps: int = 3)
     own = {event.key: getattr(event, time_of) / 1e3 / steps for event in events}
     out = {name: value for name, value in own.items() if name not in NAMES}
     out["idle: the host is behind" if there else "between operations (Python)"] = max(
-        seconds * 1e3 / steps - sum(own.values()), 0.0
+        (plain if there else seconds) * 1e3 / steps - sum(own.values()), 0.0
     )
     return dict(sorted(out.items(), key=lambda item: -item[1]))
 
@@ -229,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"  outside of the products, as profiled: {whole:.1f} ms a step")
         for name, value in list(found["rest (ms)"].items())[:REST]:
             print(f"    {name[:44]:<44} {value:8.2f} ms  {value / whole:6.1%}", flush=True)
-    parts.write(arguments.json, machine, figures)
+        parts.write(arguments.json, machine, figures)
 
 
 if __name__ == "__main__":

@@ -217,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             setup = Setup(device, model, precision, bool(recomputed))
             name = f"{model}, {precision}, {way}"
             figures[name] = variant(asked, name, setup, engine)
-    parts.write(asked.json, machine, figures)
+            parts.write(asked.json, machine, figures)
 
 
 if __name__ == "__main__":

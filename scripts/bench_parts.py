@@ -36,6 +36,7 @@ from mtlfn.data.tokens.store import Corpus
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.strategy import S3B, Strategy
 from mtlfn.run.config import Config
+from mtlfn.run.disk import write_file
 from mtlfn.run.machine import cublas
 from mtlfn.run.one.loop import fix_numerics
 
@@ -292,6 +293,6 @@ def begin(threads: int | None, *packages: str, device: torch.device = CPU) -> di
 
 
 def write(path: Path | None, machine: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
-    """The JSON file, where one is asked for."""
+    """The JSON file, where one is asked for: whole, however often it is written."""
     if path:
-        path.write_text(json.dumps({"machine": machine, "figures": figures}, indent=1))
+        write_file(path, json.dumps({"machine": machine, "figures": figures}, indent=1).encode())

@@ -96,10 +96,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         for kind, ratio in found["bf16 / fp32"].items():
             one, other = (found["tokens/s"][f"{kind}, {precision}"] for precision in PRECISIONS)
             print(f"  {kind:<22} {one:10,.0f} tokens/s in fp32 {other:10,.0f} in bf16 {ratio:6.2f}", flush=True)
+        parts.write(arguments.json, machine, figures)
     if on.device.type == "cpu":
         computed = next(iter(figures.values()))["computed in"]
         print(f"\nAMX: {'there' if units.has_amx() else 'not there'}; with --precision bf16 products are in {computed}")
-    parts.write(arguments.json, machine, figures)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if arguments.many:
             name = f"{arguments.many} / {arguments.tasks} tasks"
             print(f"  {name:<18} {'':8}     {figures[shape][name]:5.2f}")
-    parts.write(arguments.json, machine, figures)
+        parts.write(arguments.json, machine, figures)
 
 
 if __name__ == "__main__":

@@ -306,7 +306,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"  {'step':<34} {'median':>8}     ours / it")
         for name, seconds in found["seconds"].items():
             print(f"  {name:<34} {seconds * 1e3:8.0f} ms  {found['ratio'][name]:5.2f}", flush=True)
-    parts.write(arguments.json, machine, figures)
+        parts.write(arguments.json, machine, figures)
 
 
 if __name__ == "__main__":

@@ -295,6 +295,7 @@ def candidates(arguments: Any) -> tuple[dict[str, Callable[[int], Stretch]], dic
     (task,), start = prepared.tasks, past_start(prepared)
     corpus, net, size = prepared.train[task.name], Network(prepared).to(on.device), batch_size(prepared)
     rows, pad = rows_of(corpus), collator(task, corpus, net.tokenizer)
+    epoch = rows * -(-arguments.steps * size // len(rows))  # else the clock counts begins of epochs, too
     examples = list(range(min(max(size, 4), len(rows))))  # several, so that there is padding
     error = check(prepared, start, net, pad([rows[e] for e in examples]), examples)
     rate, steps = prepared.config.learning_rate, arguments.steps
@@ -303,7 +304,7 @@ def candidates(arguments: Any) -> tuple[dict[str, Callable[[int], Stretch]], dic
         start = past_start(prepared)
     made = {"ours": our_loop(prepared, start, steps)}
     for name, order in (("trainer", "random"), ("trainer, grouped", "group_by_length")):
-        made[name] = trainer_loop(net, rows, pad, size, steps, order, rate, on)
+        made[name] = trainer_loop(net, epoch, pad, size, steps, order, rate, on)
     for method in ("pcgrad", "sum") if arguments.multi_tasks != "none" else ():
         several = prepare("s3b", settings(arguments, arguments.multi_tasks, on.precision, gradients=method))
         made[f"s3b, {method}"] = our_loop(several, past_start(several), -(-steps // len(several.tasks)))

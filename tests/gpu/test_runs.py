@@ -82,7 +82,7 @@ def test_memory_is_read_and_a_leak_on_the_device_is_told(device):
         observe(at(step), plain.batch(0))
     assert probe().own - before.own > 0.9 * len(hoard) * 64 * 2**20
     assert [kind for _, kind, _ in said] == ["memory"]
-    assert memory.peak(device)["allocated" if device.type == "cuda" else "resident"] > len(hoard) * 64 * 2**20
+    assert memory.peak(device)["allocated" if device.type == "cuda" else "resident"] >= len(hoard) * 64 * 2**20
     assert [line["event"] for line in written] == ["memory"] * monitors.WINDOW
 
 

@@ -189,7 +189,7 @@ def _links_at_once(task: Task, logits: Tensor, groups: Sequence[_Group]) -> Tens
     # For every pair one, other, whether it is gold, and that it is there.
     pairs = [
         [(i + first, j + first, gold, 1) for i, j, gold in zip(g.ones, g.others, g.gold, strict=True)]
-        + [(0, 0, 0, 0)] * (most - len(g.ones))
+        + [(first, first, 0, 0)] * (most - len(g.ones))
         for g, first in zip(groups, starts, strict=False)
     ]
     places, table = (moved(torch.tensor(each), logits.device) for each in ((rows, words, widths), pairs))

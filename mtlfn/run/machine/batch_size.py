@@ -79,6 +79,7 @@ def attempt(step: Step, start: State, corpora: Mapping[str, Corpus], device: tor
     def run(slots: int) -> float:
         batch = heaviest(corpora, slots, start.cursors)
         if device.type == "cuda":
+            torch.cuda.empty_cache()  # what an earlier try that did not fit has left
             torch.cuda.reset_peak_memory_stats(device)
             step(start, batch)
             total = torch.cuda.get_device_properties(device).total_memory
