@@ -14,12 +14,15 @@ import tyro
 from attrs import field, frozen
 from attrs.validators import optional
 
+from mtlfn.data.example import short
 from mtlfn.run import documents
 from mtlfn.run.commands.command import answer
 from mtlfn.run.commands.machines import Machines
 from mtlfn.run.config import Config
 from mtlfn.run.errors import OK, UsageError
 from mtlfn.run.terminal import say
+
+MOST = 10_000  # seeds, tasks, or standard deviations that a study is planned for
 
 
 @frozen
@@ -178,8 +181,8 @@ def _power(asked: Verdict) -> list[str]:
         ("--seeds", asked.seeds, 2),
         ("--tasks", asked.tasks, 1),
     ):
-        if value is not None and not least <= value < float("inf"):
-            raise UsageError(f"{flag} {value:g}: expected a number from {least:g} on")
+        if value is not None and not least <= value <= MOST:
+            raise UsageError(f"{flag} {short(value)}: expected a number from {least:g} to {MOST:,}")
     if asked.runs:
         if any(value is not None for value in given.values()):
             raise UsageError("RUN and --unit-sd, --seed-sd: expected a pilot or variances, not both")

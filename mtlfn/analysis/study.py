@@ -84,7 +84,7 @@ class Study:
     pairwise: bool = False
     auxiliary: Literal["none", "shuffled"] = "none"
     margin: float = field(default=0.01, validator=[gt(0), finite])
-    alpha: float = field(default=0.05, validator=[gt(0), lt(0.5)])
+    alpha: float = field(default=0.05, validator=[ge(1e-9), lt(0.5)])
     draws: int = field(default=10_000, validator=ge(1))
     looks: tuple[int, ...] = ()
     run: Config = field(factory=Config)

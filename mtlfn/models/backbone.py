@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import CRITICAL
@@ -129,7 +130,7 @@ def _locate(name: str, revision: str | None) -> tuple[str, str | None, dict[str,
     """Where transformers finds the model, its id on the Hub if it has one, and further arguments."""
     if name == "minilm":
         return str(_minilm_folder()), MINILM_ID, {}
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.suffix == ".gguf":
         if not path.is_file():
             raise BackboneError(f"--backbone {name}: no such GGUF file")

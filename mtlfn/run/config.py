@@ -18,6 +18,8 @@ from mtlfn.data.example import DataError
 from mtlfn.data.tables.mapping import LATER, Mapping
 from mtlfn.run.errors import UsageError
 
+MOST = 2**63 - 1  # tokens, or passes over data, that a run is asked for
+
 
 def finite(_: object, attribute: attrs.Attribute[float], value: float) -> None:
     """A validator: neither infinite nor not a number."""
@@ -77,13 +79,13 @@ class Config:
     revision: str | None = field(default=None, metadata=LABEL)
     """Git revision of a backbone on the Hub."""
 
-    budget_tokens: int = field(default=150_000, validator=[instance_of(int), ge(1)])
+    budget_tokens: int = field(default=150_000, validator=[instance_of(int), ge(1), le(MOST)])
     """Input tokens to train on, all tasks together: met exactly."""
 
     schedule_tokens: int | None = field(default=None, validator=optional(ge(1)))
     """Length of the learning-rate schedule in input tokens. Default: the budget."""
 
-    max_epochs: int | None = field(default=None, validator=optional(ge(1)))
+    max_epochs: int | None = field(default=None, validator=optional([ge(1), le(MOST)]))
     """Train for this many corpora's worth of tokens instead of a budget, with early stopping."""
 
     patience: int = field(default=3, validator=ge(1))

@@ -51,11 +51,29 @@ def read_toml(path: Path, flag: str) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{flag} {path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # of TOML or of UTF-8; thousands of digits or of brackets
         raise UsageError(f"{flag} {path}: not valid TOML ({error})") from None
+    if problem := _beyond(table):
+        raise UsageError(f"{flag} {path}: {problem}")
+    return table
+
+
+def _beyond(value: Any, key: str = "") -> str | None:
+    """What no setting can be: a number that TOML has not, text that no path can hold."""
+    if isinstance(value, dict):
+        parts = [(f"{key}.{name}" if key else name, each) for name, each in value.items()]
+    elif isinstance(value, list):
+        parts = [(key, each) for each in value]
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return f"{key} is a number of {value.bit_length()} bits, expected at most 64"
+    elif isinstance(value, str) and "\0" in value:
+        return f"{key} holds the character U+0000, expected none"
+    else:
+        return None
+    return next((problem for name, each in parts if (problem := _beyond(each, name))), None)
 
 
 def from_table(table: dict[str, Any], path: Path, place: str) -> Config:

@@ -170,8 +170,13 @@ def test_power_from_given_variances(capsys: pytest.CaptureFixture[str]) -> None:
     assert "given variances: 5 seeds show a difference of 0.0" in capsys.readouterr().out
     for flags, said in (
         (["--power"], "--power: expected the runs of a pilot, or --unit-sd and --seed-sd"),
-        (["--power", "--unit-sd", "-1", "--seed-sd", "1"], "--unit-sd -1: expected a number from 0 on"),
-        (["--power", "--unit-sd", "1", "--seed-sd", "1", "--seeds", "1"], "--seeds 1: expected a number from 2 on"),
+        (["--power", "--unit-sd", "-1", "--seed-sd", "1"], "--unit-sd -1.0: expected a number from 0 to 10,000"),
+        (
+            ["--power", "--unit-sd", "1", "--seed-sd", "1", "--seeds", "1"],
+            "--seeds 1: expected a number from 2 to 10,000",
+        ),
+        (["--power", "--unit-sd", "1", "--seed-sd", "1e300"], "--seed-sd 1e+300: expected a number from 0 to 10,000"),
+        (["--power", "--unit-sd", "1", "--seed-sd", "1", "--seeds", "1000000000"], "--seeds 1000000000: expected"),
     ):
         assert verdict(flags) == 2
         assert said in capsys.readouterr().err

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 import pytest
 from attrs import evolve
 from datasets import ClassLabel, Features, List, Value
@@ -130,6 +131,11 @@ def test_every_key_of_a_mapping_can_be_written_in_toml() -> None:
         ({"columns": {"tokens": "w"}}, "columns lacks tags, which the kind tagging needs"),
         ({"columns": {"tokens": "w", "tags": "t", "label": "l"}}, "columns has label, which the kind tagging does not"),
         ({"splits": {"trian": "a"}}, "unknown key trian, expected some of train, dev, test @ task.t.splits"),
+        ({"splits": {"train": ""}}, "splits.train is '', expected a name"),
+        ({"splits": {"dev": ""}}, "splits.dev is '', expected a name; leave it out"),
+        ({"splits": {"train": "train[:%]"}}, "splits has 'train[:%]', expected a name, or a part of one"),
+        ({"separator": ""}, "separator is '', expected what stands between"),
+        ({"labels": ["O"]}, "labels is ['O'], expected a type of mentions"),
         ({"splits": {"dev": "train"}}, "splits is train, train, expected different names: training data must not"),
         ({"labels": []}, "labels is [], expected at least 1 different names for the kind tagging"),
         ({"labels": ["D", "D"]}, "labels is ['D', 'D'], expected at least 1 different names"),
@@ -391,6 +397,7 @@ def test_stored_format_and_costly_columns_do_not_matter(tmp_path: Path) -> None:
             ", row 0: the example 'train-0000000' has the l",
         ),
         (RANK, {"query": ["q"], "answers": [["a"]], "good": [[None]]}, ", row 0: found None, expected a number, bool"),
+        (RANK, {"query": ["q"], "answers": [["a"]], "good": [[math.nan]]}, ", row 0: found nan, expected a number"),
         (
             PAIR,
             {"text": ["ab"], "head": [[0, 1]], "tail": [["a"]], "label": ["none"]},
@@ -414,6 +421,35 @@ def test_ids_that_repeat_or_are_no_ids(tmp_path: Path) -> None:
     assert message.endswith("split train, row 1: the id 'a' is also that of row 0; ids must be unique")
     message = failure(tmp_path, evolve(CLASS, columns=evolve(columns, id="x")))
     assert message.endswith("row 0: found 0.5, expected a string or whole number for id")
+    save(tmp_path, TEXTS | {"x": ["", "b"]})
+    message = failure(tmp_path, evolve(CLASS, columns=Columns(text="text", label="label", unit="x")))
+    assert message.endswith("row 0: found '' for unit, expected a string that is not empty, or a whole number")
+
+
+def test_a_part_of_a_split_that_holds_nothing_is_told(tmp_path: Path) -> None:
+    save(tmp_path, TEXTS)
+    for wanted in ("train[50%:50%]", "train[1000:]"):
+        parts = Splits(train="train", dev="validation", test=wanted)
+        assert failure(tmp_path, evolve(CLASS, splits=parts)).endswith(
+            f"{wanted!r}, which test is to be, is none of the 2 examples"
+        )
+
+
+def test_what_the_library_cannot_decode_is_told(tmp_path: Path) -> None:
+    """Text that is not UTF-8, in the column that is read; and damaged folders."""
+    save(tmp_path, TEXTS)
+    numbers = b"".join((2 * i).to_bytes(4, "little") for i in range(3))
+    text = pa.Array.from_buffers(pa.string(), 2, [None, pa.py_buffer(numbers), pa.py_buffer(b"\xff\xfe" * 2)])
+    odd = datasets.Dataset(pa.table({"text": text, "label": ["no", "yes"]}))
+    datasets.DatasetDict(train=odd, validation=odd).save_to_disk(str(tmp_path / "corpus"))
+    assert "split train, row 0 or after it: cannot be read (UnicodeDecodeError" in failure(tmp_path, CLASS)
+    (tmp_path / "corpus/train/dataset_info.json").write_text("[]")
+    assert "cannot be loaded (" in failure(tmp_path, CLASS)
+    (tmp_path / "corpus/dataset_dict.json").write_text("[" * 100_000)
+    assert "cannot be loaded (" in failure(tmp_path, CLASS)
+    datasets.DatasetDict().save_to_disk(str(tmp_path / "none"))
+    for form in (None, "bigbio"):
+        assert "none holds no split" in failure(tmp_path, evolve(CLASS, source="none", format=form))
 
 
 def test_folder_that_is_no_saved_data_set(tmp_path: Path) -> None:

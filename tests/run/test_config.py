@@ -61,6 +61,8 @@ def test_paths_in_a_preset_start_from_its_folder(tmp_path):
         ("backbone = [1]", "backbone"),
         ("x = [", "not valid TOML"),
         pytest.param("x = " + "9" * 5000, "not valid TOML", id="a number of 5,000 digits"),
+        pytest.param(f"[run]\nx = [0x{'f' * 5000}]", "run.x is a number of 20000 bits", id="a number of 20,000 bits"),
+        ('data_dir = "a\\u0000b"', "data_dir holds the character U+0000"),
         pytest.param("x = " + "[" * 5000, "not valid TOML", id="5,000 brackets"),
         ("[task.answers]\nsource = 3", "answers"),
         ("[task]\nanswers = 3", "answers"),

@@ -108,6 +108,7 @@ def test_what_would_be_uploaded_is_a_model_that_can_be_used(finished, bert, tmp_
     flags = ["--task", "ddi", "--to", "me/ddi", "--dry-run", str(out)]
     (finished / "export/ddi/notes.txt").write_text("mine")
     assert push([str(finished), *flags]) == 2  # the seal knows no such file
+    assert push([str(finished / "export/ddi"), *flags]) == 2  # which is still in the run
     (finished / "export/ddi/notes.txt").unlink()
     assert push([str(finished), *flags]) == 0
     assert "Nothing was sent" in capfd.readouterr().out

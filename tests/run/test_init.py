@@ -227,6 +227,14 @@ def test_a_folder_of_folders_is_a_task_each(tmp_path):
     }
 
 
+def test_names_that_are_alike_are_told_apart(tmp_path):
+    for name in ("a", "A", "a_1"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        pairs_csv(tmp_path / "data" / name)
+    assert command(["init", str(tmp_path / "data"), "--output", str(tmp_path / "my.toml")]) == 0
+    assert len(from_toml(tmp_path / "my.toml").task) == 3
+
+
 def test_a_guess_says_so(tmp_path):
     (tmp_path / "data").mkdir()
     rows = "".join(f"id {i},about case {i},text of {i},{i % 2}\n" for i in range(40))
@@ -288,6 +296,10 @@ def test_tags_in_another_column_of_conll_are_told(tmp_path):
         ({"n.ann": "", "n.txt": "no flu"}, "no document of the training split has a mention"),
         ({"one.csv": "a,label\nb c,d\n", "dev.csv": "a,label\nb c,d\n"}, "belongs to no split"),
         ({"dev.csv": "a,label\nb c,d\n", "test.csv": "a,label\nb c,d\n"}, "has the splits dev, test, expected one"),
+        (
+            {"a.jsonl": '{"text": "t u", "label": "\\ud800"}\n{"text": "v w", "label": "a"}\n' * 9},
+            "half of a character",
+        ),
     ],
 )
 def test_what_shows_no_task_is_told_and_nothing_is_written(files, said, tmp_path, capfd):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,17 @@ def test_a_run_predicts_what_it_predicted(go, out, tmp_path, capfd):
         predicted = [json.loads(line) for line in to.read_text().splitlines()]
         assert [(p["id"], p["prediction"]) for p in predicted] == [(p["id"], p["prediction"]) for p in lines]
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["bc5cdr_disease.jsonl", "ddi.jsonl"]
+
+
+def test_what_is_no_file_is_not_replaced(out, tmp_path, capfd):
+    """A device, a pipe or a folder of that name stays what it is."""
+    written(tmp_path / "rows.jsonl", tiny.rows("bc5cdr_disease", "dev", 2))
+    os.mkfifo(tmp_path / "pipe")
+    for output in (tmp_path / "pipe", tmp_path, "", "."):
+        asked = [str(out[1]), "--task", "bc5cdr_disease", "--input", str(tmp_path / "rows.jsonl")]
+        assert predict([*asked, "--output", str(output)]) == 2
+        assert "is no file that can be written; name another" in capfd.readouterr().err
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def written(path: Path, rows: list[dict]) -> None:
@@ -200,6 +212,14 @@ def cut_adapter(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
 
 
+def changed(file: str, **changes: Any) -> Callable[[Path], None]:
+    def harm(folder: Path) -> None:
+        path = folder / "export/ddi" / file
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return harm
+
+
 def unfinished(folder: Path) -> None:
     (folder / "result.json").unlink()
 
@@ -215,6 +235,15 @@ def without_exports(folder: Path) -> None:
         (older, "predict.json: is missing; exports of older versions lack it"),
         (without_tensors, "the export is damaged (FileNotFoundError"),
         (cut_adapter, "the export is damaged (SafetensorError"),
+        (changed("head.json", task=None), "the export is damaged ("),
+        (changed("head.json", task={"name": "ddi", "kind": "x", "level": 2}), "the export is damaged ("),
+        (changed("head.json", strategy="s9"), "the export is damaged (KeyError: 's9')"),
+        (changed("head.json", read_out_layer="x"), "the export is damaged ("),
+        (changed("head.json", backbone_digest=5), "the export is damaged ("),
+        (changed("predict.json", linears=5), "the export is damaged ("),
+        (changed("predict.json", lora_alpha_ratio="x"), "the export is damaged ("),
+        (changed("predict.json", precision="x"), "the export is damaged ("),
+        (changed("predict.json", max_length=10**9), "max_length is 1000000000, and the backbone takes"),
         (unfinished, "the run is not finished; give its command again"),
         (without_exports, "holds no such model, expected a run with exports"),
     ],

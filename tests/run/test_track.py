@@ -97,6 +97,9 @@ def test_a_line_has_its_numbers_by_name(finished):
     assert {"quick_dev/ddi/relation_f1", "quick_dev/bc5cdr_disease/entity_f1"} <= set(quick[0])
     alert = {"step": 3, "event": "alert", "kind": "nan", "message": "a loss"}
     assert (points.points(alert), points.message(alert)) == ({}, "nan: a loss")
+    assert points.message(alert | {"message": "half \ud800"}) == "nan: half ?"
+    odd = {"step": 1, "loss": None, "sigma": [], "conflicts": {"a > b": 3}, "tokens": 10**400, "learning_rate": True}
+    assert points.points(odd) == points.points(odd | {"conflicts": None, "event": []}) == {}
     assert points.points({"step": 1, "loss": {"a": float("nan"), "b": 2.0}, "tokens": 7}) == {
         "loss/b": 2.0,
         "tokens": 7,

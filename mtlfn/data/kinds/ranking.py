@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import evolve
 
-from mtlfn.data.example import Example
+from mtlfn.data.example import DataError, Example
 from mtlfn.data.kinds import shuffle, whole
 from mtlfn.data.kinds.kind import Kind, Roles, items_of, named, of_type, text_of
 from mtlfn.data.statistic import MEAN, Row
@@ -45,7 +45,9 @@ def of_candidates(roles: Roles, name: str, unit: str, label: Callable[[Any], str
 def _relevance(value: Any, names: Sequence[str]) -> str:
     if isinstance(value, str) or names:
         return named(value, names)
-    return "relevant" if of_type(value, (int, float), "a number, bool or string for relevance") > 0 else "irrelevant"
+    if of_type(value, (int, float), "a number, bool or string for relevance") != value:
+        raise DataError(f"found {value}, expected a number for relevance")
+    return "relevant" if value > 0 else "irrelevant"
 
 
 def training(examples: Sequence[Example]) -> tuple[Example, ...]:

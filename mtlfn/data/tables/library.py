@@ -30,7 +30,14 @@ def load_disk(name: str, path: Path) -> Any:
 
     try:
         return datasets.load_from_disk(str(path))
-    except (OSError, ValueError, TypeError, LookupError) as error:  # IndexError: a split saved without rows
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # IndexError: a split saved without rows
         raise DataError(
             f"task {name}: {path} cannot be loaded ({error}); expected a folder written by "
             "datasets.DatasetDict.save_to_disk, with at least one row in every split"
@@ -74,9 +81,27 @@ def load_parquet(name: str, path: Path, files: dict[str, list[Path]]) -> dict[st
             except Exception as error:  # whatever the library's readers raise
                 raise DataError(
                     f"task {name}: {', '.join(p.name for p in paths)} in {path} cannot be read as Parquet "
-                    f"({type(error).__name__}: {str(error).splitlines()[0]}); write the file again"
+                    f"({_said(error.__cause__ or error)}); write the file again"
                 ) from error
     return tables
+
+
+def rows_of(table: Any, place: str) -> Iterator[tuple[int, Row]]:
+    """(number, row); DataError where the library cannot decode one."""
+    rows, number = iter(table), 0
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except Exception as error:  # whatever its decoders raise: text that is not UTF-8, dates beyond Python's
+            raise DataError(f"{place}, row {number} or after it: cannot be read ({_said(error)})") from error
+        yield number, dict(row)
+        number += 1
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 @contextmanager
@@ -102,6 +127,8 @@ def _tables(name: str, mapping: Mapping, tables: Any) -> dict[Any, Table]:
             f"task {name}: {mapping.source} holds one table ({type(tables).__name__}), expected named splits; save a "
             "datasets.DatasetDict with train and validation"
         )
+    if not tables:
+        raise DataError(f"task {name}: {mapping.source} holds no split; save a datasets.DatasetDict with train")
     if mapping.format == "bigbio":
         from mtlfn.data.tables import bigbio
 
@@ -119,8 +146,8 @@ def _table(mapping: Mapping, split: Any, table: datasets.Dataset) -> Table:
     chosen = table.select_columns(present).with_format(None)
 
     def rows() -> Iterator[tuple[str, Row]]:
-        for number, row in enumerate(chosen):
-            yield f"row {number}", dict(row)
+        for number, row in rows_of(chosen, f"split {split}"):
+            yield f"row {number}", row
 
     names = {column: class_names(table.features[column]) for column in present}
     return Table(place=f"split {split}", rows=rows, columns=tuple(table.column_names), names=names)

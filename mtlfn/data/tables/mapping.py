@@ -26,7 +26,7 @@ from mtlfn.data.tables.tags import SCHEMES, Scheme, types
 FORMATS = tuple(READERS)
 BY_ROLE = ("conll", "brat", "bioc", "bigbio")  # formats that say themselves what is text and what annotation
 LATER = {"identity": "later"}  # of a field that the identity of a run has only where it is not the default
-SPLIT = re.compile(r"(?P<name>[^\[\]]+)(\[(?P<start>\d{0,3}%?)?:(?P<end>\d{0,3}%?)?\])?")
+SPLIT = re.compile(r"(?P<name>[^\[\]]+)(\[(?P<start>\d{1,9}|\d{1,3}%)?:(?P<end>\d{1,9}|\d{1,3}%)?\])?")
 
 
 @frozen(kw_only=True)
@@ -139,6 +139,10 @@ def _contradiction(mapping: Mapping) -> str | None:
         return f"negative is {mapping.negative!r}, expected {wanted}"
     if mapping.format is not None and mapping.format not in FORMATS:
         return f"the format is {mapping.format!r}, expected one of {', '.join(FORMATS)}"
+    if mapping.separator == "":
+        return "separator is '', expected what stands between the parts of a field"
+    if needs.tags and not entity_types(mapping):
+        return f"labels is {list(labels)}, expected a type of mentions"
     if mapping.tags is not None and not KINDS[kind].tags:
         return f"tags is {mapping.tags!r}, expected none for the kind {kind}"
     given = {role for role, column in asdict(mapping.columns).items() if column is not None}
@@ -152,6 +156,9 @@ def _contradiction(mapping: Mapping) -> str | None:
 
 
 def _contradiction_of_splits(splits: Splits) -> str | None:
+    if empty := [split for split in ("train", "dev") if getattr(splits, split) == ""]:
+        how = "; leave it out, and dev is made where there is none" if empty == ["dev"] else ""
+        return f"splits.{empty[0]} is '', expected a name{how}"
     named = [name for name in (splits.train, splits.dev, splits.test) if name]
     if len(set(named)) < len(named):
         return f"splits is {', '.join(named)}, expected different names: training data must not be evaluated on"

@@ -57,7 +57,10 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
             rows = sum(1 for _ in table.rows())
             parts[split], notes = (), {**notes, HIDDEN_TEST: f"none of the {rows:,} rows of {wanted!r} has a label"}
             continue
-        parts[split] = _part(_Reading(task, mapping, counts, unusable).examples(table, split, place), wanted)
+        found = _Reading(task, mapping, counts, unusable).examples(table, split, place)
+        parts[split] = _part(found, wanted)
+        if found and not parts[split]:
+            raise DataError(f"{place}: {wanted!r}, which {split} is to be, is none of the {len(found):,} examples")
         unique += [table] if table not in unique else []
     for table in unique:
         counts.update(table.notes)

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import evolve
 
-from mtlfn.data.example import Example
+from mtlfn.data.example import DataError, Example
 from mtlfn.data.kinds.kind import Roles, of_type
 from mtlfn.data.task import Task, kind_of
 
@@ -39,4 +39,6 @@ def example(task: Task, roles: Roles, names: tuple[str, ...], number: str, negat
 
 
 def _key(value: Any, role: str) -> str:
+    if value == "":
+        raise DataError(f"found '' for {role}, expected a string that is not empty, or a whole number")
     return str(of_type(value, (str, int), f"a string or whole number for {role}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from importlib import import_module
@@ -20,7 +21,7 @@ STEMS = ("train", "dev", "test", "validation", "valid", "devel", "development", 
 
 def tables(name: str, mapping: Mapping, base: Path) -> dict[Any, Table]:
     """Split -> table. DataError where the source is not there, or is of no format that is known."""
-    path = base / Path(mapping.source).expanduser()
+    path = base / Path(os.path.expanduser(mapping.source))  # as it is where there is no such user
     if not path.exists():
         a_file = any(mapping.source.endswith(endings) for _, endings in READERS.values() if endings)
         if a_file or mapping.format not in (None, "hub", "bigbio") or not HUB_ID.fullmatch(mapping.source):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mtlfn.data import sources
-from mtlfn.data.example import DataError
+from mtlfn.data.example import DataError, half_character
 from mtlfn.data.kinds import KINDS
 from mtlfn.data.tables import reading
 from mtlfn.data.tables.sources import STEMS
@@ -39,7 +40,7 @@ def init(folder: Path, output: Path, say: Callable[[str], None] = terminal.say) 
         raise UsageError(f"--output {output}: exists, and is not written over; name another file")
     places = _places(folder)
     names = [_name(place) for place in places]
-    names = [name if names.count(name) == 1 else f"{name}_{number}" for number, name in enumerate(names, start=1)]
+    names = _unlike(names)
     parts = [
         _table(f"{name}{suffix}", drafted, source, _shown(place, output))
         for place, name in zip(places, names, strict=True)
@@ -50,10 +51,22 @@ def init(folder: Path, output: Path, say: Callable[[str], None] = terminal.say) 
         f"# Drafted by looking at the files; what is a guess says so. It is read by\n"
         f"#     mtlfn data check --config {output.name}\n"
     )
+    text = head + "".join(parts)
+    if problem := half_character(text):
+        raise DataError(f"{str(folder)!a}: the draft, with its names and labels, {problem}; TOML cannot hold it")
     make_folder(output.parent)
-    write_file(output, (head + "".join(parts)).encode())
+    write_file(output, text.encode())
     say(f"{output} has {len(parts)} task{'s' if len(parts) > 1 else ''}:")
     return _proved(output, say)
+
+
+def _unlike(names: Sequence[str]) -> list[str]:
+    """The names, with a number behind those that are the same."""
+    out: list[str] = []
+    for name in names:
+        free = (f"{name}_{number}" for number in itertools.count(1) if f"{name}_{number}" not in [*names, *out])
+        out.append(name if names.count(name) == 1 else next(free))
+    return out
 
 
 def _proved(output: Path, say: Callable[[str], None]) -> int:

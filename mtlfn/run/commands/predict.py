@@ -168,6 +168,8 @@ def _replaced(output: Path, write: Callable[[Path], int], what: str, *, folder: 
     """Writes beside the output and puts it in its place; a folder that holds something is not written over."""
     if folder and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"--output {output}: exists, and is not written over; name another folder")
+    if not folder and (not output.name or (output.exists() and not output.is_file())):
+        raise UsageError(f"--output {output}: is no file that can be written; name another, or leave it out to print")
     beside = output.with_name(f"{output.name}{TEMPORARY}{os.getpid()}")
     try:
         make_folder(beside if folder else beside.parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -32,10 +33,11 @@ def push(asked: Push, say: Callable[[str], None] = terminal.say) -> int:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
-    folder, _ = predictor.export_of(asked.run.expanduser(), asked.task)
+    folder, _ = predictor.export_of(Path(os.path.expanduser(asked.run)), asked.task)
     predictor.described(folder)
-    if (asked.run / documents.RESULT).is_file() and (problems := seal.verify(asked.run).problems):
-        raise UsageError(f"{asked.run}: {problems[0]}; give the run's command again, which makes it again")
+    run = folder.resolve().parents[1]  # where the export lies in one
+    if (run / documents.RESULT).is_file() and (problems := seal.verify(run).problems):
+        raise UsageError(f"{run}: {problems[0]}; give the run's command again, which makes it again")
     try:
         validate_repo_id(asked.to)
     except HFValidationError as error:

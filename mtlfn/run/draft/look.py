@@ -17,6 +17,7 @@ from mtlfn.data.document import Document
 from mtlfn.data.example import DataError
 from mtlfn.data.tables import bigbio, bioc, brat, conll, library, lines, sources
 from mtlfn.data.tables.documents import Tally
+from mtlfn.data.tables.library import rows_of
 from mtlfn.data.tables.mapping import Mapping as TaskMapping
 from mtlfn.data.tables.reading import DEV_NAMES
 from mtlfn.data.tables.rows import class_names
@@ -166,10 +167,10 @@ def _library(path: Path, tables: Mapping[Any, Any]) -> Source:
             documents = (whole for _, whole in bigbio.read_documents(str(path), train, Tally({})))
             return Source(form="bigbio", splits=splits, drafts=_of_documents(documents, path))
         if {"id", "document_id"} <= shown:
-            rows = [dict(row) for row in itertools.islice(train, ROWS)]
+            rows = [row for _, row in itertools.islice(rows_of(train, str(path)), ROWS)]
             return Source(form="bigbio", splits=splits, drafts=[("", _of_bigbio(fitting[0], train, rows, path))])
     flat = train.flatten()
-    rows = [dict(row) for row in itertools.islice(flat, ROWS)]
+    rows = [row for _, row in itertools.islice(rows_of(flat, str(path)), ROWS)]
     columns = [
         Column(name=name, values=[row[name] for row in rows], classes=class_names(flat.features[name]))
         for name in flat.column_names

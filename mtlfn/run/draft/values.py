@@ -49,7 +49,7 @@ def parts_of(value: Any) -> list[Any]:
 def number_of(value: Any) -> float | None:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 
 from mtlfn.data import files
 from mtlfn.data.document import Document
-from mtlfn.data.example import DataError, Example, Span
+from mtlfn.data.example import DataError, Example, Span, half_character, short
 from mtlfn.data.kinds.tagging import entities
 from mtlfn.data.tables import brat
 from mtlfn.data.tables.conll import START, fields_of, is_comment
@@ -56,7 +56,7 @@ def rows(predictor: Predictor, source: Path, _: Pairs, *, plain: bool) -> Iterat
     number."""
     for number, line in files.lines(source):
         try:
-            row = {"text": files.decoded(line).rstrip("\r")} if plain else row_of(line)
+            row = {"text": files.decoded(line, marked=number == 1).rstrip("\r")} if plain else row_of(line)
             yield _row(predictor, row, row.get("id", str(number)), number)
         except DataError as error:
             raise DataError(f"{source}, line {number}: {error}") from None
@@ -74,7 +74,9 @@ def texts(predictor: Predictor, source: Path, _: Pairs) -> Iterator[Item]:
 
 def _row(predictor: Predictor, row: dict[str, Any], name: Any, number: int) -> Item:
     if isinstance(name, bool) or not isinstance(name, (str, int)):
-        raise DataError(f"the id is {name!r}, expected a string or whole number")
+        raise DataError(f"the id is {short(name)}, expected a string or whole number")
+    if problem := half_character(str(name)):
+        raise DataError(f"the id {problem}")
     example = evolve(predictor.example(row, str(number)), id=str(name), unit=str(name))
     write = partial(_row_lines, predictor, example)
     return Item(examples=(example,), lines=write, own=write)
@@ -161,7 +163,11 @@ def documents(predictor: Predictor, source: Path, pairs: Pairs) -> Iterator[Item
     for path in _files(source, ending):
         name = path.relative_to(source if source.is_dir() else path.parent).with_suffix("").as_posix()
         whole = evolve(read(path), id=name)
-        yield evolve(item(predictor, whole, pairs), file=f"{name}.ann", beside=path.with_suffix(".txt"))
+        try:
+            made = item(predictor, whole, pairs)
+        except DataError as error:
+            raise DataError(f"{str(path)!a}: {error}") from None
+        yield evolve(made, file=f"{name}.ann", beside=path.with_suffix(".txt"))
 
 
 def _annotated(path: Path) -> Document:

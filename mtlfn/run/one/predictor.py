@@ -7,6 +7,7 @@ as many threads, predictions on the same examples are the run's own, to the bit.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,10 @@ from mtlfn.run.one.prepare import resolve_device
 HEAD, USE, TENSORS = "head.json", "predict.json", "head.safetensors"
 ADAPTERS = ("adapter_model.safetensors", "adapter.safetensors")
 BACKBONE = ("backbone_digest", "backbone_hub_id", "backbone_revision")
+DAMAGED = (  # what files of an export raise whose content is not what was written
+    *(ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError),
+    *(SafetensorError, cattrs.errors.BaseValidationError),
+)
 NEEDED = {
     HEAD: ("task", "strategy", "fusion", "peft", "read_out_layer", *BACKBONE),
     USE: ("hierarchical", "linears", "lora_alpha_ratio", "precision", "max_length", "usual_class", "tokenizer_digest"),
@@ -149,8 +154,8 @@ def load(
     Raises:
         UsageError: no such folder or task, an export that is damaged, or a backbone of other weights than its own.
     """
-    folder, recorded = export_of(Path(path).expanduser(), task)
-    about = described(folder)
+    folder, recorded = export_of(Path(os.path.expanduser(path)), task)
+    about, on = described(folder), resolve_device(device)
     name, revision = (backbone, None) if backbone is not None else recorded or _place(about)
     try:
         base = backbones.load(name, revision)
@@ -164,9 +169,16 @@ def load(
                 f"--backbone {name}: its weights are those of {folder}, its tokenizer is another; "
                 "take it from where the run had it"
             )
-        return _assemble(folder, about, base, resolve_device(device), batch_tokens)
+        return _assemble(folder, about, base, on, batch_tokens)
     except BackboneError as error:
         raise UsageError(str(error)) from None
+    except (UsageError, torch.OutOfMemoryError):
+        raise
+    except DAMAGED as error:
+        said = str(error).splitlines() or [""]
+        raise UsageError(
+            f"{folder}: the export is damaged ({type(error).__name__}: {said[0]}); give the run's command again"
+        ) from None
 
 
 def export_of(path: Path, task: str | None) -> tuple[Path, tuple[str, str | None] | None]:
@@ -221,7 +233,9 @@ def _assemble(
 ) -> Predictor:
     task = cattrs.structure(about["task"], Task)
     strategy = attrs.evolve(STRATEGIES[about["strategy"]], fusion=about["fusion"], hierarchical=about["hierarchical"])
-    precision = getattr(torch, about["precision"])
+    precision, most = getattr(torch, about["precision"]), backbones.longest(base)
+    if most is not None and about["max_length"] > most:
+        raise ValueError(f"max_length is {about['max_length']}, and the backbone takes {most} positions")
     longest = max(about["max_length"], batch_tokens)
     proven(base, about["max_length"], longest, default_cache())
     built = model.build(
@@ -248,8 +262,8 @@ def _assemble(
                 params.setdefault(f"head/{task.name}", {})[name] = value
         params = {slot: {name: v.to(device) for name, v in tensors.items()} for slot, tensors in params.items()}
         model.check_params(built, params)
-    except (OSError, StopIteration, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise UsageError(
-            f"{folder}: the export is damaged ({type(error).__name__}: {error}); export it again"
-        ) from None
+    except StopIteration:
+        raise ValueError(f"none of {', '.join(ADAPTERS)} is there") from None
+    if odd := [name for tensors in params.values() for name, value in tensors.items() if value.dtype != torch.float32]:
+        raise ValueError(f"{odd[0]} is not of float32")
     return Predictor(task, built, params, about["max_length"], about["usual_class"], batch_tokens)

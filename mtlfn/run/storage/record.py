@@ -126,7 +126,7 @@ def line_of(raw: bytes) -> Line:
         line = json.loads(raw)
     except (ValueError, RecursionError):
         raise ValueError("is not what was written") from None
-    if not isinstance(line, dict) or type(line.get("step")) is not int or "check" in line:
+    if not isinstance(line, dict) or type(line.get("step")) is not int or line["step"] >= 2**63 or "check" in line:
         raise ValueError("is not what was written")
     return line
 

@@ -39,7 +39,7 @@ def read_cursor(path: Path) -> Cursor:
         return Cursor((int(step), int(place)), str(document["name"]), str(document["digest"]))
     except FileNotFoundError:
         return Cursor()
-    except (ValueError, RecursionError, KeyError, TypeError) as error:
+    except (ValueError, OverflowError, RecursionError, KeyError, TypeError) as error:
         raise UsageError(
             f"{path}: is not what was written ({type(error).__name__}); remove it to send everything once more"
         ) from None

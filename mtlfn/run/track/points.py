@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,7 +26,7 @@ EVALUATIONS = {"quick": "quick_dev", "full": "dev"}  # event -> how its scores a
 def points(line: Line) -> dict[str, float]:
     """Name -> value; empty for lines that hold no number to draw. Names are paths, as ``loss/ddi``."""
     event = line.get("event")
-    if event in EVALUATIONS:
+    if isinstance(event, str) and event in EVALUATIONS:
         return dict(_numbers(EVALUATIONS[event], line.get("scores", {})))
     if event == "memory":
         return dict(_numbers("memory", {key: line.get(key) for key in ("used", "resident", "own")}))
@@ -35,19 +35,22 @@ def points(line: Line) -> dict[str, float]:
     out = {name: line[name] for name in SINGLE if _number(line.get(name))}
     for field, name in BY_TASK.items():
         out |= _numbers(name, line.get(field, {}))
-    for pair, met in line.get("conflicts", {}).items():
+    conflicts = line.get("conflicts")
+    for pair, met in conflicts.items() if isinstance(conflicts, Mapping) else ():
         one, _, other = pair.partition(" > ")
+        met = met if isinstance(met, Mapping) else {}
         out |= _numbers(f"conflicts/{one}/{other}", {key: met.get(key) for key in ("frequency", "cosine")})
     return out
 
 
 def message(line: Line) -> str | None:
-    """What an alert says."""
-    return f"{line.get('kind')}: {line.get('message')}" if line.get("event") == "alert" else None
+    """What an alert says, in text that can be sent."""
+    said = f"{line.get('kind')}: {line.get('message')}".encode("utf-8", "replace").decode()
+    return said if line.get("event") == "alert" else None
 
 
-def _numbers(name: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for key, value in values.items():
+def _numbers(name: str, values: Any) -> Iterator[tuple[str, float]]:
+    for key, value in values.items() if isinstance(values, Mapping) else ():
         if isinstance(value, Mapping):
             yield from _numbers(f"{name}/{key}", value)
         elif _number(value):
@@ -55,4 +58,4 @@ def _numbers(name: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max

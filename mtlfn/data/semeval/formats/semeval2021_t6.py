@@ -51,7 +51,7 @@ def techniques(folder: Path) -> tuple[str, ...]:
     path = folder / LIST
     if not path.is_file():
         return TECHNIQUES
-    lines = decode(files.bytes_of(path), path, Log(strict=True)).split("\n")
+    lines = decode(files.bytes_of(path), path, Log(strict=True)).removeprefix("\ufeff").split("\n")
     names = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not names:
         raise DataError(f"{path} is empty, expected one technique a line")
