@@ -30,14 +30,8 @@ def load_disk(name: str, path: Path) -> Any:
 
     try:
         return datasets.load_from_disk(str(path))
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        RecursionError,
-    ) as error:  # IndexError: a split saved without rows
+    # IndexError: a split saved without rows; others: its own files hold something else
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise DataError(
             f"task {name}: {path} cannot be loaded ({error}); expected a folder written by "
             "datasets.DatasetDict.save_to_disk, with at least one row in every split"

@@ -35,8 +35,9 @@ def push(asked: Push, say: Callable[[str], None] = terminal.say) -> int:
 
     folder, _ = predictor.export_of(Path(os.path.expanduser(asked.run)), asked.task)
     predictor.described(folder)
-    run = folder.resolve().parents[1]  # where the export lies in one
-    if (run / documents.RESULT).is_file() and (problems := seal.verify(run).problems):
+    exports = folder.resolve().parent
+    run = exports.parent if exports.name == "export" else None
+    if run and (run / documents.RESULT).is_file() and (problems := seal.verify(run).problems):
         raise UsageError(f"{run}: {problems[0]}; give the run's command again, which makes it again")
     try:
         validate_repo_id(asked.to)
