@@ -186,15 +186,16 @@ def rest(step: Callable[[], object], device: torch.device = CPU, steps: int = 3)
     """Milliseconds of a profiled step outside of its products, by operation; the largest first. On a GPU those of its
     kernels."""
     there = device.type == "cuda"
-    plain = min(bench_setup.seconds(step, device) for _ in range(steps)) * steps  # a profiler slows the host
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if there else [])]) as profiled:
-        seconds = sum(bench_setup.seconds(step, device) for _ in range(steps))
+        took = sum(bench_setup.seconds(step, device) for _ in range(steps)) / steps
+    if there:  # the profiler slows the host
+        took = min(bench_setup.seconds(step, device) for _ in range(steps))
     time_of = "self_device_time_total" if there else "self_cpu_time_total"
     events = [e for e in profiled.key_averages() if not there or e.key.startswith("aten::")]  # not the kernels again
     own = {event.key: getattr(event, time_of) / 1e3 / steps for event in events}
     out = {name: value for name, value in own.items() if name not in NAMES}
     out["idle: the host is behind" if there else "between operations (Python)"] = max(
-        (plain if there else seconds) * 1e3 / steps - sum(own.values()), 0.0
+        took * 1e3 - sum(own.values()), 0.0
     )
     return dict(sorted(out.items(), key=lambda item: -item[1]))
 

@@ -468,9 +468,11 @@ def test_split_without_rows(tmp_path: Path) -> None:
     folder = str(tmp_path / "corpus")
     # Saved in two ways by the library: with an empty file, and without a file, which it cannot load again.
     datasets.DatasetDict({"train": table, "validation": table.filter(lambda _: False)}).save_to_disk(folder)
-    assert failure(tmp_path, CLASS) == "task mine, corpus, split validation is empty, expected at least one row"
+    empty = "task mine, corpus, split validation is empty, expected at least one row"
+    assert failure(tmp_path, CLASS) == empty
     datasets.DatasetDict({"train": table, "validation": table.select([])}).save_to_disk(folder)
-    assert "at least one row" in failure(tmp_path, CLASS)
+    message = failure(tmp_path, CLASS)  # datasets 4.0 loads it
+    assert message == empty or message.endswith("with at least one row in every split")
 
 
 def test_folder_with_one_table(tmp_path: Path) -> None:

@@ -27,14 +27,14 @@ def points(line: Line) -> dict[str, float]:
     """Name -> value; empty for lines that hold no number to draw. Names are paths, as ``loss/ddi``."""
     event = line.get("event")
     if isinstance(event, str) and event in EVALUATIONS:
-        return dict(_numbers(EVALUATIONS[event], line.get("scores", {})))
+        return dict(_numbers(EVALUATIONS[event], line.get("scores")))
     if event == "memory":
         return dict(_numbers("memory", {key: line.get(key) for key in ("used", "resident", "own")}))
     if event is not None:
         return {}
     out = {name: line[name] for name in SINGLE if _number(line.get(name))}
     for field, name in BY_TASK.items():
-        out |= _numbers(name, line.get(field, {}))
+        out |= _numbers(name, line.get(field))
     conflicts = line.get("conflicts")
     for pair, met in conflicts.items() if isinstance(conflicts, Mapping) else ():
         one, _, other = pair.partition(" > ")
@@ -45,8 +45,9 @@ def points(line: Line) -> dict[str, float]:
 
 def message(line: Line) -> str | None:
     """What an alert says, in text that can be sent."""
-    said = f"{line.get('kind')}: {line.get('message')}".encode("utf-8", "replace").decode()
-    return said if line.get("event") == "alert" else None
+    if line.get("event") != "alert":
+        return None
+    return f"{line.get('kind')}: {line.get('message')}".encode("utf-8", "replace").decode()
 
 
 def _numbers(name: str, values: Any) -> Iterator[tuple[str, float]]:
