@@ -245,13 +245,12 @@ def our_sum(net: Network, found: gradients.TaskGradients) -> dict[str, Tensor]:
     """The update of our step without surgery, by the path that the step takes."""
     built, batch, params = net.problem.model, net.problem.batch, net.problem.state.params
     groups = combine.group(found, built.reach, batch.present)
-    measured, _ = combine.measure(groups, [])
+    measured, _ = combine.measure(groups)
     flat = {(slot, name): v for slot, names in params.items() for name, v in names.items()}
     tree: dict[str, dict[str, Tensor]] = {}
-    for g, m in zip(groups, measured, strict=True):
-        weights = combine.row_weights(methods.add(m, {}, ""), m)
-        for (slot, name), value in zip(g.paths, combine.summed(g, weights, flat), strict=True):
-            tree.setdefault(slot, {})[name] = value
+    weights = [combine.row_weights(methods.add(m, {}, ""), m) for m in measured]
+    for (slot, name), value in combine.update(groups, weights, flat).items():
+        tree.setdefault(slot, {})[name] = value
     own = {f"{task}/{name}": v for task in batch.present for name, v in tree[f"head/{task}"].items()}
     return {**parts.together(built, built.tasks[-1], tree), **tree.get(cross_attention.SLOT, {}), **own}
 

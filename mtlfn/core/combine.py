@@ -52,11 +52,13 @@ def group(gradients: TaskGradients, reach: Reach, present: tuple[str, ...]) -> t
     pieces = {reached: [gradients.rows[slot][name] for slot, name in paths] for reached, paths in members.items()}
     present_of = {reached: tuple(task for task in present if task in reached) for reached in sorted(members)}
     alone = _squares({reached: pieces[reached] for reached, tasks in present_of.items() if len(tasks) == 1})
-    groups = []
+    groups, unscaled = [], None
     for reached, tasks in present_of.items():
         if reached in alone:
             rows, gram = tuple(pieces[reached]), alone[reached].sum().view(1, 1)
-            exponents = torch.zeros(1, dtype=torch.int32, device=gram.device)
+            exponents = unscaled = (
+                torch.zeros(1, dtype=torch.int32, device=gram.device) if unscaled is None else unscaled
+            )
         else:
             scaled, exponents = pcgrad.scaled_rows(pieces[reached])
             rows, gram = (scaled,), pcgrad.gram(scaled)
@@ -76,26 +78,24 @@ def _squares(pieces: Mapping[tuple[str, ...], Sequence[Tensor]]) -> dict[tuple[s
 
 
 def measure(
-    groups: Iterable[Group], scalars: Iterable[Tensor], scale: float = 1.0
+    groups: Iterable[Group], values: Tensor | None = None, scale: float = 1.0
 ) -> tuple[tuple[Measured, ...], list[float]]:
-    """The one transfer of a step: every group's exponents and Gram matrix, and the given 0-d tensors as floats.
+    """The one transfer of a step: every group's exponents and Gram matrix, and other ``values`` [n] as floats.
 
     ``scale``: what the losses were multiplied by before they were differentiated, a power of two; it is taken out of
     the exponents.
     """
-    groups, scalars, shift = tuple(groups), tuple(scalars), round(math.log2(scale))
-    device = groups[0].gram.device
-    exponents = torch.cat([g.exponents for g in groups]).to(torch.float64)
-    grams = [g.gram.reshape(-1) for g in groups]
-    rest = [torch.stack([s.to(device).reshape(()) for s in scalars]).to(torch.float64)] if scalars else []
-    values = torch.cat([exponents, *grams, *rest]).cpu().numpy()
+    groups, shift = tuple(groups), round(math.log2(scale))
+    exponents = torch.cat([g.exponents for g in groups]).double()
+    rest = [] if values is None else [values.double()]
+    found = torch.cat([exponents, *(g.gram.reshape(-1) for g in groups), *rest]).cpu().numpy()
     measured, at, row = [], len(exponents), 0
     for g in groups:
         t = len(g.tasks)
-        shifted = values[row : row + t].astype(int) - shift
-        measured.append(Measured(g.tasks, shifted, values[at : at + t * t].reshape(t, t)))
+        shifted = found[row : row + t].astype(int) - shift
+        measured.append(Measured(g.tasks, shifted, found[at : at + t * t].reshape(t, t)))
         at, row = at + t * t, row + t
-    return tuple(measured), values[at:].tolist()
+    return tuple(measured), found[at:].tolist()
 
 
 def orders(key: Key, tasks: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -116,15 +116,26 @@ def norm(weights: Iterable[np.ndarray], measured: Iterable[Measured]) -> float:
     return math.sqrt(sum(max(float(w @ m.gram @ w), 0.0) for w, m in zip(weights, measured, strict=True)))
 
 
-def summed(group: Group, weights: np.ndarray, like: Mapping[tuple[str, str], Tensor]) -> list[Tensor]:
-    """The group's update, one tensor a path, shaped like its parameter."""
-    if len(group.tasks) == 1:
-        own = [row[0] for row in group.rows]
-        return list(torch._foreach_mul(own, float(weights[0])))  # pyright: ignore[reportPrivateImportUsage]
-    rows = group.rows[0]
-    flat = torch.from_numpy(weights).to(rows.device, rows.dtype, non_blocking=True) @ rows
-    shapes = [like[path].shape for path in group.paths]
-    return [piece.view(shape) for piece, shape in zip(flat.split([s.numel() for s in shapes]), shapes, strict=True)]
+def update(
+    groups: Sequence[Group], weights: Sequence[np.ndarray], like: Mapping[tuple[str, str], Tensor]
+) -> dict[tuple[str, str], Tensor]:
+    """The update of every group's tensors by path, shaped like its parameter; ``weights``: of each group's rows."""
+    made: dict[tuple[str, str], Tensor] = {}
+    alone: dict[tuple[str, str], tuple[Tensor, float]] = {}
+    for group, of_rows in zip(groups, weights, strict=True):
+        if len(group.tasks) == 1:
+            alone |= {path: (row[0], float(of_rows[0])) for path, row in zip(group.paths, group.rows, strict=True)}
+            continue
+        (rows,) = group.rows
+        flat = torch.from_numpy(of_rows).to(rows.device, rows.dtype, non_blocking=True) @ rows
+        shapes = [like[path].shape for path in group.paths]
+        pieces = flat.split([shape.numel() for shape in shapes])
+        made |= {path: piece.view(s) for path, piece, s in zip(group.paths, pieces, shapes, strict=True)}
+    if alone:
+        own, factors = zip(*alone.values(), strict=True)
+        products = torch._foreach_mul(own, factors)  # pyright: ignore[reportPrivateImportUsage]
+        made |= dict(zip(alone, products, strict=True))
+    return made
 
 
 def conflicts(

@@ -7,6 +7,7 @@ anything is multiplied, so that gradients of norm 1e-30 or 1e30 are treated righ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -75,29 +76,23 @@ def project(jacobian: Tensor, orders: Orders) -> Tensor:
 def scaled_rows(pieces: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The pieces of a Jacobian, each [T, ...], side by side as [T, P], row t divided by 2 ** exponents[t] (exact but
     for subnormal numbers); and the exponents, int32 [T], which bring the largest entry of a row to [0.5, 1), 0 where a
-    row is zero or not finite.
+    row is zero. A row that is not finite stays so, whatever its exponent.
 
     First side by side, then scaled: a few operations for all pieces, where a GPU waits for every launch.
     """
     rows = torch.cat([piece.reshape(len(piece), piece[0].numel()) for piece in pieces], 1)
-    exponents = _exponents(rows)
-    return rows.mul_(_power_of_two(-exponents, rows.dtype)[:, None]), exponents
-
-
-def _exponents(rows: Tensor) -> Tensor:
     if not rows.numel():
-        return torch.zeros(len(rows), dtype=torch.int32, device=rows.device)
-    largest = rows.abs().amax(1)
-    limit = 126 if largest.dtype != torch.float64 else 1022
-    exponents = torch.frexp(largest).exponent.clamp(-limit, limit)
-    return torch.where(torch.isfinite(largest) & (largest > 0), exponents, 0).to(torch.int32)
+        return rows, torch.zeros(len(rows), dtype=torch.int32, device=rows.device)
+    limit = 126 if rows.dtype != torch.float64 else 1022
+    exponents = torch.frexp(torch.linalg.vector_norm(rows, math.inf, 1)).exponent.clamp(-limit, limit)
+    return rows.mul_(_reciprocal(exponents, rows.dtype)[:, None]), exponents
 
 
-def _power_of_two(exponents: Tensor, dtype: torch.dtype) -> Tensor:
-    """2 ** exponents, exact, by setting the exponent bits (torch's ldexp goes through a float32 power)."""
+def _reciprocal(exponents: Tensor, dtype: torch.dtype) -> Tensor:
+    """2 ** -exponents, exact, by setting the exponent bits (torch's ldexp goes through a float32 power)."""
     if dtype == torch.float64:
-        return ((exponents.long() + 1023) << 52).view(torch.float64)
-    return ((exponents.int() + 127) << 23).view(torch.float32)
+        return ((1023 - exponents.long()) << 52).view(torch.float64)
+    return ((127 - exponents) << 23).view(torch.float32)
 
 
 def gram(scaled: Tensor) -> Tensor:

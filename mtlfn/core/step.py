@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
+import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
@@ -65,23 +66,20 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
     if not present:
         return evolve(_detached(advanced), last=Last(absent, absent))
     key = fold(state.key, "step", state.step)
-    sigma = {task: state.sigma[task] for task in present}
-    weights = _weights(config, sigma, len(state.tokens))
-    scale = state.scaler.scale if config.scaling else 1.0
-    scaled = weights if scale == 1 else {task: weight * scale for task, weight in weights.items()}
-    gradients = config.engine(loss, state.params, reach, batch, key, scaled)
+    sigma = torch.stack([state.sigma[task] for task in present]) if config.weighting == "uncertainty" else None
+    equal, scale = weighting.equal(len(state.tokens)), state.scaler.scale if config.scaling else 1.0
+    weights: Mapping[str, float | Tensor] = dict.fromkeys(present, equal * scale)
+    if sigma is not None:
+        weights = dict(zip(present, (weighting.uncertainty(sigma) * scale).unbind(), strict=True))
+    gradients = config.engine(loss, state.params, reach, batch, key, weights)
     groups = combine.group(gradients, reach, present)
-    weighted = {
-        task: weighting.uncertainty_loss(gradients.losses[task], sigma[task])
-        if config.weighting == "uncertainty"
-        else gradients.losses[task] * weights[task]
-        for task in present
-    }
-    measured, scalars = combine.measure(groups, [*gradients.losses.values(), *weighted.values()], scale)
+    losses = torch.stack([gradients.losses[task] for task in present])
+    weighted = losses * equal if sigma is None else weighting.uncertainty_loss(losses, sigma)
+    measured, scalars = combine.measure(groups, torch.cat([losses, weighted]), scale)
     raw, weighed = scalars[: len(present)], scalars[len(present) :]
     last = Last(
-        {**absent, **dict(zip(gradients.losses, raw, strict=True))},
-        {**absent, **dict(zip(weighted, weighed, strict=True))},
+        {**absent, **dict(zip(present, raw, strict=True))},
+        {**absent, **dict(zip(present, weighed, strict=True))},
     )
     sound = all(map(math.isfinite, scalars))
     if not sound or not all(np.isfinite(m.gram).all() for m in measured):
@@ -103,20 +101,11 @@ def _step(config: StepConfig, loss: Loss, reach: Reach, state: State, batch: Bat
     norm = combine.norm(row_weights, measured)
     clip = config.clip_norm / norm if 0 < config.clip_norm < norm else 1.0
     params = {(slot, name): v for slot, tensors in state.params.items() for name, v in tensors.items()}
-    updates: dict[tuple[str, str], Tensor] = {}
-    for g, w in zip(groups, row_weights, strict=True):
-        updates.update(zip(g.paths, combine.summed(g, w * clip, params), strict=True))
-    if config.weighting == "uncertainty":
-        for task in present:
-            updates["sigma", task] = weighting.uncertainty_gradient(gradients.losses[task], sigma[task])
+    updates = combine.update(groups, [w * clip for w in row_weights], params)
+    if sigma is not None:
+        slopes = weighting.uncertainty_gradient(losses, sigma).unbind()
+        updates |= {("sigma", task): slope for task, slope in zip(present, slopes, strict=True)}
     return evolve(_optimize(config, state, taken, updates), last=evolve(last, grad_norm=norm))
-
-
-def _weights(config: StepConfig, sigma: Mapping[str, Tensor], tasks: int) -> Mapping[str, float | Tensor]:
-    """Task -> what its loss is multiplied by; ``sigma``: of those that are present, out of so many ``tasks``."""
-    if config.weighting == "uncertainty":
-        return weighting.uncertainty(sigma)
-    return dict.fromkeys(sigma, weighting.equal(tasks))
 
 
 def _skipped(advanced: State, last: Last, nonfinite: NonFinite) -> State:

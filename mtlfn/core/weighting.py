@@ -6,8 +6,6 @@ makes s/2 negative. The raw losses are therefore always reported beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
@@ -17,16 +15,16 @@ def equal(configured: int) -> float:
     return 1.0 / configured
 
 
-def uncertainty(sigma: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weight 1/2 exp(-s) of every task's loss; ``sigma`` maps task to s = log sigma^2, 0-d."""
-    return {task: 0.5 * torch.exp(-s) for task, s in sigma.items()}
+def uncertainty(s: Tensor) -> Tensor:
+    """The weight 1/2 exp(-s) of a task's loss; s = log sigma^2, of any shape."""
+    return 0.5 * torch.exp(-s)
 
 
 def uncertainty_loss(loss: Tensor, s: Tensor) -> Tensor:
-    """The weighted loss 1/2 exp(-s) L + 1/2 s of one task, 0-d."""
-    return 0.5 * torch.exp(-s) * loss + 0.5 * s
+    """The weighted loss 1/2 exp(-s) L + 1/2 s; both of one shape."""
+    return uncertainty(s) * loss + 0.5 * s
 
 
 def uncertainty_gradient(loss: Tensor, s: Tensor) -> Tensor:
     """d/ds of ``uncertainty_loss``: 1/2 - 1/2 exp(-s) L, zero at s = log L."""
-    return 0.5 - 0.5 * torch.exp(-s) * loss
+    return 0.5 - uncertainty(s) * loss

@@ -46,7 +46,7 @@ def grouped(rows: Tensor) -> tuple[combine.Group, methods.Measured]:
     tasks = TASKS[: len(rows)]
     taken = TaskGradients({}, {"shared": {"w": rows}})
     (group,) = combine.group(taken, {"shared": {"w": tasks}}, tasks)
-    (measured,), _ = combine.measure([group], [])
+    (measured,), _ = combine.measure([group])
     return group, measured
 
 
@@ -54,7 +54,7 @@ def update(name: str, rows: Tensor, seed: int = 0) -> Tensor:
     """What a method makes of gradients [t, P], by the way of a step: [P]."""
     group, measured = grouped(rows)
     taken = methods.method(name)(measured, combine.orders(root(seed), measured.tasks), root(seed))
-    (made,) = combine.summed(group, combine.row_weights(taken, measured), {("shared", "w"): rows[0]})
+    (made,) = combine.update([group], [combine.row_weights(taken, measured)], {("shared", "w"): rows[0]}).values()
     return made
 
 

@@ -538,15 +538,11 @@ def crafted(rows: Mapping[str, Mapping[str, list]], reach: gradients.Reach, pres
         {s: {n: torch.tensor(v) for n, v in r.items()} for s, r in rows.items()},
     )
     groups = combine.group(taken, reach, present)
-    measured, _ = combine.measure(groups, [])
+    measured, _ = combine.measure(groups)
     order = combine.orders(root(0), present)
     like = {(s, n): v[0] for s, r in taken.rows.items() for n, v in r.items()}
-    update: dict[tuple[str, str], list] = {}
-    for g, m in zip(groups, measured, strict=True):
-        surgery = methods.project(m, order, "")
-        pieces = combine.summed(g, combine.row_weights(surgery, m), like)
-        update.update({p: v.tolist() for p, v in zip(g.paths, pieces, strict=True)})
-    return update
+    weights = [combine.row_weights(methods.project(m, order, ""), m) for m in measured]
+    return {path: value.tolist() for path, value in combine.update(groups, weights, like).items()}
 
 
 def test_surgery_does_not_leak_into_tensors_that_a_task_never_reaches():
@@ -630,7 +626,7 @@ def test_conflicts_count_ordered_pairs_and_add_up(rows, seed):
     reach = {"shared": {"w": tasks}}
     held = torch.tensor(rows, dtype=torch.float64)
     groups = combine.group(TaskGradients({}, {"shared": {"w": held}}), reach, tasks)
-    measured, _ = combine.measure(groups, [])
+    measured, _ = combine.measure(groups)
     surgeries = [methods.project(m, combine.orders(root(seed), tasks), "") for m in measured]
     before = {i: {j: Conflict() for j in TASKS if j != i} for i in TASKS}
     twice = combine.conflicts(combine.conflicts(before, measured, surgeries), measured, surgeries)
