@@ -37,7 +37,7 @@ from mtlfn.run.one import matched
 from mtlfn.run.one.directory import Mismatch
 from mtlfn.run.preset import from_table, located, read_toml, typed
 
-REPORT = "report"
+REPORT = documents.REPORT
 MULTI_RUN = re.compile(r"seed-[^/]*/multi")  # name of the node of a multi-task run
 RULE = ("margin", "alpha", "draws")
 # What controls take from the study and not from the run that they are matched with: where things lie now, and leave.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,15 @@ from mtlfn.analysis.command import report, verdict
 from mtlfn.analysis.command import study as command
 from mtlfn.analysis.runs import cells
 from mtlfn.run import documents
+from mtlfn.run.commands import track as following
+from mtlfn.run.commands.command import track
 from mtlfn.run.errors import UsageError
+from mtlfn.run.track import trackers
 from tests.harm import delete, empty, flip, truncate
 from tests.run.conftest import contents
 from tests.run.studies import TASKS, ended, write
 from tests.run.test_run import result
+from tests.run.test_track import Recorded
 from tests.tiny import make_data
 
 PLACES: dict[str, object] = {}  # of the tiny backbone and its data, once they are made
@@ -53,6 +58,49 @@ def test_a_finished_study_is_finished(out, tmp_path, capsys):
     assert {n: d for n, d in contents(out).items() if not n.startswith("report")} == {
         n: d for n, d in before.items() if not n.startswith("report")
     }
+
+
+def test_a_study_is_followed_until_its_last_look_or_until_all_is_decided(out, monkeypatch):
+    monkeypatch.setitem(trackers.TRACKERS, "tensorboard", Recorded())
+    told, line = out / "report/verdict.json", out / "seed-1/total/ddi/metrics.jsonl"
+    naps, whole = [], told.read_bytes()
+
+    def followed(then: Callable[[], object]) -> int:
+        """How often the follower slept, of which the first time something happened."""
+
+        def nap(seconds: float) -> None:
+            naps.append(seconds)
+            assert len(naps) == 1
+            then()
+
+        naps.clear()
+        monkeypatch.setattr(following.time, "sleep", nap)
+        assert track([str(out), "--to", "tensorboard", "--follow", "--every", "7"]) == 0
+        return len(naps)
+
+    def look(looks: list[int], verdict: str) -> None:
+        document = json.loads(whole)
+        document["settings"]["looks"] = looks
+        for row in document["studies"][0]["tasks"].values():
+            row["verdict"] = verdict
+        told.write_text(json.dumps(document))
+
+    def back() -> None:
+        told.write_bytes(whole)
+
+    assert followed(back) == 0
+    told.unlink()
+    assert followed(back) == 1
+    told.write_bytes(whole[:100])
+    assert followed(back) == 1
+    line.touch()  # the study went on
+    assert followed(told.touch) == 1
+    look([2, 4], "inconclusive")
+    assert followed(back) == 1
+    look([2, 4], "no effect")
+    assert followed(back) == 0
+    look([2], "inconclusive")
+    assert followed(back) == 0
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from mtlfn.run.documents.result import Result
 from mtlfn.run.storage import record
 from mtlfn.run.storage.run_record import RunRecord
 
-FOLDER, PAGE = "report", "index.html"
+FOLDER, PAGE = documents.REPORT, "index.html"
 POINTS = 200  # of a curve: more are means of their neighbours
 Series = dict[str, list[list[tuple[float, float]]]]  # task -> one list of points
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mtlfn.run.commands.command import Track
 
 FOLDER = "track"  # of a run or study: cursors, and what trackers write on this machine
+OPEN = {"inconclusive", "not learnt"}  # verdicts with which a study goes on to its next look
 TOGETHER = 500  # lines that are sent at once
 
 Say = Callable[[str], None]
@@ -141,6 +143,17 @@ def _runs(path: Path) -> list[Path]:
 
 
 def _ended(path: Path) -> bool:
+    """A run has a result. A study has a verdict, of its last look or on every task, and nothing has gone on since."""
     if (path / documents.CONFIG).is_file():
         return (path / documents.RESULT).is_file()
-    return (path / documents.VERDICT).is_file() and all((run / documents.RESULT).is_file() for run in _runs(path))
+    try:
+        told = path / documents.REPORT / documents.VERDICT
+        document, when = json.loads(told.read_bytes()), told.stat().st_mtime_ns
+        metrics = [run / documents.METRICS for run in _runs(path)]
+        if any(file.is_file() and file.stat().st_mtime_ns > when for file in metrics):
+            return False
+        last, studies = document["settings"]["looks"][-1], document["studies"]
+        verdicts = {row["verdict"] for study in studies for row in study["tasks"].values()}
+        return not verdicts & OPEN or all(len(study["seeds"]) >= last for study in studies)
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return False  # not written yet, or not to the end

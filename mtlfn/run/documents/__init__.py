@@ -17,6 +17,7 @@ from mtlfn.run.disk import write_file
 CONFIG, DATA, ENVIRONMENT, SMOKE = "config.json", "data.json", "env.json", "smoke.json"
 TOKENS, RESULT, REPLAY, RESUMES = "tokens.json", "result.json", "replay.json", "resumes.json"
 STUDY, VERDICT = "study.json", "verdict.json"  # of a study, and of its report
+REPORT = "report"  # the folder of a report, in a study's or a run's
 METRICS, LEDGER, LOG = "metrics.jsonl", "ledger.jsonl", "train.log"
 SEAL = "(sha256)"  # no task is called so
 
