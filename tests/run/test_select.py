@@ -85,6 +85,11 @@ def test_the_earliest_of_the_best_states_is_scored_and_exported(best, bert, data
     assert digest(state) == told["digest"]
     assert digest(chosen.params) == selected["digest"] != digest(state.params)
     assert told["slots"] == {slot: digest(tensors) for slot, tensors in chosen.params.items()}
+    for task in ("bc5cdr_disease", "ddi"):
+        card = (best / f"export/{task}/README.md").read_text(encoding="utf-8")
+        assert "One seed (2), from its best state on dev." in card
+        assert f"in {selected['step']:,} steps." in card
+        assert f"of the best state on dev of the run: `{digest(chosen)}`" in card
     _, predicted = prepared.evaluate_test(chosen)
     for task, predictions in predicted.items():
         there = (best / f"predictions/{task}.test.jsonl").read_text().splitlines()

@@ -17,6 +17,7 @@ from mtlfn.data.task import Task
 from mtlfn.models.model import Model
 
 LISTED = 40  # labels that are named
+SELECTED = {"last": "the last state", "best": "the best state on dev"}  # ``select`` -> what of a run is exported
 PIPELINES = {  # kind -> what the Hub calls it
     "tagging": "token-classification",
     "spans": "token-classification",
@@ -40,7 +41,8 @@ class Facts:
         dev, test: value of the primary metric; None where there is no such split.
         baselines: of predictions that read nothing, on dev.
         tokens, total: input tokens of this task, and of all that were trained together.
-        tasks: all of them. seed, steps, state: of the run. control: what it is a control of, "" where of nothing.
+        tasks: all of them. seed: of the run. steps, state: of the state that is exported. select: which state that is,
+            as in ``Config``. control: what the run is a control of, "" where of nothing.
     """
 
     terms: str
@@ -55,6 +57,7 @@ class Facts:
     seed: int
     steps: int
     state: str
+    select: str
     control: str
 
 
@@ -126,9 +129,10 @@ def _scores(task: Task, facts: Facts) -> str:
     trivial = ", ".join(f"{name} {_shown(value)}" for name, value in facts.baselines.items())
     beside = f"\nPredictions that read nothing, on dev: {trivial}.\n" if trivial else ""
     control = f" It is a control: {facts.control}." if facts.control else ""
+    chosen = f"its {SELECTED[facts.select].removeprefix('the ')}"
     return (
         f"\n## Scores\n\n| split | {task.metric} |\n| --- | --- |\n{rows}{beside}\n"
-        f"One seed ({facts.seed}), from its last state.{control} Whether training on several tasks helped is no "
+        f"One seed ({facts.seed}), from {chosen}.{control} Whether training on several tasks helped is no "
         "question that one run\nanswers: a verdict is a study's, and stands in its `verdict.json` and report.\n"
     )
 
@@ -140,7 +144,8 @@ def _training(facts: Facts) -> str:
         f"\n## Training data\n\n{facts.terms or 'Their terms are not known here: look at their source'}.\n\n"
         f"Examples: {sizes}. Trained on {facts.tokens:,} input tokens of this task{together}, in {facts.steps:,} "
         "steps.\n"
-        f"SHA-256 of the tokenised training split: `{facts.digest}`; of the last state of the run: `{facts.state}`.\n"
+        f"SHA-256 of the tokenised training split: `{facts.digest}`; of {SELECTED[facts.select]} of the run: "
+        f"`{facts.state}`.\n"
     )
 
 

@@ -207,6 +207,7 @@ def facts(prepared: Prepared, state: State, task: Task, scores: Scores, tested: 
         seed=prepared.config.seed,
         steps=state.step,
         state=digest(state),
+        select=prepared.config.select,
         control="" if parent is None else f"{parent.role} of a run of {parent.experiment}",
     )
 
