@@ -60,6 +60,7 @@ def test_the_tasks_of_a_configuration_are_read_as_a_run_would(file, bert, cache,
             "--task ddi: is none of the tasks of the configuration (pairs, words)",
         ),
         (["--config", "{file}.not"], "my.toml.not: cannot be read"),
+        (["--config", "{file}", "--strict"], "--strict: is for the organisers' files of an official task"),
     ],
 )
 def test_wrong_use_is_told(file, argv, said, capfd):

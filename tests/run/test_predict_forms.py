@@ -97,6 +97,19 @@ def test_mentions_come_back_from_brat_at_their_offsets(run, tmp_path):
     assert {line["id"]: line["prediction"] for line in lines} == own
 
 
+def test_a_json_list_is_its_objects_as_lines(run, tmp_path):
+    rows = [{"text": NOTES["two"], "about": {"text": "no"}}, {"text": "Nausea.", "id": "mine"}, {"text": "Fever."}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "rows.json").write_text(json.dumps(rows, indent=1))
+    said = run("hoc", "--input", tmp_path / "rows.json")
+    found, lines = (
+        [*map(json.loads, text.splitlines())] for text in (said, run("hoc", "--input", tmp_path / "rows.jsonl"))
+    )
+    assert [row["id"] for row in found] == ["0", "mine", "2"]
+    assert [row["id"] for row in lines] == ["1", "mine", "3"]
+    assert [row["prediction"] for row in found] == [row["prediction"] for row in lines]
+
+
 def test_what_brat_got_is_data_to_train_on(run, tmp_path):
     noted(tmp_path / "in")
     run("mentions", "--input", tmp_path / "in", "--output", tmp_path / "out" / "train")

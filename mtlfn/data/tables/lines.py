@@ -25,7 +25,7 @@ BLANK = ("tokens", "tags")  # lists whose parts a blank may separate
 
 def read_jsonl(name: str, mapping: Mapping, path: Path, paths: dict[str, list[Path]]) -> dict[Any, Table]:
     """JSON Lines, or a JSON list in a file ``.json``: objects."""
-    return of_files(paths, path, _objects)
+    return of_files(paths, path, objects)
 
 
 def read_csv(name: str, mapping: Mapping, path: Path, paths: dict[str, list[Path]]) -> dict[Any, Table]:
@@ -38,7 +38,8 @@ def read_tsv(name: str, mapping: Mapping, path: Path, paths: dict[str, list[Path
     return of_files(paths, path, partial(_records, "\t", mapping))
 
 
-def _objects(path: Path) -> Iterator[tuple[str, Row]]:
+def objects(path: Path) -> Iterator[tuple[str, Row]]:
+    """Where each stands (``line 3``; ``item 3`` of a list in a file ``.json``) and the object; DataError names both."""
     if path.name.endswith(".json") and (content := files.bytes_of(path)).lstrip()[:1] == b"[":
         yield from _list(path, content)
         return

@@ -37,6 +37,11 @@ def check(
     """
     from mtlfn.models import backbone as backbones
 
+    if config is not None and strict:
+        raise UsageError(
+            "--strict: is for the organisers' files of an official task, given as DIR --task NAME; of a file with "
+            "tasks, what cannot be used is an error where skip_unusable is not set"
+        )
     if config is not None:
         datasets = _configured(config, task)
     elif folder is not None and task is not None:

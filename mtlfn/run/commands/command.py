@@ -210,7 +210,7 @@ class Check:
     """Whose tokenizer measures lengths."""
 
     strict: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """The first thing that is not as it should be is an error."""
+    """With DIR and the --task of an official task: the first thing that is not as it should be is an error."""
 
 
 @frozen

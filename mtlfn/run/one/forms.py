@@ -21,7 +21,7 @@ from mtlfn.data.kinds.tagging import entities
 from mtlfn.data.tables import brat
 from mtlfn.data.tables.conll import START, fields_of, is_comment
 from mtlfn.data.tables.documents import Tally, relation_rows, tagging_rows
-from mtlfn.data.tables.lines import row_of
+from mtlfn.data.tables.lines import objects
 from mtlfn.data.task import kind_of
 from mtlfn.data.windows import words
 from mtlfn.run.one.predictor import Predictor
@@ -52,12 +52,20 @@ Form = Callable[[Predictor, Path, Pairs], Iterator[Item]]
 
 
 def rows(predictor: Predictor, source: Path, _: Pairs, *, plain: bool) -> Iterator[Item]:
-    """The rows of JSON Lines, or (``plain``) of a file in which each line is a text; the id is that of the row or its
-    number."""
+    """The rows of JSON Lines or a JSON list, or (``plain``) of a file in which each line is a text; the id is that of
+    the row, else the number of its line or, from 0, in the list."""
+    for where, row in _lines(source) if plain else objects(source):
+        number = where.rpartition(" ")[2]
+        try:
+            yield _row(predictor, row, row.get("id", number), int(number))
+        except DataError as error:
+            raise DataError(f"{source}, {where}: {error}") from None
+
+
+def _lines(source: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in files.lines(source):
         try:
-            row = {"text": files.decoded(line, marked=number == 1).rstrip("\r")} if plain else row_of(line)
-            yield _row(predictor, row, row.get("id", str(number)), number)
+            yield f"line {number}", {"text": files.decoded(line, marked=number == 1).rstrip("\r")}
         except DataError as error:
             raise DataError(f"{source}, line {number}: {error}") from None
 
