@@ -157,12 +157,18 @@ run("s3b", *own, "--output-dir", work / "own-run", "--skip-smoke-test", *machine
 #
 # For every seed: the multi-task run, and for every task a single-task run on as many tokens as it gave this task, and
 # one on as many tokens as it had in all. It goes on where it was stopped. On two GPUs two runs are trained side by
-# side, where this version can.
+# side, for which Snakemake is installed in an environment of its own.
 
 # %%
 gpus = torch.cuda.device_count()
-said = subprocess.run([sys.executable, "-m", "mtlfn", "study", "--help"], capture_output=True, text=True, check=True)
-side_by_side = ["--jobs", gpus, "--gpus", gpus] if gpus > 1 and "--gpus" in said.stdout else []
+side_by_side = []
+if gpus > 1:
+    place = Path("/tmp/snakemake")
+    if not (place / "bin/snakemake").is_file():
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+        install = ["install", "--quiet", "snakemake>=9,<10"]
+        subprocess.run([sys.executable, "-m", "pip", "--python", str(place / "bin/python"), *install], check=True)
+    side_by_side = ["--jobs", gpus, "--gpus", gpus, "--snakemake", place / "bin/snakemake"]
 run("study", study, "--output-dir", work / "study", *side_by_side, *machine)
 
 # %% [markdown]
