@@ -85,7 +85,8 @@ class Study:
     """CPU threads of the runs. Another number gives other bits."""
 
     max_hours: float | None = field(default=None, validator=optional(attrs.fields(Config).max_hours.validator))
-    """Stop, resumable, before so many hours have passed since the process began."""
+    """Stop, resumable, before so many hours have passed since the process began. Default: as in [run], there 11.5; with
+    --slurm none."""
 
     skip_smoke_test: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Begin runs without the smoke test. Which ones stays on record."""
@@ -158,7 +159,7 @@ def verdict(argv: Sequence[str] | None = None) -> int:
 
     about = (
         "Knowledge transfer, or more text? Compares multi-task runs with the S1 runs that saw as many tokens, in "
-        "all (token-controlled) and of the task (plain), by a paired bootstrap over test units and seeds."
+        "all (token-controlled) and of the task (plain), by a paired bootstrap over test units, widened by what the seeds vary by."
     )
     return answer(Verdict, "mtlfn.verdict", about, argv, tell)
 

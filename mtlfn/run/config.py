@@ -70,7 +70,8 @@ class Config:
     """Tasks, separated by commas. Default: the five embedded tasks."""
 
     data_dir: Path | None = field(default=None, metadata=ASIDE)
-    """Folder with <task>/{train,dev,test}.jsonl[.gz]. Default: the embedded corpus."""
+    """Folder of the tasks' files, a folder a task: {train,dev,test}.jsonl[.gz], or an official or public set as it lies.
+    Default: the embedded corpus."""
 
     backbone: str = field(default="minilm", metadata=LABEL)
     """"minilm" (installed with mtlfn), "planted" (of the planted worlds), a model folder, a .gguf file, or a Hugging
@@ -154,7 +155,7 @@ class Config:
     """The level-1 slot gets no gradient from level-2 tasks."""
 
     read_out_layer: int = field(default=0, validator=ge(0))
-    """Level-1 heads read the output of this layer, counted from 1. 0: half of the layers."""
+    """S3b: level-1 heads read the output of this layer, counted from 1. 0: half of the layers."""
 
     lora_targets: str = "default"
     """"default" (PEFT's choice for the architecture, or the projections of queries and values), "all-linear", or names
