@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from logging import CRITICAL
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from mtlfn.models.families import BackboneError, first_line, first_position
 from mtlfn.models.placement import Reading, Way
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+ALIGNED = 64  # bytes: where torch begins what it allocates on a CPU
 MINILM_ID = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -93,6 +95,7 @@ def assemble(model: Any, tokenizer: Any, name: str, hub_id: str | None = None, r
     if not getattr(tokenizer, "is_fast", False):
         raise BackboneError(f"--backbone {name}: it has no fast tokenizer, which word and mention offsets need")
     model.eval().requires_grad_(False)
+    _align(model)
     prefix, layers = _stack(name, model)
     causal = families.is_causal(model.config)
     settings = _settings_digest(model.config)
@@ -109,6 +112,15 @@ def assemble(model: Any, tokenizer: Any, name: str, hub_id: str | None = None, r
         layer_prefix=prefix,
         causal=causal,
     )
+
+
+def _align(model: Any) -> None:
+    """Puts every tensor where torch itself allocates. Those of safetensors lie in the file, and where is decided by the
+    length of its header: the product of a single row then adds up in another order, and equal weights give other bits.
+    """
+    for tensor in chain(model.parameters(), model.buffers()):
+        if tensor.data_ptr() % ALIGNED:
+            tensor.data = tensor.data.clone()
 
 
 def _make_readable(model: Any, tokenizer: Any, prefix: str, layers: nn.ModuleList) -> None:

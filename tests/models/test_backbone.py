@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from mtlfn.models import backbone, lora, model
 from mtlfn.models.backbone import BackboneError
@@ -60,6 +62,22 @@ def test_the_digest_is_that_of_the_weights(bert, copied):
     tensors[name][0, 0] = torch.nextafter(tensors[name][0, 0], torch.tensor(torch.inf))
     save_file(tensors, copied / "model.safetensors", metadata={"format": "pt"})
     assert backbone.load(str(copied)).digest != whole
+
+
+def test_where_weights_lie_in_their_file_decides_no_bit(bert, copied):
+    """Their place is that of the end of the header, which may say anything. Of one row products go by it."""
+    path = copied / "model.safetensors"
+    with safe_open(path, "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    places = set()
+    for length in range(0, 64, 8):
+        save_file(weights, path, {"format": "pt", "of": "x" * length})
+        places.add(safe_open(path, "pt").get_tensor(next(iter(weights))).data_ptr() % 16)
+        model = backbone.load(str(copied)).model
+        tensors = [*model.parameters(), *model.buffers()]
+        assert not any(tensor.data_ptr() % 64 for tensor in tensors)
+        assert backbone.load(str(copied)).digest == backbone.load(str(bert)).digest
+    assert places == {0, 8}
 
 
 def test_loading_leaves_the_global_generators_alone(bert):

@@ -22,7 +22,7 @@ from mtlfn.models import backbone, model
 from mtlfn.models.strategy import S1, S2, S3A, S3B, Strategy
 from mtlfn.run.commands.command import predict
 from mtlfn.run.errors import UsageError
-from mtlfn.run.one import evaluate
+from mtlfn.run.one import evaluate, export
 from mtlfn.run.one.predictor import _place
 from tests import tiny
 from tests.run.conftest import contents
@@ -129,6 +129,14 @@ def out(go, made, warm, monkeypatch) -> tuple[Path, Path]:
     return warm, made / "run"
 
 
+def test_no_tensor_of_a_model_lies_where_its_file_has_it(out):
+    """Products of unaligned numbers add up in another order; a run's own are where torch allocates them."""
+    for task in ("bc5cdr_disease", "ddi"):
+        loaded = mtlfn.load(out[1], task, device="cpu")
+        tensors = [value for names in loaded.params.values() for value in names.values()]
+        assert not any(tensor.data_ptr() % 64 for tensor in [*tensors, *loaded.model.backbone.model.parameters()])
+
+
 def test_a_text_a_line_is_read_as_words(out, tmp_path, capfd):
     (tmp_path / "notes.txt").write_text("the patient had asthma, and fever\n\nno gout\n")
     assert predict([str(out[1]), "--task", "bc5cdr_disease", "--input", str(tmp_path / "notes.txt")]) == 0
@@ -159,7 +167,7 @@ def test_a_long_text_is_read_whole(cache, bert, tmp_path, monkeypatch):
         (
             "ddi",
             {"text": "aspirin meets heparin", "head": [0, 7]},
-            "lacks tail; the kind relation needs text, head, tail, found text, head",
+            "lacks tail; ddi needs text, head, tail, found text, head",
         ),
         (
             "ddi",
@@ -169,6 +177,7 @@ def test_a_long_text_is_read_whole(cache, bert, tmp_path, monkeypatch):
         ("ddi", {"text": 3, "head": [0, 1], "tail": [0, 1]}, "found 3, expected a string for text"),
         ("ddi", {"text": "a b", "head": [0, 1], "tail": [2, 3], "id": True}, "the id is True, expected a string"),
         ("bc5cdr_disease", {"tokens": []}, "0 tags for 0 tokens, expected one tag a token"),
+        ("bc5cdr_disease", {"text": " "}, "a text without a word, and bc5cdr_disease tags words; leave it out"),
         ("bc5cdr_disease", {"tokens": ["a", 3]}, "found 3, expected strings as tokens"),
     ],
 )
@@ -181,6 +190,28 @@ def test_a_row_that_cannot_be_used_is_told_by_its_line(out, tmp_path, capfd, tas
     assert f"{path}, line 2: " in told
     assert said in told
     assert not [p for p in tmp_path.iterdir() if p != path]
+
+
+def test_a_model_of_pairs_wants_both_texts(bert, cache, tmp_path, monkeypatch):
+    """One text alone is none of what it was trained on, whatever it says of it."""
+    monkeypatch.setenv("MTLFN_CACHE", str(cache))
+    built, _ = tiny.build(bert, cache, ("pubmedqa",), strategy=S1)
+    task, params = built.tasks[0], model.init_params(built, tiny.KEY)
+    pair, alone = (Example(id="1", unit="1", texts=(texts,), labels=("yes",)) for texts in (("a", "b"), ("a", None)))
+    assert evaluate.paired(task, [pair, pair])
+    assert not evaluate.paired(task, [pair, alone])
+    for paired, needed in (((), ["text"]), (("pubmedqa",), ["text", "text_pair"])):
+        tokenizer = store.tokenizer_digest(built.backbone.tokenizer)
+        export.export(built, params, tmp_path, 64, {"pubmedqa": "yes"}, tokenizer, paired=paired)
+        predictor = mtlfn.load(tmp_path / "pubmedqa", backbone=str(bert), device="cpu")
+        assert predictor.needed == needed
+        assert len(predictor([{"text": "a", "text_pair": "b"}])) == 1
+    with pytest.raises(
+        DataError, match=r"^row 0: lacks text_pair; pubmedqa needs text, text_pair, found text, text-pair"
+    ):
+        predictor([{"text": "a", "text-pair": "b"}])
+    with pytest.raises(DataError, match=r"^row 1: lacks text_pair; .*, found a text alone"):
+        predictor([{"text": "a", "text_pair": ""}, "a"])
 
 
 def test_a_row_in_python_is_told_by_its_number(out):

@@ -80,6 +80,20 @@ def test_a_card_is_compared_where_the_code_that_worded_it_is_the_same(finished, 
     assert ("README.md: is not what the last state gives" in said) == (commit is None)
 
 
+@pytest.mark.parametrize(("commit", "value", "expected"), [("other", 1, 0), ("other", None, 4), (None, 1, 4)])
+def test_other_code_may_say_more_of_an_export_and_not_otherwise(finished, again, monkeypatch, commit, value, expected):
+    from mtlfn.run.one import export, fingerprint
+
+    use = export._use
+    added = {"more": 1} if value else {"max_length": 7}
+    monkeypatch.setattr(export, "_use", lambda *given: use(*given) | added)
+    if commit is not None:
+        monkeypatch.setattr(fingerprint, "_commit", lambda: commit)
+    code, said = again(finished, "--all")
+    assert code == expected, said
+    assert ("predict.json: is not what the last state gives" in said) == bool(expected)
+
+
 def test_a_step_that_was_skipped_is_equal_too(go, tmp_path, again, monkeypatch):
     """Its norm is not a number, which is unequal to itself."""
     monkeypatch.setattr(scaling, "START", 2.0**40)

@@ -95,7 +95,8 @@ def products(
             if task.name in predictions:
                 evaluate.write_predictions(folder / "predictions", dataset, split, predictions[task.name])
     usual = {task.name: evaluate.usual_class(task, prepared.datasets[task.name].train) for task in prepared.tasks}
+    paired = {t.name for t in prepared.tasks if evaluate.paired(t, prepared.datasets[t.name].train)}
     length, tokenizer = prepared.config.max_length, prepared.identity["tokenizer_digest"]
     assert length is not None, "filled in when the run was prepared"
     facts = {task.name: texts.facts(prepared, state, task, dev.scores, scores) for task in prepared.tasks}
-    export.export(prepared.model, state.params, folder / "export", length, usual, tokenizer, facts)
+    export.export(prepared.model, state.params, folder / "export", length, usual, tokenizer, facts, paired)

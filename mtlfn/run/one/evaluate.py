@@ -82,6 +82,11 @@ def usual_class(task: Task, train: Sequence[Example]) -> str | None:
     return max(counts, key=counts.__getitem__)
 
 
+def paired(task: Task, train: Sequence[Example]) -> bool:
+    """Whether every text that was trained on stands beside a second one, where the kind leaves that open."""
+    return "text_pair" in kind_of(task).optional and all(pair is not None for e in train for _, pair in e.texts)
+
+
 def _joined(task: Task, example: Example, rows: list[Any], usual: str | None) -> Any:
     """The rows of one example as its prediction; a row is None where a text has no token."""
     kind = kind_of(task)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def export(
     usual: Mapping[str, str | None],
     tokenizer: str,
     facts: Mapping[str, Facts] | None = None,
+    paired: Collection[str] = (),
 ) -> None:
     """Writes ``folder/<task>/``: PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``, our ``head.*``, what
     predictions take (``predict.json``) and a card. The same parameters give the same bytes.
@@ -41,6 +42,7 @@ def export(
         usual: task -> the class of a text without a token (``evaluate.usual_class``).
         tokenizer: digest of the tokenizer.
         facts: task -> what the run says of it, for the card.
+        paired: tasks all of whose texts stand beside a second one (``evaluate.paired``).
     """
     for task in model.tasks:
         target = folder / task.name
@@ -50,7 +52,8 @@ def export(
         try:
             _write_adapter(model, task, params, scratch)
             _write_head(model, task, params, scratch)
-            write_json(scratch / "predict.json", _use(model, max_length, usual[task.name], tokenizer))
+            use = _use(model, max_length, usual[task.name], tokenizer)
+            write_json(scratch / "predict.json", {**use, "paired": True} if task.name in paired else use)
             written = card(model, task, reads_layer(model, task), max_length, (facts or {}).get(task.name))
             write_file(scratch / "README.md", written.encode())
             shutil.rmtree(target, ignore_errors=True)

@@ -57,6 +57,7 @@ class Predictor:
         model, params: the backbone with the task's adapter and head, and their tensors.
         max_length: tokens of a sequence; what is longer is cut, or shown in part (relations), as in training.
         usual: the class of a text without a token.
+        paired: whether it was trained on pairs of texts, so that a row has to have ``text_pair``.
         batch_tokens: padded tokens of a micro-batch; more take more memory, and another number may give other last
             bits than the run's.
     """
@@ -66,13 +67,14 @@ class Predictor:
     params: Tree
     max_length: int
     usual: str | None
+    paired: bool = False
     batch_tokens: int = evaluate.SLOTS
 
     @property
     def needed(self) -> list[str]:
-        """The columns that a row has to have: those of the kind but the answer."""
+        """The columns that a row has to have: those of the kind but the answer, and of pairs both texts."""
         kind = kind_of(self.task)
-        return [role for role in kind.roles if role != kind.gold]
+        return [*(role for role in kind.roles if role != kind.gold), *(["text_pair"] if self.paired else [])]
 
     def __call__(self, rows: Iterable[str | Mapping[str, Any]]) -> list[Any]:
         """A prediction a row, in order.
@@ -110,10 +112,14 @@ class Predictor:
         )
         if kind.tags and "tokens" not in roles and isinstance(text := roles.get("text"), str):
             roles["tokens"] = [text[a:b] for a, b in windows.words(text)]
+            if not roles["tokens"]:
+                raise DataError(
+                    f"found {short(text)}, a text without a word, and {self.task.name} tags words; leave it out"
+                )
         if missing := [role for role in self.needed if role not in roles]:
             found = "a text alone" if isinstance(row, str) else ", ".join(map(str, row)) or "nothing"
             raise DataError(
-                f"lacks {', '.join(missing)}; the kind {self.task.kind} needs {', '.join(self.needed)}, found {found}"
+                f"lacks {', '.join(missing)}; {self.task.name} needs {', '.join(self.needed)}, found {found}"
             )
         example = kind.example({**roles, kind.gold: kind.unanswered(self.task, roles)}, (), name, name)
         if problem := problems(self.task, example):
@@ -207,6 +213,8 @@ def described(folder: Path) -> dict[str, Any]:
         try:
             document = json.loads((folder / file).read_text())
             about |= {name: document[name] for name in names}
+            if file == USE:
+                about["paired"] = document.get("paired") is True  # of older exports it is not known
         except FileNotFoundError:
             raise UsageError(
                 f"{folder / file}: is missing; exports of older versions lack it: take the run's result.json away and "
@@ -260,10 +268,11 @@ def _assemble(
                 params.setdefault(slot, {})[inner] = value
             else:
                 params.setdefault(f"head/{task.name}", {})[name] = value
-        params = {slot: {name: v.to(device) for name, v in tensors.items()} for slot, tensors in params.items()}
+        # Copies: what safetensors hands out need not be aligned, and a product then adds up in another order.
+        params = {s: {name: v.to(device, copy=True) for name, v in names.items()} for s, names in params.items()}
         model.check_params(built, params)
     except StopIteration:
         raise ValueError(f"none of {', '.join(ADAPTERS)} is there") from None
     if odd := [name for tensors in params.values() for name, value in tensors.items() if value.dtype != torch.float32]:
         raise ValueError(f"{odd[0]} is not of float32")
-    return Predictor(task, built, params, about["max_length"], about["usual_class"], batch_tokens)
+    return Predictor(task, built, params, about["max_length"], about["usual_class"], about["paired"], batch_tokens)

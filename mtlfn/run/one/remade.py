@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from mtlfn.run.storage import ledger, seal
 # What result.json says of the process that made it.
 OF_THE_PROCESS = ("training_seconds", "peak_memory_bytes", "resumes", "files")
 
-CARD = "/README.md"
+CARD, USE = "/README.md", "/predict.json"
 
 Say = Callable[[str], None]
 
@@ -58,19 +59,22 @@ def compare_products(
     """Predictions, statistics, exports and scores, made again of the state that the run chose, beside those of the run.
 
     ``state``: its last one. ``evaluation``: of the chosen one on dev, if it was just made. ``whole``: compares cards,
-    too, which other code may word otherwise.
+    too, which other code may word otherwise, and asks that exports say no less than now.
     """
     evaluation = evaluation or prepared.evaluate(chosen)
     scores, predicted = prepared.evaluate_test(chosen)
     with tempfile.TemporaryDirectory(prefix="mtlfn-replay-") as scratch:
         conclude.products(prepared, chosen, evaluation, (scores, predicted), Path(scratch))
         files, there = seal.hashes(Path(scratch)), seal.hashes(folder)
+        uses = () if whole else (name for name in files.keys() & there.keys() if name.endswith(USE))
+        grown = {name for name in uses if _more(Path(scratch) / name, folder / name)}
     there = {name: sha for name, sha in there.items() if name.startswith(tuple(f"{part}/" for part in seal.FOLDERS))}
     away = {name for name in files.keys() - there.keys() if name.startswith(f"{seal.EXPORT}/")}
     odd = sorted(
         name for name in files.keys() | there.keys() if files.get(name) != there.get(name) and name not in away
     )
     odd = [name for name in odd if whole or not (name in files and name in there and name.endswith(CARD))]
+    odd = [name for name in odd if name not in grown]
     which = "last" if chosen is state else "selected"
     for name in odd:
         complain(f"{name}: is not what the {which} state gives" if name in files else f"{name}: is not of this run")
@@ -83,6 +87,15 @@ def compare_products(
     if not odd:
         what = "predictions, statistics, exports" + (f"; {len(away)} files of exports are away" if away else "")
         say(f"equal     {len(files) - len(away)} files made of the {which} state again: {what}")
+
+
+def _more(now: Path, then: Path) -> bool:
+    """Whether a JSON object that was made again says what it said in the run, and more."""
+    try:
+        new, old = (json.loads(path.read_bytes()) for path in (now, then))
+        return isinstance(old, dict) and old.keys() < new.keys() and all(new[key] == old[key] for key in old)
+    except ValueError:
+        return False
 
 
 def compare_documents(folder: Path, prepared: Prepared, complain: Say, *, whole: bool, moved: bool) -> None:
