@@ -55,13 +55,18 @@ class Link:
 
 @frozen(kw_only=True)
 class Document:
-    """A text and its annotations. ``linked``: whether links were annotated at all, found or not."""
+    """A text and its annotations.
+
+    ``linked``: whether links were annotated at all, found or not. ``borders``: characters that begin a part of the
+    file's own, as a passage: no sentence goes across.
+    """
 
     id: str
     text: str
     mentions: tuple[Mention, ...] = ()
     links: tuple[Link, ...] = ()
     linked: bool = True
+    borders: tuple[int, ...] = ()
 
 
 @frozen(kw_only=True)

@@ -44,12 +44,18 @@ def completed(
     return out
 
 
+def salt(task: str, documents: bool) -> str:
+    """What the hash is salted with: of documents the same for every task that is read from them, so that all hold out
+    the same ones."""
+    return "documents" if documents else task
+
+
 def with_test(dataset: Dataset) -> Dataset:
     """The data set with a test split: its own, or a tenth of its training units. (Official readers saw to theirs.)"""
     if dataset.test or dataset.task.official:
         return dataset
     splits = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}
-    parts = completed(dataset.task.name, splits, lambda e: e.unit, ("test",))
+    parts = completed(salt(dataset.task.name, bool(dataset.documents)), splits, lambda e: e.unit, ("test",))
     task = fitted(dataset.task, parts["train"])
     notes = {**dataset.notes, MADE["test"]: HOW} if parts["test"] else dataset.notes
     return attrs.evolve(dataset, task=task, notes=notes, **parts)

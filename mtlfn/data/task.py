@@ -67,9 +67,10 @@ def kind_of(task: Task) -> Kind:
 class Dataset:
     """A task with its splits. A missing split is an empty tuple.
 
-    ``gold``: for official tasks, split -> what its files hold. ``notes``: what
-    reading them found, as JSON. ``concepts``: tuple of ``concepts.Names`` that predicted disorders are looked up in, in
-    this order; empty where there is no dictionary.
+    ``gold``: for official tasks, split -> what its files hold. ``notes``: what reading them found, as JSON.
+    ``documents``: where units are documents of no official task, split -> unit -> its whole text; units of a split that
+    was made of training ones stand with these. ``concepts``: tuple of ``concepts.Names`` that predicted disorders are
+    looked up in, in this order; empty where there is no dictionary.
     """
 
     task: Task
@@ -79,6 +80,7 @@ class Dataset:
     source: str = field(default="", kw_only=True)
     gold: Mapping[str, tuple[Any, ...]] = field(factory=dict, kw_only=True)
     notes: Mapping[str, Any] = field(factory=dict, kw_only=True)
+    documents: Mapping[str, Mapping[str, str]] = field(factory=dict, kw_only=True)
     concepts: tuple[Any, ...] = field(default=(), kw_only=True)
 
     def __getitem__(self, split: str) -> tuple[Example, ...]:

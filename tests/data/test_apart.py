@@ -12,6 +12,7 @@ from mtlfn.data.document import Document, Mention
 from mtlfn.data.example import DataError, Example
 from mtlfn.data.screening.apart import NOTE, kept_apart
 from mtlfn.data.semeval.formats import semeval2014_t7, semeval2015_t14
+from mtlfn.data.tables.mapping import Mapping
 from mtlfn.data.task import Dataset, Task, fitted
 
 TEXTS = st.lists(st.sampled_from("abcdefgh"), max_size=6)
@@ -62,6 +63,38 @@ def test_values_are_standardised_by_what_is_left():
     made = Dataset(task=fitted(task, train), train=tuple(train))
     (found, _) = kept_apart([made, dataset("other", train=["y"], dev=["a"])])
     assert (found.task.mean, found.task.std) == (1.5, 0.5)
+
+
+@pytest.mark.parametrize("tested", [False, True])
+def test_tasks_of_the_same_documents_train_on_none_that_one_of_them_evaluates(tmp_path, tested):
+    """One reads whole documents, one sentences, one pairs of mentions: no text of one is one of another."""
+    for split, numbers in (("train", range(120)), ("test", range(120, 140 if tested else 120))):
+        folder = tmp_path / "notes" / split
+        folder.mkdir(parents=True)
+        for i in numbers:
+            text, entities = f"Tea {i} was given.\nIt eased flu {i}; tea helps.", "T1\tDrug 0 3\tTea\n"
+            if i % 2:
+                flu, tea = text.index("flu"), text.index("tea")
+                entities += f"T2\tSign {flu} {flu + 3}\tflu\nT3\tDrug {tea} {tea + 3}\ttea\nR1\tEases Arg1:T3 Arg2:T2\n"
+            (folder / f"{i}.txt").write_text(text)
+            (folder / f"{i}.ann").write_text(entities)
+    shared = {"source": "notes", "format": "brat", "level": 1}
+    mappings = {
+        "mentions": Mapping(**shared, kind="spans", labels=("Drug", "Sign")),
+        "tags": Mapping(**shared, kind="tagging", labels=("Drug", "Sign")),
+        "links": Mapping(**shared, kind="relation", labels=("none", "Eases"), negative="none"),
+    }
+    found = sources.resolve([*mappings], None, mappings, base=tmp_path)
+    held_out = {e.unit for each in found for split in ("dev", "test") for e in each[split]}
+    for each in found:
+        assert each.dev
+        assert each.test
+        assert {e.unit for e in each.train} == {e.unit for e in found[0].train} - (
+            {str(i) for i in range(0, 120, 2)} if each.task.name == "links" else set()
+        )
+        assert not {e.unit for e in each.train} & held_out
+    alone = [sources.resolve([name], None, mappings, base=tmp_path)[0] for name in mappings]
+    assert [len(each.train) for each in alone] == [len(each.train) for each in found]  # all hold out the same
 
 
 def notes(numbers: range, form: str) -> list[Document]:

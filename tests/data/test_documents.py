@@ -13,6 +13,7 @@ import datasets
 import pytest
 from attrs import evolve, field, frozen
 
+from mtlfn.data.document import Document, Mention
 from mtlfn.data.example import DataError, Span
 from mtlfn.data.tables import documents, reading
 from mtlfn.data.tables.mapping import Mapping, Splits
@@ -327,15 +328,31 @@ def test_a_document_without_sentence_ends_gives_stretches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "text"),
+    ("parts", "text", "begins"),
     [
-        ([(4, "b"), (0, "a")], "a\n\n\nb"),
-        ([(2, "a"), (3, ""), (3, "bc")], "\n\nabc"),
-        ([], ""),
+        ([(4, "b"), (0, "a")], "a\n\n\nb", (0, 4)),
+        ([(2, "a"), (3, ""), (3, "bc")], "\n\nabc", (2, 3)),
+        ([], "", ()),
     ],
 )
-def test_passages_lie_at_their_offsets(parts: list[tuple[int, str]], text: str) -> None:
-    assert documents.laid(parts) == text
+def test_passages_lie_at_their_offsets(parts: list[tuple[int, str]], text: str, begins: tuple[int, ...]) -> None:
+    assert documents.laid(parts) == (text, begins)
+
+
+@pytest.mark.parametrize("gap", [1, 3])
+def test_no_sentence_goes_across_a_passage(gap: int) -> None:
+    """A title has no full stop: its words are not those of the first sentence, and are no pair with its."""
+    title, abstract = "Tea for flu", "We gave tea. Flu went."
+    text, borders = documents.laid([(0, title), (len(title) + gap, abstract)])
+    mentions = tuple(
+        Mention(id=str(at), label=label, pieces=((at, at + 3),))
+        for label, at in (("A", text.index("Tea")), ("B", text.index("flu")), ("A", text.index("tea")))
+    )
+    whole = Document(id="d", text=text, mentions=mentions, borders=borders)
+    tags = list(documents.tagging_rows(whole, ("A", "B"), documents.Tally({})))
+    assert [" ".join(row["tokens"]) for row in tags] == ["Tea for flu", "We gave tea .", "Flu went ."]
+    (row,) = documents.relation_rows(whole, ("none", "r"), "none", {("A", "B")}, documents.Tally({}))
+    assert row["text"].strip() == title
 
 
 def test_passages_that_overlap_or_lie_apart_are_refused() -> None:

@@ -2,8 +2,8 @@
 
 SemEval-2015 Task 14 trains on the notes that 2014 Task 7 is developed and tested on, and the other way round. A
 multi-task run would have seen its test notes with their disorders, the single-task controls would not: that would be
-told as transfer. So a training example goes if its text (of official documents: the whole document) is a dev or test
-text of another task, but for white space and case. What is a part of another text is not found.
+told as transfer. So a training example goes if its text (of documents: the whole document) is a dev or test text of
+another task, but for white space and case. What is a part of another text is not found.
 """
 
 from __future__ import annotations
@@ -74,7 +74,11 @@ def _held_out(dataset: Dataset) -> frozenset[str]:
 
 
 def _documents(dataset: Dataset, split: str) -> dict[str, str]:
-    """Name -> text of the official documents of a split; empty where the task has none."""
+    """Name -> text of the documents of a split; empty where the task has none."""
+    if dataset.documents:
+        units = {example.unit for example in dataset[split]}
+        whole = dataset.documents.get(split) or dataset.documents["train"]
+        return {unit: _plain(whole[unit]) for unit in units}
     return {d.id: _plain(d.text) for d in dataset.gold.get(split, ()) if isinstance(d, Document)}
 
 

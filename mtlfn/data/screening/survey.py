@@ -76,6 +76,11 @@ def silent_words(dataset: Dataset, tokenizer: Any, length: int) -> dict[str, dic
     return out
 
 
+def _plain(value: Any) -> str:
+    """A note without the signs of a dictionary."""
+    return ", ".join(f"{n} ({name})" for name, n in value.items()) if isinstance(value, dict) else str(value)
+
+
 def describe(dataset: Dataset, tokenizer: Any, longest: int | None, terms: Mapping[str, str]) -> Iterator[str]:
     """The survey, line by line."""
     task = dataset.task
@@ -104,7 +109,7 @@ def describe(dataset: Dataset, tokenizer: Any, longest: int | None, terms: Mappi
     yield f"length    --max-length {suggested} leaves {SHARE} % of the training sequences whole"
     notes = dict(dataset.notes)
     problems = notes.pop(PROBLEMS, [])
-    yield f"reading   {', '.join(f'{name}: {value}' for name, value in notes.items()) or 'nothing to report'}"
+    yield f"reading   {', '.join(f'{name}: {_plain(value)}' for name, value in notes.items()) or 'nothing to report'}"
     for problem in problems:
         yield f"  {problem}"
     for notice in notices.notices(dataset, silent_words(dataset, tokenizer, suggested)):

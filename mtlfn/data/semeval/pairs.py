@@ -50,9 +50,10 @@ class Candidates(Near):
     negative: str
 
 
-def sentences(text: str) -> tuple[Span, ...]:
-    """The sentences of a text, in order: together all of it."""
-    ends = [m.end() for m in SENTENCE_END.finditer(text) if m.end() < len(text)]
+def sentences(text: str, borders: Collection[int] = ()) -> tuple[Span, ...]:
+    """The sentences of a text, in order: together all of it. None goes across one of the ``borders``."""
+    found = {*(match.end() for match in SENTENCE_END.finditer(text)), *borders}
+    ends = sorted(end for end in found if 0 < end < len(text))
     return tuple(zip([0, *ends], [*ends, len(text)], strict=True))
 
 
@@ -97,7 +98,7 @@ class _Located:
 
 def near(document: Document, candidates: Near) -> Iterator[tuple[Mention, Mention, Span, bool]]:
     """Source, target, the stretch of text that holds both, and whether that is less than their whole sentences."""
-    whole = sentences(document.text)
+    whole = sentences(document.text, document.borders)
     begins = [start for start, _ in whole]
     spans = words(document.text)
     starts = [start for start, _ in spans]

@@ -92,7 +92,7 @@ def read_documents(place: Place, table: datasets.Dataset, tally: Tally) -> Itera
 def _document(row: Row, place: Place, tally: Tally) -> Document:
     name = row["document_id"] if row.get("document_id") not in ABSENT else row.get("id")
     try:
-        text = laid(part for passage in _records(row, "passages") for part in _parts(passage))
+        text, borders = laid(part for passage in _records(row, "passages") for part in _parts(passage))
         annotations = [
             Annotation(
                 id=_string(each, "id"),
@@ -112,7 +112,7 @@ def _document(row: Row, place: Place, tally: Tally) -> Document:
             for each in _records(row, "relations")
         ]
         others = {_string(each, "id") for key in ("events", "coreferences") for each in _records(row, key)}
-        return document(_string({"id": name}, "id"), text, annotations, relations, others, tally)
+        return document(_string({"id": name}, "id"), text, annotations, relations, others, tally, borders)
     except DataError as error:
         raise DataError(str(error) if place in str(error) else f"{place}: {error}") from None
 

@@ -71,7 +71,7 @@ def _document(tree: Tree, name: str, place: Place, tally: Tally) -> Document:
         shown = [passage] if passage.get("text") or not sentences else sentences  # sentences repeat what both have
         parts += [(_whole(each, "offset", place), _string({"text": "", **each}, "text", place)) for each in shown]
     try:
-        text = laid(parts)
+        text, borders = laid(parts)
     except DataError as error:
         raise DataError(f"{place}: {error}") from None
     others: set[str] = set()
@@ -94,7 +94,7 @@ def _document(tree: Tree, name: str, place: Place, tally: Tally) -> Document:
                 tally.count("relations without a type left out")
                 continue
             relations.append(_relation(each, label, f"{place}, relation {short(key)}"))
-    return document(name, text, _counted_from_text(annotations, text, tally), relations, others, tally)
+    return document(name, text, _counted_from_text(annotations, text, tally), relations, others, tally, borders)
 
 
 def _annotation(tree: Tree, key: str, label: str, place: Place) -> Annotation:

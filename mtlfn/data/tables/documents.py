@@ -84,11 +84,13 @@ def document(
     relations: Iterable[Relation],
     others: Collection[str],
     tally: Tally,
+    borders: tuple[int, ...] = (),
 ) -> Document:
     """The document; an annotation that is not in the text, or not what it says it is, is unusable.
 
     Args:
         others: ids of what relations may join and no row can hold (events, relations).
+        borders: where parts of the text begin (``laid``).
     """
     mentions: dict[str, Mention] = {}
     known: set[str] = set()
@@ -116,7 +118,7 @@ def document(
         else:
             head, tail = each.ends
             links.append(Link(id=str(len(links)), label=each.label, source=head, target=tail))
-    return Document(id=name, text=text, mentions=tuple(mentions.values()), links=tuple(links))
+    return Document(id=name, text=text, mentions=tuple(mentions.values()), links=tuple(links), borders=borders)
 
 
 def mismatch(annotation: Annotation, text: str) -> str | None:
@@ -155,9 +157,11 @@ def _joined(pieces: Iterable[Span], text: str) -> tuple[Span, ...]:
     return tuple(out)
 
 
-def laid(parts: Iterable[tuple[int, str]]) -> str:
-    """The text of a document of parts at their offsets, line feeds between them. DataError where two overlap."""
+def laid(parts: Iterable[tuple[int, str]]) -> tuple[str, tuple[int, ...]]:
+    """The text of a document of parts at their offsets, line feeds between them, and where parts begin. DataError where
+    two overlap."""
     out: list[str] = []
+    begins: list[int] = []
     at, gap = 0, 0
     for offset, text in sorted((part for part in parts if part[1]), key=lambda part: part[0]):
         if offset < at:
@@ -166,8 +170,9 @@ def laid(parts: Iterable[tuple[int, str]]) -> str:
         if gap > GAP:
             raise DataError(f"the passage at {offset:,} is far from the one before, which ends at {at:,}")
         out += ["\n" * (offset - at), text]
+        begins.append(offset)
         at = offset + len(text)
-    return "".join(out)
+    return "".join(out), tuple(begins)
 
 
 # From documents to rows
@@ -185,6 +190,7 @@ class _Split:
     pairs: Callable[[], set[tuple[str, str]]]
     notes: dict[str, int] = field(factory=dict)
     unusable: list[str] = field(factory=list)
+    texts: dict[str, str] = field(factory=dict)
 
     def rows(self) -> Iterator[tuple[Place, Row]]:
         """Rows by role with their places. DataError where nothing in the training split has a label asked for."""
@@ -194,6 +200,7 @@ class _Split:
         wanted, (rows_of, labelled) = entity_types(self.mapping), ROWS[self.mapping.kind]
         seen: Counter[str] = Counter()
         for where, document in self.read(tally):
+            self.texts[document.id] = document.text
             seen.update(each.label for each in labelled(document))
             if not words(document.text):
                 tally.count("documents without a word left out")
@@ -218,7 +225,9 @@ def tables(name: str, mapping: Mapping, form: str, splits: dict[Any, tuple[Place
     out = {}
     for split, (place, read) in splits.items():
         rows = _Split(name, place, read, mapping, split == train, pairs)
-        out[split] = Table(place=place, rows=rows.rows, by_role=True, notes=rows.notes, unusable=rows.unusable)
+        out[split] = Table(
+            place=place, rows=rows.rows, by_role=True, notes=rows.notes, unusable=rows.unusable, texts=rows.texts
+        )
     return out
 
 
@@ -264,7 +273,7 @@ def tagging_rows(document: Document, labels: Collection[str], tally: Tally) -> I
     text = document.text
     spans = words(text)
     starts, ends = [start for start, _ in spans], [end for _, end in spans]
-    borders = [bisect_left(starts, a + end) for a, b in sentences(text) for _, end in cut(text[a:b])]
+    borders = [bisect_left(starts, a + end) for a, b in sentences(text, document.borders) for _, end in cut(text[a:b])]
     tags = ["O"] * len(spans)
     entities = set()
     for mention in _of_labels(document, labels, tally):

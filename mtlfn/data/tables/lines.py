@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from mtlfn.data.tables.table import Row, Table, of_files
 
 LISTS = ("tokens", "tags", "labels", "candidates", "relevance", "mentions", "head", "tail")  # roles whose value is one
 SIGNS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}  # what may stand between columns
+HINT = re.compile(r"sep=.?")
 BLANK = ("tokens", "tags")  # lists whose parts a blank may separate
 
 
@@ -71,6 +73,10 @@ def row_of(line: bytes) -> Row:
     try:
         row = files.parse(text)
     except json.JSONDecodeError as error:
+        if text.startswith("\ufeff"):
+            raise DataError(
+                "begins with a byte order mark, expected none; write the file as UTF-8 without it"
+            ) from error
         raise DataError(
             f"found {short(text)}, expected one JSON object ({error.msg} at character {error.pos + 1})"
         ) from error
@@ -105,6 +111,11 @@ def _records(delimiter: str, mapping: Mapping, path: Path) -> Iterator[tuple[str
                 continue
             if header is None:
                 header = values
+                if HINT.fullmatch(delimiter.join(values)):
+                    raise DataError(
+                        f"{path}, {where}: found {short(delimiter.join(values))}, which tells a spreadsheet what parts "
+                        "columns, expected their names; take the line out"
+                    )
                 if len(set(header)) < len(header):
                     raise DataError(f"{path}, {where}: names a column twice ({', '.join(header)}); rename one")
                 if len(header) == 1 and (signs := [s for s in SIGNS if s != delimiter and s in header[0]]):

@@ -45,6 +45,7 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
     notes: dict[str, Any] = {}
     counts: Counter[str] = Counter()
     unusable: list[str] = []
+    texts: dict[str, dict[str, str]] = {}
     unique: list[Table] = []  # each once, also where two splits are parts of it
     for split in SPLITS:
         wanted = _name(split, mapping, tables)
@@ -62,17 +63,20 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
         if found and not parts[split]:
             raise DataError(f"{place}: {wanted!r}, which {split} is to be, is none of the {len(found):,} examples")
         unique += [table] if table not in unique else []
+        if table.texts:
+            texts[split] = table.texts
     for table in unique:
         counts.update(table.notes)
         unusable += table.unusable
     if unusable:
         notes[PROBLEMS] = unusable[:FIRST]
     if not parts["dev"]:
-        parts = splitting.completed(name, parts, lambda e: e.unit, ("dev",))
+        parts = splitting.completed(splitting.salt(name, bool(texts)), parts, lambda e: e.unit, ("dev",))
         notes[splitting.MADE["dev"]] = splitting.HOW
     train, dev, test = (parts[split] for split in SPLITS)
     task = fitted(task, train)
-    return Dataset(task=task, train=train, dev=dev, test=test, source=source, notes={**notes, **counts})
+    notes |= counts
+    return Dataset(task=task, train=train, dev=dev, test=test, source=source, notes=notes, documents=texts)
 
 
 def _name(split: str, mapping: Mapping, tables: dict[Any, Table]) -> str | None:

@@ -26,6 +26,7 @@ class Table:
         by_role: whether the columns have the names of roles, because the format says what is text and what annotation.
         notes: what reading it found, in words -> how often; filled while rows are read.
         unusable: what is wrong with the first of what was left out; filled while rows are read.
+        texts: where units are documents, unit -> its whole text; filled while rows are read.
     """
 
     place: str
@@ -35,6 +36,7 @@ class Table:
     by_role: bool = False
     notes: dict[str, int] = field(factory=dict)
     unusable: list[str] = field(factory=list)
+    texts: dict[str, str] = field(factory=dict)
 
 
 def place_of(split: str, several: Sequence[Path]) -> Place:
