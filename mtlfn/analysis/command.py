@@ -159,7 +159,8 @@ def verdict(argv: Sequence[str] | None = None) -> int:
 
     about = (
         "Knowledge transfer, or more text? Compares multi-task runs with the S1 runs that saw as many tokens, in "
-        "all (token-controlled) and of the task (plain), by a paired bootstrap over test units, widened by what the seeds vary by."
+        "all (token-controlled) and of the task (plain), by a paired bootstrap over test units, widened by what the "
+        "seeds vary by."
     )
     return answer(Verdict, "mtlfn.verdict", about, argv, tell)
 

@@ -70,8 +70,8 @@ class Config:
     """Tasks, separated by commas. Default: the five embedded tasks."""
 
     data_dir: Path | None = field(default=None, metadata=ASIDE)
-    """Folder of the tasks' files, a folder a task: {train,dev,test}.jsonl[.gz], or an official or public set as it lies.
-    Default: the embedded corpus."""
+    """Folder of the tasks' files, a folder a task: {train,dev,test}.jsonl[.gz], or an official or public set as it
+    lies. Default: the embedded corpus."""
 
     backbone: str = field(default="minilm", metadata=LABEL)
     """"minilm" (installed with mtlfn), "planted" (of the planted worlds), a model folder, a .gguf file, or a Hugging

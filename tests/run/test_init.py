@@ -243,7 +243,26 @@ def test_a_guess_says_so(tmp_path):
     text = (tmp_path / "my.toml").read_text()
     assert "# columns: note, about are texts, too" in text
     assert '# kind: the labels are numbers; if they are amounts, kind = "regression" without labels' in text
-    assert "# no dev split: a tenth of the training units" in text
+    assert "# no dev and no test split: a tenth of the training units" in text
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (("yes", "no", ""), "# labels: an empty cell is a class of its own here"),
+        (("yes", "no", " yes"), "# labels: ' yes' and 'yes' differ in white space or case alone"),
+        (("yes", "no", "No"), "# labels: 'No' and 'no' differ in white space or case alone"),
+        (("yes", "no", "maybe"), ""),
+    ],
+)
+def test_labels_that_look_like_dirt_are_told(tmp_path, labels, said):
+    (tmp_path / "data").mkdir()
+    rows = "".join(f"text of {i},{labels[i % 3]}\n" for i in range(60))
+    (tmp_path / "data" / "train.csv").write_text("text,label\n" + rows)
+    drafted(tmp_path / "data")
+    text = (tmp_path / "my.toml").read_text()
+    assert said in text
+    assert bool(said) == ("# labels: " in text)
 
 
 def test_a_text_on_the_label_is_left_out_and_told(tmp_path):

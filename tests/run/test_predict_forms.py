@@ -134,6 +134,26 @@ def test_tags_become_mentions(run, tmp_path):
     assert sum(map(len, mentions(tmp_path / "out").values())) > 0
 
 
+def test_columns_of_words_and_tags_are_not_taken_for_texts(run, tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text("aspirin\tB-Disease\nhelps\tO\n\nfever\tB-Disease\neased\tO\n")
+    said = run("bc5cdr_disease", "--input", path, code=2)
+    assert (
+        "its lines are columns of words and tags; say --format conll, or --format text if each line is a text" in said
+    )
+    assert len(run("bc5cdr_disease", "--input", path, "--format", "text").splitlines()) == 4
+    assert len(run("bc5cdr_disease", "--input", path, "--format", "conll").splitlines()) == 5
+    assert len(run("hoc", "--input", path).splitlines()) == 4
+
+
+def test_types_of_pairs_that_nothing_has_are_told(run, tmp_path):
+    noted(tmp_path / "in", {"two": "T1\tDrug 0 7\taspirin\nT2\tDrug 12 19\tcodeine\n"})
+    assert run("ddi", "--input", tmp_path / "in", "--pairs", "Drug:Drug,Drug:Plant") != ""
+    assert "--pairs: no mention has the type Plant" in run.err
+    run("ddi", "--input", tmp_path / "in", "--pairs", "Drug:Drug")
+    assert "--pairs: no mention" not in run.err
+
+
 def test_relations_are_found_between_given_mentions(run, tmp_path):
     annotation = "T1\tDrug 0 7\taspirin\nT2\tDrug 12 19\tcodeine\nT9\tPlant 24 31\theparin\n"
     noted(tmp_path / "in", {"two": annotation})

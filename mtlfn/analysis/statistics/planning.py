@@ -80,8 +80,9 @@ def _blocked(pair: Pair) -> str | None:
     one = "at least 2 seeds are needed: with one, the variance between seeds is unknown"
     for difference, name in ((controlled, SIDES["controlled"]), (plain, SIDES["plain"])):
         if difference is not None and idle(difference) and pair.level != "ceiling":
-            alike = f"multi-task and {name} score alike on every unit, as models do that learnt nothing"
-            return f"{alike}: train on more tokens" + (f"; {one}" if difference.seeds == 1 else "")
+            alike = f"multi-task and {name} score alike on every unit, which says nothing of how far they may differ"
+            mend = "test on more units, or train on more tokens where both learnt little"
+            return f"{alike}: {mend}" + (f"; {one}" if difference.seeds == 1 else "")
     if plain is None:
         return "run the plain S1"
     if controlled.seeds == 1 or plain.seeds == 1:

@@ -47,7 +47,10 @@ def check(
     elif folder is not None and task is not None:
         datasets = iter((checked(_lying(folder, task, strict)),))
     else:
-        raise UsageError("mtlfn data check: expected DIR --task NAME, or --config FILE")
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"{folder}: no such folder; expected DIR --task NAME, or --config FILE")
+        own = "" if folder is None else f"; of your own files, mtlfn data init {folder} writes such a FILE"
+        raise UsageError(f"mtlfn data check: expected DIR --task NAME, or --config FILE{own}")
     try:
         base = backbones.load(backbone)
     except backbones.BackboneError as error:

@@ -292,14 +292,14 @@ class Predict:
     input: Path
     """A file or folder. Its ending says the format, if --format does not: JSON Lines (.jsonl, .jsonl.gz) or a JSON
     list (.json) with the columns of the task's kind, CoNLL columns (.conll, .iob2, …), a folder of texts (.txt), with
-    brat's annotation (.ann) or without; another file: a text a line, but for tables (CSV, TSV, Parquet, XML, sheets)."""
+    brat's annotation (.ann) or without; another file: a text a line, but for tables (CSV, TSV, Parquet, XML)."""
 
     task: str | None = None
     """Which task of the run. May be left out where it has one."""
 
     output: Path | None = None
-    """File to write, or for brat and official a folder; whole or not at all. Default: standard output, but for official.
-    A name that ends in .jsonl asks for JSON lines, whatever else than official is read."""
+    """File to write, or for brat and official a folder; whole or not at all. Default (but for official): standard
+    output. A name that ends in .jsonl asks for JSON lines, whatever else than official is read."""
 
     format: Literal["jsonl", "text", "conll", "brat", "official"] | None = None
     """Of the input; official: a folder of the organisers' files of a SemEval task, whose prediction files are

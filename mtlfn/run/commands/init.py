@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mtlfn.data import sources
+from mtlfn.data import sources, splits
 from mtlfn.data.example import DataError, half_character
 from mtlfn.data.kinds import KINDS
 from mtlfn.data.tables import reading
@@ -22,7 +22,7 @@ from mtlfn.run.errors import OK, USAGE, UsageError
 from mtlfn.run.preset import from_toml
 
 WIDTH = 110  # characters of a line of the file, where a list can be broken
-NO_DEV = "no dev split: a tenth of the training units, by a hash of their names, is one"
+TENTH = "a tenth of the training units, by a hash of their names, is one"
 
 
 def init(folder: Path, output: Path, say: Callable[[str], None] = terminal.say) -> int:
@@ -73,7 +73,7 @@ def _proved(output: Path, say: Callable[[str], None]) -> int:
     code = OK
     for name, mapping in from_toml(output).task.items():
         try:
-            say(f"  {name}: {_told(check(reading.read(name, mapping, output.parent)))}")
+            say(f"  {name}: {_told(splits.with_test(check(reading.read(name, mapping, output.parent))))}")
         except DataError as error:
             say(f"  {name}: cannot be read yet: {error}")
             code = USAGE
@@ -126,8 +126,9 @@ def _table(name: str, drafted: Draft, source: Source, place: str) -> str:
             out.append(f"{field} = {_quoted(text)}")
     if drafted.columns:
         out.append(f"columns = {_inline(drafted.columns)}")
-    splits = {split: called for split, called in source.splits.items() if called is not None}
-    out.append(f"splits = {_inline(splits)}" + ("" if source.splits["dev"] else f"  # {NO_DEV}"))
+    named = {split: called for split, called in source.splits.items() if called is not None}
+    made = [split for split in ("dev", "test") if split not in named]
+    out.append(f"splits = {_inline(named)}" + (f"  # no {' and no '.join(made)} split: {TENTH}" if made else ""))
     for line, text in enumerate(out):
         field = text.partition(" = ")[0]
         if field in drafted.guesses:

@@ -15,8 +15,9 @@ from attrs import evolve
 from mtlfn.data.document import Log
 from mtlfn.data.official import OFFICIAL
 from mtlfn.data.tables.formats import READERS
-from mtlfn.data.task import SPLITS
+from mtlfn.data.task import SPLITS, kind_of
 from mtlfn.run.disk import TEMPORARY, make_folder
+from mtlfn.run.draft.look import is_conll
 from mtlfn.run.errors import OK, UsageError
 from mtlfn.run.one.forms import DOCUMENTS, FORMS, Item
 from mtlfn.run.one.predictor import Predictor, load
@@ -79,6 +80,11 @@ def _form(source: Path, predictor: Predictor) -> str:
         raise UsageError(
             f"--input {source}: is no form to predict on; write its rows as JSON Lines (.jsonl) with "
             f"{', '.join(predictor.needed)}, or say --format text (a text a line) or conll (a word a line)"
+        )
+    if kind_of(predictor.task).tags and is_conll(source):
+        raise UsageError(
+            f"--input {source}: its lines are columns of words and tags; say --format conll, or --format text if each "
+            "line is a text"
         )
     return "text"
 

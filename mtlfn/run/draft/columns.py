@@ -251,6 +251,8 @@ def _labelled(columns: Sequence[Column]) -> Draft | None:
     labels, names = _classes(label)
     if len(labels) < 2:
         return None
+    if doubtful := _doubtful(labels):
+        guesses["labels"] = doubtful
     if not label.classes and all(number_of(value) is not None for value in labels):
         guesses["kind"] = 'the labels are numbers; if they are amounts, kind = "regression" without labels'
     return Draft(kind="classification", labels=labels, names=names, columns=roles, guesses=guesses)
@@ -316,6 +318,15 @@ def _keys(columns: Sequence[Column], taken: Sequence[Column]) -> dict[str, str]:
             if column.name.lower() in NAMES[role] and whole and (unique or role == "unit"):
                 out.setdefault(role, column.name)
     return out
+
+
+def _doubtful(labels: Sequence[str]) -> str:
+    """What makes some of the labels look like none of their own; empty where nothing does."""
+    if any(not label.strip() for label in labels):
+        return "an empty cell is a class of its own here; if it stands for none, fill it or leave the row out"
+    alike = Counter(label.strip().casefold() for label in labels)
+    same = [label for label in labels if alike[label.strip().casefold()] > 1]
+    return f"{same[0]!r} and {same[1]!r} differ in white space or case alone; make them one in the data" if same else ""
 
 
 def _keyed(column: Column, columns: Sequence[Column]) -> bool:

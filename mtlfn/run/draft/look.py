@@ -80,10 +80,10 @@ def _form(name: str, path: Path) -> str:
     try:
         form = sources.format_of(path, name)
     except DataError:
-        if there and all(p.name.endswith(UNPROMISING) for p in there) and _is_conll(there[0]):
+        if there and all(p.name.endswith(UNPROMISING) for p in there) and is_conll(there[0]):
             return "conll"
         raise
-    return "conll" if form == "tsv" and _is_conll(there[0]) else form
+    return "conll" if form == "tsv" and is_conll(there[0]) else form
 
 
 def _is_bioc(path: Path) -> bool:
@@ -95,7 +95,7 @@ def _is_bioc(path: Path) -> bool:
     return isinstance(first, dict) and bool({"documents", "passages", "PubTator3"} & first.keys())
 
 
-def _is_conll(path: Path) -> bool:
+def is_conll(path: Path) -> bool:
     """Whether a file has columns of equal number, blank lines between sentences, and tags in the last one."""
     try:
         rows = [row for _, row in itertools.islice(conll.sentences(path, 0, -1), 50)]

@@ -7,6 +7,7 @@ is read goes out in its own form, at its own offsets.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -168,14 +169,18 @@ def documents(predictor: Predictor, source: Path, pairs: Pairs) -> Iterator[Item
     if task.kind not in DOCUMENTS:
         raise DataError(f"{source}: brat's files hold mentions and relations, and {task.name} is of kind {task.kind}")
     ending, read, item = DOCUMENTS[task.kind]
+    unseen = {label for pair in pairs for label in pair}
     for path in _files(source, ending):
         name = path.relative_to(source if source.is_dir() else path.parent).with_suffix("").as_posix()
         whole = evolve(read(path), id=name)
         try:
             made = item(predictor, whole, pairs)
+            unseen -= {mention.label for mention in whole.mentions}
         except DataError as error:
             raise DataError(f"{str(path)!a}: {error}") from None
         yield evolve(made, file=f"{name}.ann", beside=path.with_suffix(".txt"))
+    if unseen:
+        print(f"--pairs: no mention has the type {', '.join(sorted(unseen))}", file=sys.stderr)
 
 
 def _annotated(path: Path) -> Document:
