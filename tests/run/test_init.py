@@ -247,6 +247,23 @@ def test_a_guess_says_so(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        ("PairID,doc", {"id": "PairID", "unit": "doc"}),
+        ("pair_id,patient", {"id": "pair_id", "unit": "patient"}),
+        ("note_id,case", {"unit": "note_id"}),
+        ("paid,group_id", {}),  # no id by its name; one of its name, but not unique
+        ("id,OtherID", {"id": "id"}),
+    ],
+)
+def test_ids_and_units_are_found_by_their_names(tmp_path, names, wanted):
+    (tmp_path / "data").mkdir()
+    rows = "".join(f"k{i},g{i // 3},text of {i},{'yes' if i % 2 else 'no'}\n" for i in range(60))
+    (tmp_path / "data" / "train.csv").write_text(f"{names},text,label\n" + rows)
+    assert drafted(tmp_path / "data")["data"]["columns"] == {"text": "text", "label": "label", **wanted}
+
+
+@pytest.mark.parametrize(
     ("labels", "said"),
     [
         (("yes", "no", ""), "# labels: an empty cell is a class of its own here"),

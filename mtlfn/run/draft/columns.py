@@ -5,6 +5,7 @@ Values decide, names break ties. What is a guess is said in ``Draft.guesses``, s
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -59,8 +60,21 @@ NAMES = {  # role -> names of columns that usually play it, the most usual first
     "candidates": ("candidates", "answers", "passages", "documents", "choices", "options"),
     "relevance": ("relevance", "relevant", "labels", "grades", "gold"),
     "id": ("id", "idx", "guid", "uid", "example_id", "row_id"),
-    "unit": ("unit", "document_id", "doc_id", "docid", "pmid", "note_id", "patient_id", "document"),
+    "unit": (
+        "unit",
+        "document_id",
+        "doc_id",
+        "docid",
+        "pmid",
+        "note_id",
+        "patient_id",
+        "document",
+        "doc",
+        "patient",
+        "subject_id",
+    ),
 }
+AN_ID = re.compile(r".*([a-z](ID|Id)|[^A-Za-z](id|ID))")  # as PairID, pair_id
 TOLD = ("answer", "explanation", "rationale", "conclusion")  # in names of texts that may give the label away
 
 
@@ -317,6 +331,10 @@ def _keys(columns: Sequence[Column], taken: Sequence[Column]) -> dict[str, str]:
             unique = len(set(column.values)) == len(column.values)
             if column.name.lower() in NAMES[role] and whole and (unique or role == "unit"):
                 out.setdefault(role, column.name)
+    others = [c.name for c in free if AN_ID.fullmatch(c.name) and c.name.lower() not in NAMES["unit"]]
+    alone = [c.name for c in free if c.name in others and len({*c.values} - {None, ""}) == len(c.values)]
+    if "id" not in out and alone:
+        out["id"] = alone[0]
     return out
 
 
