@@ -46,6 +46,7 @@ NONE = (
     "0",
     "o",
 )
+OF_UNITS = ("document", "doc", "patient")
 NAMES = {  # role -> names of columns that usually play it, the most usual first
     "tokens": ("tokens", "words", "token", "word"),
     "tags": ("tags", "ner_tags", "ner", "bio", "iob", "labels", "label"),
@@ -60,19 +61,7 @@ NAMES = {  # role -> names of columns that usually play it, the most usual first
     "candidates": ("candidates", "answers", "passages", "documents", "choices", "options"),
     "relevance": ("relevance", "relevant", "labels", "grades", "gold"),
     "id": ("id", "idx", "guid", "uid", "example_id", "row_id"),
-    "unit": (
-        "unit",
-        "document_id",
-        "doc_id",
-        "docid",
-        "pmid",
-        "note_id",
-        "patient_id",
-        "document",
-        "doc",
-        "patient",
-        "subject_id",
-    ),
+    "unit": ("unit", "docid", "pmid", "subject_id", *OF_UNITS, *(f"{name}_id" for name in (*OF_UNITS, "note"))),
 }
 AN_ID = re.compile(r".*([a-z](ID|Id)|[^A-Za-z](id|ID))")  # as PairID, pair_id
 TOLD = ("answer", "explanation", "rationale", "conclusion")  # in names of texts that may give the label away
