@@ -52,13 +52,11 @@ def group(gradients: TaskGradients, reach: Reach, present: tuple[str, ...]) -> t
     pieces = {reached: [gradients.rows[slot][name] for slot, name in paths] for reached, paths in members.items()}
     present_of = {reached: tuple(task for task in present if task in reached) for reached in sorted(members)}
     alone = _squares({reached: pieces[reached] for reached, tasks in present_of.items() if len(tasks) == 1})
-    groups, unscaled = [], None
+    device = next((piece.device for each in pieces.values() for piece in each), None)
+    groups, unscaled = [], torch.zeros(1, dtype=torch.int32, device=device)
     for reached, tasks in present_of.items():
         if reached in alone:
-            rows, gram = tuple(pieces[reached]), alone[reached].sum().view(1, 1)
-            exponents = unscaled = (
-                torch.zeros(1, dtype=torch.int32, device=gram.device) if unscaled is None else unscaled
-            )
+            rows, gram, exponents = tuple(pieces[reached]), alone[reached].sum().view(1, 1), unscaled
         else:
             scaled, exponents = pcgrad.scaled_rows(pieces[reached])
             rows, gram = (scaled,), pcgrad.gram(scaled)

@@ -14,6 +14,7 @@ from mtlfn.analysis import looks, study
 from mtlfn.analysis.command import report, verdict
 from mtlfn.analysis.command import study as command
 from mtlfn.analysis.runs import cells
+from mtlfn.analysis.statistics import verdict as statistics
 from mtlfn.run import documents
 from mtlfn.run.commands import track as following
 from mtlfn.run.commands.command import track
@@ -78,9 +79,10 @@ def test_a_study_is_followed_until_its_last_look_or_until_all_is_decided(out, mo
         assert track([str(out), "--to", "tensorboard", "--follow", "--every", "7"]) == 0
         return len(naps)
 
-    def look(looks: list[int], verdict: str) -> None:
+    def look(looks: list[int], verdict: str, exploratory: tuple[str, ...] = ()) -> None:
         document = json.loads(whole)
         document["settings"]["looks"] = looks
+        document["studies"][0]["exploratory"] = exploratory
         for row in document["studies"][0]["tasks"].values():
             row["verdict"] = verdict
         told.write_text(json.dumps(document))
@@ -99,6 +101,9 @@ def test_a_study_is_followed_until_its_last_look_or_until_all_is_decided(out, mo
     assert followed(back) == 1
     look([2, 4], "no effect")
     assert followed(back) == 0
+    look([2, 4], "no effect", ("another margin",))  # with which a study goes on, too
+    assert followed(back) == 1
+    assert {statistics.INCONCLUSIVE, statistics.NOT_LEARNT} == following.OPEN
     look([2], "inconclusive")
     assert followed(back) == 0
 

@@ -21,7 +21,7 @@ from mtlfn.data.tables.table import Row, Table, of_files
 
 LISTS = ("tokens", "tags", "labels", "candidates", "relevance", "mentions", "head", "tail")  # roles whose value is one
 SIGNS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}  # what may stand between columns
-HINT = re.compile(r"sep=.?")
+HINT = re.compile(r"sep=.?")  # a first line that tells a spreadsheet what parts columns
 BLANK = ("tokens", "tags")  # lists whose parts a blank may separate
 
 

@@ -153,7 +153,8 @@ def _ended(path: Path) -> bool:
         if any(file.is_file() and file.stat().st_mtime_ns > when for file in metrics):
             return False
         last, studies = document["settings"]["looks"][-1], document["studies"]
-        verdicts = {row["verdict"] for study in studies for row in study["tasks"].values()}
-        return not verdicts & OPEN or all(len(study["seeds"]) >= last for study in studies)
+        rows = [row for study in studies for row in study["tasks"].values()]
+        decided = not any(study["exploratory"] for study in studies) and not {row["verdict"] for row in rows} & OPEN
+        return decided or all(len(study["seeds"]) >= last for study in studies)
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return False  # not written yet, or not to the end

@@ -313,18 +313,12 @@ def _label(columns: Sequence[Column]) -> tuple[Column | None, dict[str, str]]:
 def _keys(columns: Sequence[Column], taken: Sequence[Column]) -> dict[str, str]:
     """Ids and units, where a column of a usual name has values that can be."""
     free = [c for c in columns if c not in taken and c.all(lambda value: isinstance(value, (str, int)))]
-    out = {}
-    for role in ("id", "unit"):
-        for column in free:
-            whole = None not in column.values and "" not in column.values
-            unique = len(set(column.values)) == len(column.values)
-            if column.name.lower() in NAMES[role] and whole and (unique or role == "unit"):
-                out.setdefault(role, column.name)
-    others = [c.name for c in free if AN_ID.fullmatch(c.name) and c.name.lower() not in NAMES["unit"]]
-    alone = [c.name for c in free if c.name in others and len({*c.values} - {None, ""}) == len(c.values)]
-    if "id" not in out and alone:
-        out["id"] = alone[0]
-    return out
+    whole = [c for c in free if None not in c.values and "" not in c.values]
+    unique = [c.name for c in whole if len(set(c.values)) == len(c.values)]
+    ids = [name for name in unique if name.lower() in NAMES["id"]]
+    units = [c.name for c in whole if c.name.lower() in NAMES["unit"]]
+    ids += [name for name in unique if AN_ID.fullmatch(name) and name not in units]
+    return {role: names[0] for role, names in (("id", ids), ("unit", units)) if names}
 
 
 def _doubtful(labels: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from mtlfn.data.task import Task
 from mtlfn.models.model import Model
 
 LISTED = 40  # labels that are named
-SELECTED = {"last": "the last state", "best": "the best state on dev"}  # ``select`` -> what of a run is exported
+SELECTED = {"last": "last state", "best": "best state on dev"}  # ``select`` -> what of a run is exported
 PIPELINES = {  # kind -> what the Hub calls it
     "tagging": "token-classification",
     "spans": "token-classification",
@@ -129,11 +129,11 @@ def _scores(task: Task, facts: Facts) -> str:
     trivial = ", ".join(f"{name} {_shown(value)}" for name, value in facts.baselines.items())
     beside = f"\nPredictions that read nothing, on dev: {trivial}.\n" if trivial else ""
     control = f" It is a control: {facts.control}." if facts.control else ""
-    chosen = f"its {SELECTED[facts.select].removeprefix('the ')}"
     return (
         f"\n## Scores\n\n| split | {task.metric} |\n| --- | --- |\n{rows}{beside}\n"
-        f"One seed ({facts.seed}), from {chosen}.{control} Whether training on several tasks helped is no "
-        "question that one run\nanswers: a verdict is a study's, and stands in its `verdict.json` and report.\n"
+        f"One seed ({facts.seed}), from its {SELECTED[facts.select]}.{control} Whether training on several tasks "
+        "helped is no question that one run\nanswers: a verdict is a study's, and stands in its `verdict.json` and "
+        "report.\n"
     )
 
 
@@ -144,7 +144,7 @@ def _training(facts: Facts) -> str:
         f"\n## Training data\n\n{facts.terms or 'Their terms are not known here: look at their source'}.\n\n"
         f"Examples: {sizes}. Trained on {facts.tokens:,} input tokens of this task{together}, in {facts.steps:,} "
         "steps.\n"
-        f"SHA-256 of the tokenised training split: `{facts.digest}`; of {SELECTED[facts.select]} of the run: "
+        f"SHA-256 of the tokenised training split: `{facts.digest}`; of the {SELECTED[facts.select]} of the run: "
         f"`{facts.state}`.\n"
     )
 

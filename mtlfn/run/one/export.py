@@ -52,8 +52,8 @@ def export(
         try:
             _write_adapter(model, task, params, scratch)
             _write_head(model, task, params, scratch)
-            use = _use(model, max_length, usual[task.name], tokenizer)
-            write_json(scratch / "predict.json", {**use, "paired": True} if task.name in paired else use)
+            use = _use(model, max_length, usual[task.name], tokenizer, task.name in paired)
+            write_json(scratch / "predict.json", use)
             written = card(model, task, reads_layer(model, task), max_length, (facts or {}).get(task.name))
             write_file(scratch / "README.md", written.encode())
             shutil.rmtree(target, ignore_errors=True)
@@ -94,7 +94,7 @@ def _write_head(model: Model, task: Task, params: Tree, folder: Path) -> None:
     write_json(folder / "head.json", about)
 
 
-def _use(model: Model, max_length: int, usual: str | None, tokenizer: str) -> dict[str, Any]:
+def _use(model: Model, max_length: int, usual: str | None, tokenizer: str, paired: bool) -> dict[str, Any]:
     """What a prediction takes beside the tensors and ``head.json``."""
     config = model.adapted.peft_config[lora.ADAPTER]
     return {
@@ -105,6 +105,7 @@ def _use(model: Model, max_length: int, usual: str | None, tokenizer: str) -> di
         "max_length": max_length,
         "tokenizer_digest": tokenizer,
         "usual_class": usual,
+        **({"paired": True} if paired else {}),
     }
 
 

@@ -18,6 +18,7 @@ from mtlfn.run.documents.smoke import Smoke
 from mtlfn.run.machine import memory
 from mtlfn.run.one import conclude, describe, smoke
 from mtlfn.run.one import summary as texts
+from mtlfn.run.one.predictor import USE
 from mtlfn.run.one.prepare import Prepared
 from mtlfn.run.one.walk import Evaluation
 from mtlfn.run.storage import ledger, seal
@@ -25,7 +26,7 @@ from mtlfn.run.storage import ledger, seal
 # What result.json says of the process that made it.
 OF_THE_PROCESS = ("training_seconds", "peak_memory_bytes", "resumes", "files")
 
-CARD, USE = "/README.md", "/predict.json"
+CARD = "/README.md"
 
 Say = Callable[[str], None]
 
@@ -66,7 +67,7 @@ def compare_products(
     with tempfile.TemporaryDirectory(prefix="mtlfn-replay-") as scratch:
         conclude.products(prepared, chosen, evaluation, (scores, predicted), Path(scratch))
         files, there = seal.hashes(Path(scratch)), seal.hashes(folder)
-        uses = () if whole else (name for name in files.keys() & there.keys() if name.endswith(USE))
+        uses = () if whole else (name for name in files.keys() & there.keys() if name.endswith(f"/{USE}"))
         grown = {name for name in uses if _more(Path(scratch) / name, folder / name)}
     there = {name: sha for name, sha in there.items() if name.startswith(tuple(f"{part}/" for part in seal.FOLDERS))}
     away = {name for name in files.keys() - there.keys() if name.startswith(f"{seal.EXPORT}/")}
