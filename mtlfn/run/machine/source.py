@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,34 +57,32 @@ def modules(root: Path) -> Iterator[Path]:
     yield from (root / name for name in BESIDE)
 
 
+@cache
 def canonical(source: str) -> str:
     """What a module does, as text that is the same in every Python that can run it; nothing where it does nothing."""
     out: list[str] = []
-    for statement in _Bare().visit(ast.parse(source)).body:
+    for statement in _bare(ast.parse(source).body):
         _tell(statement, out.append)
     return "".join(out)
 
 
-class _Bare(ast.NodeTransformer):
-    """Takes away what decides nothing."""
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if text else self.generic_visit(node)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        ours = node.level or (node.module or "").partition(".")[0] in ("mtlfn", "__future__")
-        return None if ours else node
-
-    def visit_Import(self, node: ast.Import) -> ast.AST | None:
-        node.names = [name for name in node.names if name.name.partition(".")[0] != "mtlfn"]
-        return node if node.names else None
-
-    def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        """Which error it is stays; what it says goes."""
-        if isinstance(node.exc, ast.Call):
-            node.exc = node.exc.func
-        return node
+def _bare(nodes: list[Any]) -> list[Any]:
+    """Less what decides nothing: texts that stand alone, where our own names come from, and what errors say."""
+    kept = []
+    for node in nodes:
+        match node:
+            case ast.Expr(value=ast.Constant(value=str())):
+                continue
+            case ast.ImportFrom() if node.level or (node.module or "").partition(".")[0] in ("mtlfn", "__future__"):
+                continue
+            case ast.Import():
+                node.names = [name for name in node.names if name.name.partition(".")[0] != "mtlfn"]
+                if not node.names:
+                    continue
+            case ast.Raise(exc=ast.Call(func=error)):
+                node.exc = error
+        kept.append(node)
+    return kept
 
 
 def _tell(node: Any, say: Callable[[str], None]) -> None:
@@ -91,8 +90,9 @@ def _tell(node: Any, say: Callable[[str], None]) -> None:
     that a later Python adds changes nothing where it is not used."""
     if isinstance(node, ast.AST):
         say(f"({type(node).__name__}")
-        for name in node._fields:
-            value = getattr(node, name, None)
+        for name, value in ast.iter_fields(node):
+            if isinstance(value, list):
+                value = _bare(value)
             if name != "ctx" and value is not None and value != []:
                 say(f" {name}=")
                 _tell(value, say)
