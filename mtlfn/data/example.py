@@ -50,8 +50,8 @@ class Example:
         head, tail: relation: the pieces of the two mentions in ``texts[0][0]``, in text order.
         labels: relation, classification: exactly one class; multilabel: any number of labels;
             ranking: "relevant" or "irrelevant" per candidate; tagging, spans, regression: empty.
-        mentions: spans: (label, pieces) of the mentions that begin in this text, in characters of the unit's text.
-        offset: spans: where this text begins in the unit's.
+        mentions: spans: (label, pieces) of the mentions that begin in this text, in characters of the whole text.
+        offset: spans: where this text begins in the whole one.
         value: regression: a finite number.
     """
 

@@ -15,7 +15,7 @@ from mtlfn.data.official import OFFICIAL
 from mtlfn.data.screening.apart import kept_apart
 from mtlfn.data.tables import jsonl, public, reading
 from mtlfn.data.tables.mapping import Mapping
-from mtlfn.data.task import Dataset, check
+from mtlfn.data.task import Dataset, check, in_parts
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # names become folders and parts of slot names
 LONGEST = 100  # characters of a name: files are called "<task>.test.units.json" and more, folders "<task>+<task>"
@@ -48,7 +48,7 @@ def resolve(
     wanted = (*names, *(name for name in beside if name not in names))
     resolved = (check(_resolve(name, data_dir, mappings, base or Path(), cache)) for name in wanted)
     datasets = tuple(map(splits.with_test, resolved))
-    return kept_apart(datasets[: len(names)], datasets[len(names) :])
+    return tuple(map(in_parts, kept_apart(datasets[: len(names)], datasets[len(names) :])))
 
 
 def check_names(names: Sequence[str]) -> None:

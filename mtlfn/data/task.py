@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mtlfn.data.example import DataError, Example, half_character
 from mtlfn.data.kinds import KINDS
@@ -122,6 +122,16 @@ def check(dataset: Dataset) -> Dataset:
 def fitted(task: Task, train: Sequence[Example]) -> Task:
     """The task with what its kind takes from the training examples; an official one as it is."""
     return task if task.official else kind_of(task).fitted(task, train)
+
+
+def in_parts(dataset: Dataset) -> Dataset:
+    """The data set as its kind reads it: long texts in windows, which in training do not cut a mention. What is split,
+    held out or compared is whole texts, so this comes last. (Official readers saw to theirs.)"""
+    task = dataset.task
+    if task.official:
+        return dataset
+    parts = {s: tuple(p for e in dataset[s] for p in kind_of(task).parts(e, s == "train")) for s in SPLITS}
+    return evolve(dataset, **parts)
 
 
 def label_counts(task: Task, examples: Iterable[Example]) -> dict[str, int]:

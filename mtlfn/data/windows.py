@@ -117,12 +117,21 @@ def parts(whole: Example, *, training: bool, limit: int = WORDS) -> tuple[Exampl
     )
 
 
+def whole_of(part: Example) -> str:
+    """The id of the text that a window is of, in whose characters its mentions are."""
+    return part.id.rpartition("@")[0] or part.id
+
+
 def in_words(example: Example, pieces: Sequence[Span]) -> tuple[Span, ...] | None:
     """The pieces as word numbers, end exclusive; None where a piece is not made of whole words of the example."""
-    starts = {a + example.offset: i for i, (a, _) in enumerate(example.words)}
-    ends = {b + example.offset: i + 1 for i, (_, b) in enumerate(example.words)}
-    places = tuple((starts[a], ends[b]) for a, b in pieces if a in starts and b in ends)
-    return places if len(places) == len(pieces) else None
+    words, places = example.words, []
+    for a, b in pieces:
+        first = bisect_left(words, a - example.offset, key=lambda word: word[0])
+        last = bisect_left(words, b - example.offset, lo=first, key=lambda word: word[1])
+        if last == len(words) or (words[first][0], words[last][1]) != (a - example.offset, b - example.offset):
+            return None
+        places.append((first, last + 1))
+    return tuple(places)
 
 
 def in_characters(example: Example, pieces: Iterable[Span]) -> tuple[Span, ...]:

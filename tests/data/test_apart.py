@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import attrs
 import pytest
 from hypothesis import given
@@ -12,8 +14,9 @@ from mtlfn.data.document import Document, Mention
 from mtlfn.data.example import DataError, Example
 from mtlfn.data.screening.apart import NOTE, kept_apart
 from mtlfn.data.semeval.formats import semeval2014_t7, semeval2015_t14
-from mtlfn.data.tables.mapping import Mapping
+from mtlfn.data.tables.mapping import Columns, Mapping
 from mtlfn.data.task import Dataset, Task, fitted
+from mtlfn.data.windows import cut, whole_of
 
 TEXTS = st.lists(st.sampled_from("abcdefgh"), max_size=6)
 
@@ -95,6 +98,51 @@ def test_tasks_of_the_same_documents_train_on_none_that_one_of_them_evaluates(tm
         assert not {e.unit for e in each.train} & held_out
     alone = [sources.resolve([name], None, mappings, base=tmp_path)[0] for name in mappings]
     assert [len(each.train) for each in alone] == [len(each.train) for each in found]  # all hold out the same
+
+
+@pytest.mark.parametrize("words", [10, 150])
+def test_texts_of_several_windows_are_held_out_and_cut_as_whole_ones(tmp_path, words):
+    """The same rows with mentions and with a class: no text is trained on that either task evaluates, and the windows
+    of what is evaluated do not know where mentions are."""
+    rows = []
+    for i in range(120):
+        text = f"Report {i} of a flu. " + " ".join(f"w{i}x{j}" for j in range(words))
+        mentions = [{"label": "Long", "start": 10, "end": len(text) - 3}, {"label": "Sign", "start": 0, "end": 6}]
+        rows.append({"text": text, "label": "ab"[i % 2], "mentions": mentions})
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shared = {"source": "train.jsonl", "level": 1}
+    mappings = {
+        "found": Mapping(
+            **shared, kind="spans", labels=("Long", "Sign"), columns=Columns(text="text", mentions="mentions")
+        ),
+        "sorted": Mapping(
+            **shared, kind="classification", labels=("a", "b"), columns=Columns(text="text", label="label")
+        ),
+    }
+    found, whole = sources.resolve([*mappings], None, mappings, base=tmp_path)
+    numbers = [
+        {split: {numbers_of(each, e) for e in each[split]} for split in ("train", "dev", "test")}
+        for each in (found, whole)
+    ]
+    for mine, other in (numbers, numbers[::-1]):
+        assert mine["dev"]
+        assert mine["test"]
+        assert not mine["train"] & (mine["dev"] | mine["test"] | other["dev"] | other["test"])
+        assert len(mine["train"] | mine["dev"] | mine["test"] | other["dev"] | other["test"]) == 120
+    for split in ("dev", "test"):
+        for e in found[split]:
+            text = next(row["text"] for row in rows if row["text"].split()[1] == numbers_of(found, e))
+            begins = [begin for begin, _ in cut(text)]
+            assert (len(begins) > 1) == (words == 150)
+            assert e.offset in begins
+    for e in found.train:
+        assert all(e.offset <= a < b <= e.offset + len(e.texts[0][0]) for _, pieces in e.mentions for a, b in pieces)
+
+
+def numbers_of(dataset: Dataset, example: Example) -> str:
+    """The number in the text that an example is a window of."""
+    parts = [e for split in ("train", "dev", "test") for e in dataset[split] if whole_of(e) == whole_of(example)]
+    return " ".join(e.texts[0][0] for e in sorted(parts, key=lambda e: e.offset)).split()[1]
 
 
 def notes(numbers: range, form: str) -> list[Document]:

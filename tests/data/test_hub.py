@@ -19,7 +19,7 @@ import mtlfn
 from mtlfn.data.example import DataError
 from mtlfn.data.tables import reading
 from mtlfn.data.tables.mapping import Columns, Mapping, Splits, structure
-from mtlfn.data.task import Dataset, check
+from mtlfn.data.task import Dataset, check, in_parts
 
 TOML = """
 [task.my_ner]
@@ -77,7 +77,7 @@ def save(folder: Path, rows: dict[str, Any], features: Features | None = None, *
 
 
 def read(folder: Path, mapping: Mapping) -> Dataset:
-    return check(reading.read("mine", mapping, folder))
+    return in_parts(check(reading.read("mine", mapping, folder)))
 
 
 def failure(folder: Path, mapping: Mapping) -> str:
@@ -345,6 +345,64 @@ def test_parts_of_a_split_part_no_unit(tmp_path: Path) -> None:
     assert len(read(tmp_path, evolve(CLASS, splits=Splits(train="train[5:]", dev="train[:5]"))).train) == 15
     with pytest.raises(DataError, match=r"splits has 'train\[x\]', expected a name, or a part of one"):
         evolve(CLASS, splits=Splits(train="train[x]"))
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_parts_of_a_split_are_whole_units_wherever_their_rows_are(tmp_path: Path, step: int) -> None:
+    """Rows of seven patients in turn; rows that are documents of several windows."""
+    table = datasets.Dataset.from_dict(
+        {
+            "text": [f"Patient {i}. " + f"He takes aspirin, {i}. " * 60 for i in range(21)],
+            "label": ["yes", "no", "yes"] * 7,
+            "who": [(i // step) % 7 for i in range(21)],
+            "entities": [[{"label": "Drug", "start": 21, "end": 28}]] * 21,
+        }
+    )
+    datasets.DatasetDict({"train": table}).save_to_disk(str(tmp_path / "corpus"))
+    for mapping, columns in ((CLASS, Columns(text="text", label="label")), (FOUND, FOUND.columns)):
+        for border in ("0%", "30%", "50%", "4", "11", "90%"):
+            halves = Splits(train=f"train[{border}:]", dev=f"train[:{border}]")
+            mine = evolve(mapping, columns=evolve(columns, unit="who"), splits=halves)
+            if border == "0%":
+                assert "is none of the 21 examples" in failure(tmp_path, mine)
+                continue
+            dataset = read(tmp_path, mine)
+            texts = {split: {e.texts[0][0] for e in dataset[split] if e.offset == 0} for split in ("train", "dev")}
+            assert not {e.unit for e in dataset.train} & {e.unit for e in dataset.dev}
+            assert len(texts["train"]) + len(texts["dev"]) == 21
+            assert len(texts["train"] | texts["dev"]) == 21
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"dev": "train[80%:]"}, "train is 'train' and dev is 'train[80%:]', which share 2 of 10 rows"),
+        ({"train": "train[:9]", "dev": "train[70%:]"}, "train is 'train[:9]' and dev is 'train[70%:]', which share 2"),
+        (
+            {"train": "train[4:]", "dev": "train[:2]", "test": "train[1:4]"},
+            "dev is 'train[:2]' and test is 'train[1:4]'",
+        ),
+        ({"train": "train[:5]", "dev": "train[5:]", "test": "train[5:6]"}, "training data must not be evaluated on"),
+    ],
+)
+def test_parts_that_share_rows_are_refused(tmp_path: Path, parts: dict[str, str], said: str) -> None:
+    rows = {"text": [f"text {i}" for i in range(10)], "label": ["yes", "no"] * 5}
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows)}).save_to_disk(str(tmp_path / "corpus"))
+    assert said in failure(tmp_path, evolve(CLASS, splits=Splits(**parts)))
+
+
+def test_a_row_that_is_left_out_counts_once_in_two_parts_of_its_table(tmp_path: Path) -> None:
+    rows = {"text": [f"text {i}" for i in range(9)] + ["odd"], "label": ["yes", "no"] * 4 + ["yes", "perhaps"]}
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows)}).save_to_disk(str(tmp_path / "corpus"))
+    halves = evolve(CLASS, splits=Splits(train="train[:5]", dev="train[5:]"))
+    assert "row 9: " in failure(tmp_path, halves)
+    notes = read(tmp_path, evolve(halves, skip_unusable=True)).notes
+    assert notes["unusable rows left out"] == 1
+    assert len(notes["problems by kind"]) == 1
+    nothing = {"text": ["a", "b"], "label": ["perhaps", "never"]}
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict(nothing)}).save_to_disk(str(tmp_path / "none"))
+    said = failure(tmp_path, evolve(CLASS, source="none", skip_unusable=True))
+    assert "none of its 2 rows can be used; row 0: " in said
 
 
 def test_stored_format_and_costly_columns_do_not_matter(tmp_path: Path) -> None:

@@ -126,6 +126,29 @@ def test_the_metric_of_the_sums_is_the_score(kind: str, seed: int) -> None:
     agrees(ordinary(KINDS[kind], rng), rng)
 
 
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_mentions_of_a_unit_count_by_text_and_those_of_windows_of_a_text_once(seed: int) -> None:
+    """Against each text scored by itself: its windows' mentions together, and nothing of another text."""
+    rng, task = np.random.default_rng(seed), KINDS["spans"]
+    test, said, hits, predicted, gold = [], [], 0, 0, 0
+    for number in range(drawn(rng, 1, 8)):
+        held: set[Any] = set()
+        found: set[Any] = set()
+        for window in range(drawn(rng, 1, 3)):
+            e = example(task, rng, number, f"u{drawn(rng, 0, 3)}" if window == 0 else test[-1].unit)
+            test.append(evolve(e, id=f"some@{number}@{window}"))
+            said.append(prediction(task, rng, e))
+            held |= set(e.mentions)
+            found |= {(label, tuple(map(tuple, at))) for label, at in said[-1]}
+        hits, predicted, gold = hits + len(held & found), predicted + len(found), gold + len(held)
+    found_by = units.statistics(Dataset(task=task, train=(), test=tuple(test)), "test", said)
+    assert found_by.values.sum(0).tolist() == [hits, predicted, hits, gold]
+    scores = metrics.score(task, tuple(test), said)
+    assert scores["span_precision"] == (hits / predicted if predicted else 0.0)
+    assert scores["span_recall"] == (hits / gold if gold else 0.0)
+
+
 def test_a_prediction_that_is_no_number_makes_all_of_them_nothing() -> None:
     made = tuple(Example(id=str(i), unit=str(i), texts=(("a", "b"),), value=float(i)) for i in range(4))
     dataset = Dataset(task=KINDS["regression"], train=(), test=made)

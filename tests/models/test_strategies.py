@@ -98,7 +98,9 @@ def test_private_tensors_change_the_loss_of_their_own_task_and_of_no_other(world
             slopes = torch.autograd.grad(base[task], list(own.values()), retain_graph=True)
             assert all(map(torch.any, slopes)), task
             with torch.no_grad():
-                moved = {name: value + keys.normal(keys.fold(KEY, name), value.shape, 0.3) for name, value in own.items()}
+                moved = {
+                    name: value + keys.normal(keys.fold(KEY, name), value.shape, 0.3) for name, value in own.items()
+                }
                 after = model.losses(world.built, {**world.params, slot: moved}, batch, KEY)
             assert {t for t in TASKS if not torch.equal(base[t], after[t])} == {task}
 

@@ -172,25 +172,23 @@ def _mentions(prediction: Sequence[Any]) -> set[Any]:
 
 
 def rows(task: Task, examples: Sequence[Example], predictions: Sequence[Any]) -> Iterable[tuple[str, Row]]:
-    """One a unit: a mention that two windows show is one."""
-    gold: dict[str, set[Any]] = {e.unit: set() for e in examples}
-    predicted: dict[str, set[Any]] = {e.unit: set() for e in examples}
+    """One a unit: a mention that two windows of a text show is one; in two texts of a unit it is two."""
+    units: dict[str, tuple[set[Any], set[Any]]] = {}
     for e, prediction in zip(examples, predictions, strict=True):
-        gold[e.unit].update(e.mentions)
-        predicted[e.unit] |= _mentions(prediction)
-    return [(unit, sets(gold[unit], predicted[unit])) for unit in gold]
+        gold, predicted = units.setdefault(e.unit, (set(), set()))
+        text = windows.whole_of(e)
+        gold |= {(text, mention) for mention in e.mentions}
+        predicted |= {(text, mention) for mention in _mentions(prediction)}
+    return [(unit, sets(*both)) for unit, both in units.items()]
 
 
 def score(task: Task, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
-    gold = {(e.unit, mention) for e in examples for mention in e.mentions}
-    predicted = {
-        (e.unit, m) for e, prediction in zip(examples, predictions, strict=True) for m in _mentions(prediction)
-    }
-    hits = len(gold & predicted)
+    by_unit = [row for _, row in rows(task, examples, predictions)]
+    hits, predicted, _, gold = (sum(column) for column in zip(*by_unit, strict=True)) if by_unit else (0, 0, 0, 0)
     return {
-        "span_f1": float(ratio(2 * hits, len(gold) + len(predicted))),
-        "span_precision": float(ratio(hits, len(predicted))),
-        "span_recall": float(ratio(hits, len(gold))),
+        "span_f1": float(ratio(2 * hits, gold + predicted)),
+        "span_precision": float(ratio(hits, predicted)),
+        "span_recall": float(ratio(hits, gold)),
     }
 
 

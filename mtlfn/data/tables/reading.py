@@ -26,7 +26,7 @@ SKIPPED = "unusable rows left out"
 
 
 def read(name: str, mapping: Mapping, base: Path) -> Dataset:
-    """The data set a mapping describes.
+    """The data set a mapping describes; texts are whole (``in_parts``).
 
     Args:
         name: of the task.
@@ -46,7 +46,7 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
     counts: Counter[str] = Counter()
     unusable: list[str] = []
     texts: dict[str, dict[str, str]] = {}
-    unique: list[Table] = []  # each once, also where two splits are parts of it
+    taken: dict[Table, dict[str, list[int]]] = {}  # table -> split -> which of its examples it is
     for split in SPLITS:
         wanted = _name(split, mapping, tables)
         if wanted is None:
@@ -58,14 +58,23 @@ def read(name: str, mapping: Mapping, base: Path) -> Dataset:
             rows = sum(1 for _ in table.rows())
             parts[split], notes = (), {**notes, HIDDEN_TEST: f"none of the {rows:,} rows of {wanted!r} has a label"}
             continue
-        found = _Reading(task, mapping, counts, unusable).examples(table, split, place)
-        parts[split] = _part(found, wanted)
-        if found and not parts[split]:
+        told = (Counter[str](), []) if table in taken else (counts, unusable)  # of a table that is read again, once
+        found = _Reading(task, mapping, *told).examples(table, split, place)
+        chosen = _part([e.unit for e in found], wanted)
+        if not chosen:
             raise DataError(f"{place}: {wanted!r}, which {split} is to be, is none of the {len(found):,} examples")
-        unique += [table] if table not in unique else []
+        for other, before in taken.setdefault(table, {}).items():
+            if shared := set(before) & set(chosen):
+                raise DataError(
+                    f"{place}: {other} is {_name(other, mapping, tables)!r} and {split} is {wanted!r}, which share "
+                    f"{len(shared):,} of {len(found):,} rows, and training data must not be evaluated on; name parts "
+                    "that share none, as train[:90%] and train[90%:]"
+                )
+        taken[table][split] = chosen
+        parts[split] = tuple(found[i] for i in chosen)
         if table.texts:
             texts[split] = table.texts
-    for table in unique:
+    for table in taken:
         counts.update(table.notes)
         unusable += table.unusable
     if unusable:
@@ -101,19 +110,24 @@ def _table(wanted: str, split: str, name: str, source: str, tables: dict[Any, Ta
     return table
 
 
-def _part(examples: tuple[Example, ...], wanted: str) -> tuple[Example, ...]:
-    """The part of the examples that a name asks for, such as ``train[90%:]``: whole units."""
-    start, end = (_cut(examples, at) for at in split_ends(wanted))
-    return examples[start:end]
+def _part(units: Sequence[str], wanted: str) -> list[int]:
+    """Which examples, by their units, the part is that a name asks for, such as ``train[90%:]``: whole units, in the
+    order in which they begin."""
+    first: dict[str, int] = {}
+    for i, unit in enumerate(units):
+        first.setdefault(unit, i)
+    order = sorted(range(len(units)), key=lambda i: first[units[i]])
+    start, end = (_cut([units[i] for i in order], at) for at in split_ends(wanted))
+    return sorted(order[start:end])
 
 
-def _cut(examples: Sequence[Example], at: str | None) -> int | None:
+def _cut(units: Sequence[str], at: str | None) -> int | None:
     """Where a border falls: behind the unit that it would part."""
     if not at:
         return None
     count = int(at.rstrip("%"))
-    place = len(examples) * count // 100 if at.endswith("%") else count
-    while 0 < place < len(examples) and examples[place].unit == examples[place - 1].unit:
+    place = len(units) * count // 100 if at.endswith("%") else count
+    while 0 < place < len(units) and units[place] == units[place - 1]:
         place += 1
     return place
 
@@ -149,6 +163,7 @@ class _Reading:
         if not names:
             names = table.names.get(columns[kind_of(self.task).gold][0], ())
         out: list[Example] = []
+        left: list[str] = []
         places: dict[str, Place] = {}
         for number, (where, row) in enumerate(table.rows()):
             try:
@@ -158,13 +173,16 @@ class _Reading:
             except DataError as error:
                 if not self.mapping.skip_unusable:
                     raise DataError(f"{place}, {where}: {error}") from error
+                left.append(f"{where}: {error}")
                 self.counts[SKIPPED] += 1
                 if len(self.unusable) < FIRST:
                     self.unusable.append(f"{place}, {where}: {error}")
                 continue
             places[whole.id] = where
-            out += kind_of(self.task).parts(whole, split == "train")
+            out.append(whole)
         if not out:
+            if left:
+                raise DataError(f"{place}: none of its {len(left):,} rows can be used; {left[0]}")
             raise DataError(f"{place} is empty, expected at least one row")
         return tuple(out)
 

@@ -13,7 +13,7 @@ from mtlfn.data.example import DataError, half_character
 from mtlfn.data.kinds import KINDS
 from mtlfn.data.tables import reading
 from mtlfn.data.tables.sources import STEMS
-from mtlfn.data.task import Dataset, check
+from mtlfn.data.task import Dataset, check, in_parts
 from mtlfn.run import terminal
 from mtlfn.run.disk import make_folder, write_file
 from mtlfn.run.draft.columns import Draft
@@ -73,7 +73,7 @@ def _proved(output: Path, say: Callable[[str], None]) -> int:
     code = OK
     for name, mapping in from_toml(output).task.items():
         try:
-            say(f"  {name}: {_told(splits.with_test(check(reading.read(name, mapping, output.parent))))}")
+            say(f"  {name}: {_told(in_parts(splits.with_test(check(reading.read(name, mapping, output.parent)))))}")
         except DataError as error:
             say(f"  {name}: cannot be read yet: {error}")
             code = USAGE
