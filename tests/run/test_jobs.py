@@ -15,15 +15,17 @@ import time
 from pathlib import Path
 
 import attrs
+import psutil
 import pytest
 
 from mtlfn.run import documents
 from mtlfn.run.config import Config
 from mtlfn.run.documents import typed
 from mtlfn.run.errors import UsageError
+from mtlfn.run.machine import deadline
 from mtlfn.run.many import console, launch, lease, plan, snakemake, together
 from mtlfn.run.many.launch import Item, Launch
-from mtlfn.run.storage import lock
+from mtlfn.run.storage import lock, notebook
 
 SCRIPT = """
 import json, os, signal, sys, time
@@ -256,6 +258,26 @@ def test_runs_leave_before_their_start_is_over_and_before_their_allocation_is(ma
     (call,) = start.calls()
     assert 1.9 < float(call[1][-1]) <= 2.0
     assert call[1][-2] == "--max-hours"
+
+
+def test_on_kaggle_a_run_gets_its_hours_as_it_counts_them_from_the_start_of_the_container(make, monkeypatch):
+    """Six hours into a session of eight, two are left, and the run has to see two."""
+    monkeypatch.setenv(notebook.SIGN, "Batch")
+    ends = time.time() + 7200
+    start = make(0, ends=ends)
+    assert start.run(0)[1].state == "finished"
+    hours = float(start.calls()[0][1][-1])
+    container = psutil.Process(1).create_time()
+    assert deadline.began() == container
+    assert deadline.Deadline(container, hours).left() == pytest.approx(ends - time.time(), abs=2)
+
+
+def test_on_kaggle_no_run_begins_when_the_session_is_over(make, monkeypatch):
+    """There are hours since the container began, and none are left."""
+    monkeypatch.setenv(notebook.SIGN, "Batch")
+    start = make(0, ends=time.time() - 1)
+    assert start.run(0)[1].state == "left"
+    assert not (start.root / "calls").exists()
 
 
 def test_no_run_begins_when_the_time_is_over(make):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from mtlfn.run.storage import kaggle
+from mtlfn.run.storage import notebook
 
 SPARE = 1.5  # times what was seen: hosts slow down
 SLACK = 20.0  # seconds to leave in
@@ -22,12 +22,17 @@ Clock = Callable[[], float]
 
 
 def began() -> float:
-    """When the time of this run began: with the process, or on Kaggle with the container, where that is readable."""
-    started = psutil.Process(os.getpid()).create_time()
-    if kaggle.here():
+    """When the time of this run began."""
+    return counted_from(psutil.Process(os.getpid()).create_time())
+
+
+def counted_from(start: float) -> float:
+    """When the hours of a process that starts then begin: with it, or on Kaggle with the container, where that is
+    readable. Who gives a process its hours counts them from here, too."""
+    if notebook.here():
         with suppress(psutil.Error):
-            started = min(started, psutil.Process(1).create_time())
-    return started
+            return min(start, psutil.Process(1).create_time())
+    return start
 
 
 class Deadline:
@@ -59,7 +64,7 @@ class Deadline:
         """How much time is left, in words that follow the limit."""
         if (left := self.left()) >= 0:
             return f"is near ({left / 60:.1f} min left)"
-        what = "notebook" if kaggle.here() else "process"
+        what = "notebook" if notebook.here() else "process"
         return f"are over since the {what} began, {(self._clock() - self._start) / 3600:.1f} h ago"
 
     def needed(self, *, evaluates: bool) -> float:

@@ -22,12 +22,14 @@ from mtlfn.run import documents
 from mtlfn.run.disk import make_folder
 from mtlfn.run.documents import typed
 from mtlfn.run.errors import BUG, OK, RESUMABLE
+from mtlfn.run.machine import deadline
 from mtlfn.run.many import launch, lease, tied
 from mtlfn.run.many.launch import Launch, Outcome
 from mtlfn.run.storage import lock
 
 TRIES = 3  # of a run that comes no further
 MARK = "---"  # of a line in the log that is not the run's
+LEAST = 3.6  # seconds, with less of which left no run begins
 POLL, POLL_SHARED = 0.2, 2.0  # seconds; the folder of a queue lies where hundreds of jobs look
 
 
@@ -110,8 +112,8 @@ def _turn(
     ``end`` takes those off ``to_run`` that are finished while it goes on.
     """
     first = what.runs[to_run[0]]
-    hours = _hours(what, first, began)
-    if hours is not None and hours < 0.001:
+    ends, now = _ends(what, first, began), time.time()
+    if ends is not None and ends - now < LEAST:
         return _left(to_run, "no time is left")
     log = launch.log(Path(what.root), first.name)
     make_folder(log.parent)
@@ -119,7 +121,9 @@ def _turn(
         why = f"ended {TRIES} times without coming further ({_last(log, 0)}); see {log}"
         return {to_run[0]: Outcome(state="failed", code=BUG, why=why)}
     names = ",".join(what.runs[number].name for number in to_run)
-    words = [*what.command, "--only", names, *(() if hours is None else ("--max-hours", f"{hours:.4f}"))]
+    words = [*what.command, "--only", names]
+    if ends is not None:
+        words += ["--max-hours", f"{(ends - deadline.counted_from(now)) / 3600:.4f}"]
     with log.open("ab") as output:
         output.write(f"{MARK} {time.strftime('%Y-%m-%d %H:%M:%S')}: start {tries} from here\n".encode())
         output.flush()
@@ -205,11 +209,11 @@ def _run(
                 asked = True
 
 
-def _hours(what: Launch, item: launch.Item, began: float) -> float | None:
-    """What runs may take: until their start is over, and the allocation of their job, which began then."""
+def _ends(what: Launch, item: launch.Item, began: float) -> float | None:
+    """When runs have to have left: once their start is over, or the allocation of their job, which began then."""
     ends = [] if what.ends is None else [what.ends]
     ends += [began + 60 * (item.minutes - launch.MARGIN_MINUTES)] if what.waits else []
-    return (min(ends) - time.time()) / 3600 if ends else None
+    return min(ends, default=None)
 
 
 def _count(start: Path, number: int, reached: int) -> int:

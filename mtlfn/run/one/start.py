@@ -27,7 +27,7 @@ from mtlfn.run.one.evaluations import Leaving
 from mtlfn.run.one.prepare import Prepared
 from mtlfn.run.one.surroundings import surround
 from mtlfn.run.one.training import diverged, train
-from mtlfn.run.storage import archive, kaggle, ledger, record
+from mtlfn.run.storage import archive, kaggle, ledger, notebook, record
 from mtlfn.run.terminal import counted, shown
 from mtlfn.run.watch import observers
 
@@ -47,7 +47,7 @@ def run(
     meanwhile is in run/one/follow.py, exchange by exchange."""
     place, walk, start = directory.place(folder, prepared), prepared.walk, prepared.start()
     processes.share_json(prepared.identity)
-    if kaggle.here():
+    if notebook.here():
         kaggle.bring_back(place, start, report.say)
     metrics = record.sound(folder / documents.METRICS, older=directory.of_older_version(folder))
     best = prepared.config.select == "best"

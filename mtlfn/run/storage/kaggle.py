@@ -11,8 +11,8 @@ from mtlfn.run import documents
 from mtlfn.run.disk import make_folder, write_file, write_folder
 from mtlfn.run.storage import archive, checkpoint, ledger
 from mtlfn.run.storage.checkpoint import Damaged
+from mtlfn.run.storage.notebook import here
 
-SIGN = "KAGGLE_KERNEL_RUN_TYPE"  # set in every notebook, interactive or not
 ROOT = "MTLFN_KAGGLE_ROOT"  # instead of /kaggle
 DEPTH = 4  # folders between ``input`` and ``checkpoints``, at most
 CARRIED = (
@@ -24,11 +24,6 @@ CARRIED = (
     documents.LOG,
     documents.RESUMES,
 )
-
-
-def here() -> bool:
-    """Whether this process runs in a Kaggle notebook."""
-    return SIGN in os.environ
 
 
 def root() -> Path:
