@@ -15,6 +15,7 @@ from mtlfn.run.commands.command import again
 from mtlfn.run.commands.machines import set_flags
 from mtlfn.run.errors import BUG, OK, UsageError
 from mtlfn.run.many import estimate, execute, plan
+from mtlfn.run.preset import PRESET
 from mtlfn.run.terminal import say
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ def node_command(asked: Asked, study: studies.Study, root: Path) -> list[str]:
     data = asked.data_dir and asked.data_dir.resolve()
     flags = set_flags(attrs.evolve(asked, threads=study.run.threads, data_dir=data), TO_NODES)
     own = ["--output-dir", str(root.resolve()), *flags]
-    return [sys.executable, "-m", "mtlfn.experiments.study", str(asked.study.resolve()), *own]
+    file = asked.study if str(asked.study).startswith(PRESET) else asked.study.resolve()  # a preset has no folder
+    return [sys.executable, "-m", "mtlfn.experiments.study", str(file), *own]
 
 
 Way = Callable[[Nodes], int]

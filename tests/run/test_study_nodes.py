@@ -103,6 +103,19 @@ def test_the_plan_is_a_graph_for_other_programs(file, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_preset_is_named_to_every_node_as_it_was_named(tmp_path, capsys, monkeypatch):
+    """Also in another process and folder, where ``preset:NAME`` is no file."""
+    monkeypatch.chdir(tmp_path)
+    found = graph(capsys, Path("preset:study-demo"))
+    commands = [node["command"] for node in found["nodes"]] + [found["conclude"]]
+    assert {command[3] for command in commands} == {"preset:study-demo"}
+    words = commands[0][3:]
+    assert words[1] == "--output-dir"
+    assert Path(words[2]).is_absolute()
+    monkeypatch.chdir("/")
+    assert ended(capsys, *words[:3], "--plan")[0] == 0
+
+
 def test_the_plan_has_the_seeds_that_were_asked_for(file, capsys):
     found = graph(capsys, file, "--seeds", 3, "--skip-smoke-test")
     assert len(found["nodes"]) == 15
