@@ -244,13 +244,16 @@ def assembled(
 
 
 def _together(through: Sequence[str], names: Sequence[str], reached: Reach, params: Tree, key: str, dim: int) -> Tensor:
-    """The blocks of ``names`` as one weight for all rows."""
+    """The blocks of ``names`` as one weight for all rows; what is trained takes gradients from the rows of its tasks
+    alone, where those of others pass it, too."""
     parts = [params[name][key] for name in names]
-    if len(parts) == 1 and (parts[0].ndim == 2 or len(parts[0]) == len(through)):
+    # A block that one task trains is a plain matrix, also where other tasks' rows meet it.
+    alone = all(p.ndim == 2 and (not p.requires_grad or len(through) < 2) for p in parts)
+    if len(parts) == 1 and (alone or parts[0].shape[:-2] == (len(through),)):
         return parts[0]
-    if all(p.ndim == 2 for p in parts) or not through:
+    if alone or not through:
         return torch.cat([p if p.ndim == 2 else p[0] for p in parts], dim)
-    members = [[i for i, t in enumerate(through) if t in reached[name][key]] for name in names]
+    members = [[i for i, t in enumerate(through) if t in reached[name].get(key, ())] for name in names]
     return Blocks.apply(len(through), dim, members, *parts)
 
 

@@ -283,16 +283,15 @@ def _by_task(model: Model, params: Tree, present: Sequence[str]) -> dict[str, di
     """For each task that is present, the tensors as its own rows meet them.
 
     A tensor of several tasks comes expanded over those that are present and train it: each of them gets its row, so
-    that its gradient stays its own; one that does not train it gets the value alone.
+    that its gradient stays its own. One that does not train it gets the value alone.
     """
     out: dict[str, dict[str, dict[str, Tensor]]] = {task: {} for task in present}
     for slot, tensors in params.items():
         for name, value in tensors.items():
-            if value.ndim == len(model.shapes[slot][name]):
-                own = dict.fromkeys(present, value)
-            else:
-                own = dict.fromkeys(present, value[0].detach())
-                own |= dict(zip((t for t in present if t in model.reach[slot][name]), value.unbind(0), strict=True))
+            one = value.ndim == len(model.shapes[slot][name])
+            own = dict.fromkeys(present, (value if one else value[0]).detach())
+            training = [t for t in present if t in model.reach[slot][name]]
+            own |= dict(zip(training, [value] * len(training) if one else value.unbind(0), strict=True))
             for task in present:
                 out[task].setdefault(slot, {})[name] = own[task]
     return out

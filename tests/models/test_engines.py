@@ -18,6 +18,7 @@ from mtlfn.core.schedule import Schedule
 from mtlfn.models import lora, model, split
 from mtlfn.models.split import KeyedDropout
 from tests import tiny
+from tests.models import families
 from tests.models.conftest import TASKS
 
 LEVEL1, LEVEL2 = TASKS[:3], TASKS[3:]
@@ -95,6 +96,33 @@ def in_float64(world, batch: Batch) -> TaskGradients:
         for (slot, name), gradient in zip(paths, found, strict=True):
             rows.setdefault(slot, {}).setdefault(name, []).append(gradient)
     return TaskGradients(losses, {slot: {n: torch.stack(r) for n, r in names.items()} for slot, names in rows.items()})
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["as on a CPU", "as on a GPU"])
+@pytest.mark.parametrize(
+    "frozen", [(), ("shared",), ("level1",), ("level2",)], ids=["nothing", "shared", "level1", "level2"]
+)
+@pytest.mark.parametrize("family", ["bert", "llama", "mpnet"])
+def test_what_one_task_trains_takes_nothing_from_the_rows_of_others(
+    family, frozen, at_once, cache, request, monkeypatch, tmp_path
+):
+    """One task of level 1 beside several of level 2, whose rows pass its slot and do not train it: a ragged encoder and
+    decoder, and a backbone that is called in rectangles."""
+    monkeypatch.setattr(split, "at_once", lambda _: at_once)
+    folder = families.make("mpnet", tmp_path / "mpnet") if family == "mpnet" else request.getfixturevalue(family)
+    tasks = ("spans", "ddi", "hoc")
+    built, corpora = tiny.build(
+        folder, cache, tasks, settings={"dropout": 0.2, "targets": "all-linear"}, detach_level1=True, frozen=frozen
+    )
+    assert built.backbone.way == ("padded" if family == "mpnet" else "ragged")
+    params = tiny.stirred(model.init_params(built, tiny.KEY))
+    world = SimpleNamespace(built=built, corpora=corpora, params=params, loss=tiny.loss_of(built))
+    batch = tiny.batch(corpora, ("spans", 3), ("ddi", 2), ("hoc", 3))
+    loop, merged = flat(take("loop", world, batch)), flat(take("merged", world, batch))
+    assert loop.keys() == merged.keys()
+    assert not {slot for slot, _ in loop} & set(frozen)
+    for path, rows in loop.items():
+        assert distance(merged[path], rows) < 1e-4, path
 
 
 @pytest.mark.parametrize("detach", [False, True], ids=["attached", "detached"])
