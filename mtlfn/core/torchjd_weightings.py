@@ -2,7 +2,9 @@
 
 A weighting takes the Gram matrix of the gradients and returns one weight a task. TorchJD's tend to the mean of the
 gradients where nothing conflicts, and ours add up: its weights are multiplied by the number of tasks of the group, so
-that a task alone keeps its gradient and learning rates carry over. Conflicts are counted on the original gradients.
+that a task alone keeps its gradient and learning rates carry over. They see gradients of one size (``alike``): some
+add a constant to the matrix, or take a small one for zero, so that updates of small gradients would be others, or none.
+Conflicts are counted on the original gradients.
 
 Refused: weightings with a memory (GradVac, PCD, SDMGrad, ...), whose state would not be in ours, so that a run could
 not resume to the bit; those that need more than a Gram matrix; Krum, which wants three tasks or more in every group;
@@ -51,7 +53,7 @@ def method(text: str) -> Method:
         plain = pcgrad.plain(measured.gram)
         if len(measured.tasks) == 1:
             return plain
-        weights = _weights(weighting, measured.unscaled, fold(key, "method", *measured.tasks))
+        weights = _weights(weighting, measured.alike, fold(key, "method", *measured.tasks))
         return pcgrad.Surgery(np.diag(weights * len(measured.tasks)), plain.negative)
 
     return weigh

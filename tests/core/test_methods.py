@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchjd import aggregation
 
-from mtlfn.core import combine, methods, pcgrad
+from mtlfn.core import combine, methods, pcgrad, torchjd_weightings
 from mtlfn.core.gradients import TaskGradients
 from mtlfn.core.keys import root
 
@@ -70,7 +70,8 @@ def test_equals_the_oracle_on_random_jacobians(name, tasks):
             at = {task: i for i, task in enumerate(TASKS)}
             expected = pcgrad.project(rows, [[at[j] for j in orders[t]] for t in TASKS[:tasks]]).sum(0)
         elif (oracle := ORACLES[name]) is not None:
-            expected = tasks * oracle()(rows)
+            size = rows.square().sum(1).mean().sqrt()
+            expected = tasks * size * oracle()(rows / size)
         else:
             return
         # Iterative solvers stop at a tolerance of their own.
@@ -107,6 +108,23 @@ def test_gradients_of_any_size_give_a_finite_update(name, scale):
         torch.cat([jacobian(2, 1, scale=scale)] * 3),  # three times the same
     ):
         assert update(name, rows).isfinite().all()
+
+
+@every
+@pytest.mark.parametrize("scale", [2.0**-40, 1e-6, 1e-3, 1e3, 2.0**40])
+def test_an_update_is_as_much_larger_as_the_gradients_are(name, scale):
+    for seed in range(4):
+        rows = jacobian(seed, 4, width=6)
+        rows[2] *= seed / 3  # one of them zero
+        rough = (
+            1e-3 if "MGDA" in name or "CAGrad" in name or "FairGrad" in name else 1e-6
+        )  # solvers stop at a tolerance
+        torch.testing.assert_close(update(name, scale * rows) / scale, update(name, rows), rtol=rough, atol=rough)
+
+
+def test_every_oracle_is_of_a_method_and_every_method_has_one():
+    assert {name.split(":")[1] for name in ORACLES if ":" in name} == set(torchjd_weightings._weightings())
+    assert {name for name in ORACLES if ":" not in name} == set(methods.METHODS)
 
 
 @settings(max_examples=30, deadline=None)
