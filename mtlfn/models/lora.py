@@ -124,7 +124,7 @@ def _adapted(backbone: Backbone, strategy: Strategy, settings: LoraSettings, nam
 def cast(model: nn.Module, dtype: torch.dtype) -> None:
     """Keeps the weights of the frozen linears in ``dtype``."""
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and ".lora_" not in name and not hasattr(module, "lora_A"):
+        if isinstance(module, nn.Linear) and ".lora_" not in name:
             module.to(dtype)
 
 

@@ -23,8 +23,8 @@ def by_frequency(power: float) -> Callable[[Task, Mapping[str, int]], Tensor]:
     """Class weights from training label counts, float32 [classes]."""
 
     def weights(task: Task, counts: Mapping[str, int]) -> Tensor:
-        n = torch.tensor([max(counts.get(c, 0), 1) for c in task.classes], dtype=torch.float64)
-        weight = n**power
+        n = torch.tensor([counts.get(c, 0) for c in task.classes], dtype=torch.float64)
+        weight = n.clamp(min=1) ** power  # a class that training lacks weighs as one seen once
         return (weight * n.sum() / (weight * n).sum()).float()
 
     return weights
