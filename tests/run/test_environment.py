@@ -62,15 +62,16 @@ def test_another_environment_is_named_and_refused(go, tmp_path):
     assert contents(tmp_path / "run") == before
 
 
-def test_code_that_is_known_to_compute_the_same_goes_on_and_other_code_does_not(go, tmp_path, whole):
-    for known, code in ((next(iter(source.SAME_BITS)), 0), ("0" * 64, 4)):
+def test_code_that_is_known_to_compute_the_same_goes_on_and_other_code_does_not(go, tmp_path, whole, monkeypatch):
+    monkeypatch.setitem(source.SAME_BITS, "f" * 64, "a test")
+    for known, code in (("f" * 64, 0), ("0" * 64, 4)):
         folder = tmp_path / known[:4]
         assert go(output_dir=folder, max_steps=2).code == 75
         about = env(folder)
         about["must_match"]["source"] = known
         documents.write(folder / "env.json", about)
         assert go(output_dir=folder).code == code
-    assert result(tmp_path / next(iter(source.SAME_BITS))[:4])["digest"] == whole
+    assert result(tmp_path / "ffff")["digest"] == whole
 
 
 def test_an_accepted_environment_is_a_break_in_the_lineage(go, tmp_path, whole):
