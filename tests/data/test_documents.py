@@ -4,6 +4,7 @@ cannot hold is counted."""
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -301,7 +302,10 @@ def test_labels_that_nothing_has_are_told(tmp_path: Path, form: str) -> None:
     )
 
 
-def test_a_table_read_for_two_splits_is_counted_once(tmp_path: Path, form: str) -> None:
+def test_a_table_read_for_two_splits_is_counted_once(tmp_path: Path, form: str, monkeypatch) -> None:
+    monkeypatch.setitem(SPLITS, "train", [FLU, NONE, evolve(RASH, id="n4")])
+    shutil.rmtree(tmp_path / "data")
+    write(tmp_path, form)
     parts = Splits(train="train[:1]", test="train[1:]")
     assert read(tmp_path, evolve(SPANS, splits=parts), form).notes["documents without a word left out"] == 1
 
