@@ -52,7 +52,7 @@ def test_lengths_are_measured_a_few_texts_at_a_time(monkeypatch):
 
     monkeypatch.setattr(survey, "encodings", encodings)
     count = 2 * survey.CHUNK + 3
-    found = survey.lengths(examples(["x" * (i % 7) for i in range(count)]), None)
+    found = survey.lengths(TASK, examples(["x" * (i % 7) for i in range(count)]), None)
     assert found.tolist() == [i % 7 for i in range(count)]
     assert asked == [survey.CHUNK, survey.CHUNK, 3]
-    assert survey.lengths((), None).tolist() == []
+    assert survey.lengths(TASK, (), None).tolist() == []

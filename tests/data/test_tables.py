@@ -352,6 +352,12 @@ def test_schemes_are_made_iob2(spans: list[tuple[str | None, int]]) -> None:
     assert to_iob2(bare, "IO") == valid_iob2([tag if tag == "O" else f"I-{tag[2:]}" for tag in tags])
 
 
+def test_a_type_of_io_keeps_its_hyphen() -> None:
+    assert to_iob2(["cell-line", "cell-type", "O", "I-cell-line"], "IO") == [
+        "B-cell-line", "B-cell-type", "O", "B-cell-line"
+    ]  # fmt: skip
+
+
 def test_types_are_taken_out_of_tags() -> None:
     assert types(("O", "B-D", "I-D", "S-E")) == ("D", "E")
     assert types(("D", "E")) == ("D", "E")

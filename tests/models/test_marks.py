@@ -12,6 +12,7 @@ from mtlfn.data.screening import survey
 from mtlfn.data.task import Task
 from mtlfn.data.tokens.tokenise import tokenise
 from mtlfn.models import backbone
+from tests import tiny
 
 RELATION = Task(name="relation", kind="relation", level=2, labels=("none", "x"), negative="none")
 TAGGING = Task(name="tagging", kind="tagging", level=1, labels=("A",))
@@ -216,7 +217,16 @@ def test_a_text_is_tokenised_the_same_whatever_stands_beside_it(tokenizer):
     ]
     alone = [row for e in examples for row in tokenise(task, [e], tokenizer, 200)]
     assert list(tokenise(task, examples, tokenizer, 200)) == alone
-    assert survey.lengths(examples, tokenizer).tolist() == [len(row.ids[0]) for row in alone]
+    assert survey.lengths(task, examples, tokenizer).tolist() == [len(row.ids[0]) for row in alone]
     short = [row for e in examples for row in tokenise(task, [e], tokenizer, 8)]
     assert list(tokenise(task, examples, tokenizer, 8)) == short
     assert max(len(row.ids[0]) for row in short) <= 8
+
+
+@pytest.mark.parametrize("name", tiny.datasets())
+def test_lengths_are_those_of_what_the_model_reads(name, tokenizer):
+    """Of relations with the signs around their mentions; so the length that is said to leave texts whole does."""
+    dataset = tiny.datasets()[name]
+    rows = list(tokenise(dataset.task, dataset.train, tokenizer, 10_000))
+    assert survey.lengths(dataset.task, dataset.train, tokenizer).tolist() == [len(ids) for r in rows for ids in r.ids]
+    assert not any(row.truncated for row in rows)

@@ -12,19 +12,28 @@ import numpy as np
 from mtlfn.data.example import Example
 from mtlfn.data.kinds.kind import no_silence
 from mtlfn.data.screening import notices
-from mtlfn.data.task import PROBLEMS, SPLITS, Dataset, kind_of, label_counts
+from mtlfn.data.task import PROBLEMS, SPLITS, Dataset, Task, kind_of, label_counts
 from mtlfn.data.tokens.tokenise import CHUNK, encodings, tokenise
 from mtlfn.data.windows import WORD
 
 LENGTHS = (128, 256, 384, 512)  # what the longest sequence is rounded up to
 SHARE = 95  # per cent of the sequences that are not cut
+UNCUT = 2**30  # tokens: longer than any text
 SAMPLE = 2000  # sequences that are measured for that, evenly spread over a split
 NGRAM = 8  # words
 
 
-def lengths(examples: Sequence[Example], tokenizer: Any, most: int | None = None) -> np.ndarray:
-    """Tokens of the sequences, special tokens included, int64; ``most``: of so many, evenly spread over all."""
-    texts = [text for e in examples for text in e.texts]
+def lengths(task: Task, examples: Sequence[Example], tokenizer: Any, most: int | None = None) -> np.ndarray:
+    """Tokens of the sequences as the model reads them where nothing is cut, special tokens included, int64; ``most``:
+    of so many, evenly spread over all."""
+    if most is not None and len(examples) > most:
+        examples = [examples[i * len(examples) // most] for i in range(most)]
+    texts = [
+        text
+        for at in range(0, len(examples), CHUNK)
+        for laid in kind_of(task).lay(examples[at : at + CHUNK], tokenizer, UNCUT)
+        for text in laid.texts
+    ]
     if most is not None and len(texts) > most:
         texts = [texts[i * len(texts) // most] for i in range(most)]
     chunks = (texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK))
@@ -33,7 +42,7 @@ def lengths(examples: Sequence[Example], tokenizer: Any, most: int | None = None
 
 def fitting_length(datasets: Iterable[Dataset], tokenizer: Any, longest: int | None) -> int:
     """The least of ``LENGTHS`` that leaves 95 % of every task's training sequences whole, at most ``longest``."""
-    percentiles = (np.percentile(lengths(d.train, tokenizer, SAMPLE), SHARE) for d in datasets if d.train)
+    percentiles = (np.percentile(lengths(d.task, d.train, tokenizer, SAMPLE), SHARE) for d in datasets if d.train)
     wanted = max(percentiles, default=0.0)
     fits = next((n for n in LENGTHS if n >= math.ceil(wanted)), LENGTHS[-1])
     return fits if longest is None else min(fits, longest)
@@ -94,7 +103,7 @@ def describe(dataset: Dataset, tokenizer: Any, longest: int | None, terms: Mappi
             continue
         units = len({e.unit for e in examples})
         gold = f", {len(dataset.gold[split]):,} documents or queries" if dataset.gold else ""
-        sizes = lengths(examples, tokenizer)
+        sizes = lengths(task, examples, tokenizer)
         yield f"{split:<9} {len(examples):,} examples of {units:,} units{gold}"
         shown = "  ".join(f"{p} % {np.percentile(sizes, p):.0f}" for p in (50, 95, 99))
         cut = int((sizes > suggested).sum())

@@ -25,7 +25,7 @@ def to_iob2(tags: Sequence[str], scheme: Scheme | None) -> list[str]:
     so that neighbours of one type are one entity. DataError where a tag is none of the scheme.
     """
     if scheme == "IO":
-        return valid_iob2([tag if tag == "O" else f"I-{_split(tag)[1] or tag}" for tag in tags])
+        return valid_iob2([tag if tag == "O" else f"I-{_bare(tag)}" for tag in tags])
     parts = [_split(tag) for tag in tags]
     if scheme == "BIOES" or (scheme is None and any(prefix in ENDS for prefix, kind in parts if kind)):
         return _of_bioes(tags, parts)
@@ -43,6 +43,12 @@ def types(labels: Sequence[str]) -> tuple[str, ...]:
 def _split(tag: str) -> tuple[str, str]:
     prefix, _, kind = tag.partition("-")
     return prefix, kind
+
+
+def _bare(tag: str) -> str:
+    """The type in a tag of IO: what is behind I-, or all of it, which may have a hyphen of its own."""
+    prefix, kind = _split(tag)
+    return kind if prefix in LIKE and kind else tag
 
 
 def _of_bioes(tags: Sequence[str], parts: Sequence[tuple[str, str]]) -> list[str]:
