@@ -44,6 +44,8 @@ class Official:
         read: (folder, log) -> gold of every split, none for one without files.
         dataset: (name, gold of every split, folder, log) -> its data set.
         unit: one of the gold -> its name, which its examples have for their unit.
+        held_out_by: one of the gold -> what a made split takes whole, where that is not the unit: what units of all
+            subtasks of a folder are parts of.
         asked: one of the gold -> what predictions are compared with, as JSON: runs can be compared if its hash agrees.
 
         rows: the predicted -> a unit and a row of the statistic each.
@@ -62,6 +64,7 @@ class Official:
     read: Callable[[Path, Log], Splits]
     dataset: Callable[[str, Splits, Path, Log], Dataset]
     unit: Callable[[Any], str] = lambda gold: gold.id
+    held_out_by: Callable[[Any], str] | None = None
     asked: Callable[[Any], Any]
 
     rows: Callable[[Dataset, Gold, Sequence[Example], Sequence[Any]], Iterable[tuple[str, Row]]]

@@ -17,12 +17,12 @@ def load(name: str, folder: Path, *, strict: bool = False) -> Dataset:
     """The data set of an official task; DataError where the folder is missing or holds no such layout.
 
     Splits without files are made of the training part, the same for all subtasks of a folder: what is dev to one,
-    another does not train on, as far as both have the same units.
+    another does not train on.
     """
     if not folder.is_dir():
         raise DataError(f"the folder {folder} of task {name} does not exist; put the official files there")
     official, log = OFFICIAL[name], Log(strict=strict)
-    gold = splits.completed(official.folder, official.read(folder, log), official.unit)
+    gold = splits.completed(official.folder, official.read(folder, log), official.held_out_by or official.unit)
     dataset = official.dataset(name, gold, folder, log)
     done = [problem.done for problem in log.problems]
     notes = {kind: done.count(kind) for kind in ("skipped", "repaired")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,9 @@ from mtlfn.data.statistic import MEAN, Row
 from mtlfn.data.task import SPLITS, Dataset, Task
 
 TERMS = "public, free for general research use (SemEval-2017 Task 3, Qatar Living forum)"
+
+
+RELATED = re.compile("_R[0-9]+$")  # in the id of a related question, behind that of the question it is related to
 
 
 def read(subtask: Subtask, folder: Path, log: Log) -> dict[str, tuple[Query, ...]]:
@@ -94,6 +98,7 @@ def _task(name: str, subtask: Subtask) -> Official:
         statistic=MEAN,
         read=partial(read, subtask),
         dataset=partial(dataset, subtask),
+        held_out_by=lambda query: RELATED.sub("", query.id),  # subtask A asks one of its related questions
         asked=judgements,
         rows=rows,
         scores=scores,

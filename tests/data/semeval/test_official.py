@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -311,3 +312,34 @@ def test_written_times_and_events_are_read_back(times_and_events, tmp_path):
         assert {(m.label, m.pieces) for m in read.mentions} == wanted
         assert all(m.id.endswith(f"@e@{gold.id}@system") for m in read.mentions)
         assert read.links == ()
+
+
+def test_subtasks_without_a_dev_file_hold_out_the_same_questions(tmp_path):
+    """Subtask A asks the related questions of those that B and C ask: a comment is dev, test or training to all."""
+    held: dict[str, dict[str, set[str]]] = {}
+    for subtask, name in (("A", "semeval2017_t3"), ("B", "semeval2017_t3_b"), ("C", "semeval2017_t3_c")):
+        queries = []
+        for number in range(60):
+            related = [f"Q{number}_R{r}" for r in (1, 12)]
+            comments = [f"{r}_C{c}" for r in related for c in (1, 2)]
+            label = "Relevant" if subtask == "B" else "Good"
+            asked = (
+                {r: [c for c in comments if c.startswith(f"{r}_")] for r in related}
+                if subtask == "A"
+                else {f"Q{number}": related if subtask == "B" else comments}
+            )
+            for query, candidates in asked.items():
+                numbers = [[int(n) for n in re.findall("[RC]([0-9]+)", c)] for c in candidates]
+                ranks = [n[-1] if subtask != "C" else 100 * n[0] + n[1] for n in numbers]
+                held_by = tuple(
+                    Candidate(id=c, text=f"text of {c}", label=label, rank=rank)
+                    for c, rank in zip(candidates, ranks, strict=True)
+                )
+                queries.append(Query(id=query, text=f"text of {query}", candidates=held_by))
+        folder = tmp_path / subtask / "semeval2017_t3"
+        semeval2017_t3.write(folder, "train", subtask, queries)
+        dataset = loading.load(name, folder)
+        held[name] = {s: {e.unit.partition("_")[0] for e in dataset[s]} for s in ("train", "dev", "test")}
+        assert sum(map(len, held[name].values())) == 60
+        assert all(held[name].values())
+    assert held["semeval2017_t3"] == held["semeval2017_t3_b"] == held["semeval2017_t3_c"]
