@@ -86,13 +86,43 @@ def test_a_file_that_was_put_beside_the_others_is_found(finished):
     assert seal.verify(finished).problems == ("predictions/hoc.test.units.json: is not of this run",)
 
 
+def unseal(folder: Path) -> None:
+    """Takes away all that seals a run: the files of the result, its own hash, and its line of the ledger."""
+    found = {name: value for name, value in result(folder).items() if name not in ("files", documents.SEAL)}
+    (folder / "result.json").write_text(json.dumps(found))
+    lines = (folder / "ledger.jsonl").read_text().splitlines(keepends=True)
+    (folder / "ledger.jsonl").write_text("".join(lines[:-1]))
+
+
+def rewrite(folder: Path, **changes: object) -> None:
+    """Changes config.json, as a version without hashes wrote it."""
+    (folder / "config.json").write_text(json.dumps(documents.read(folder / "config.json") | changes))
+
+
 def test_a_run_of_an_older_version_has_no_seal_and_is_read(finished):
-    found = result(finished)
-    del found["files"]
-    (finished / "result.json").write_text(json.dumps(found))
-    lines = (finished / "ledger.jsonl").read_text().splitlines(keepends=True)
-    (finished / "ledger.jsonl").write_text("".join(lines[:-1]))
+    unseal(finished)
+    rewrite(finished, schema=1)
     assert seal.verify(finished) == seal.Verified(False, ())
+
+
+def test_a_run_of_a_version_that_seals_is_no_older_one_without_its_seal(go, finished):
+    """Else a score could be changed without a single hash."""
+    unseal(finished)
+    forged = result(finished)
+    forged["scores"]["ddi"]["dev"] = 0.999
+    (finished / "result.json").write_text(json.dumps(forged))
+    assert seal.verify(finished).problems == (
+        "ledger.jsonl: has no line for result.json",
+        "result.json: names no files",
+    )
+    kept = (finished / "config.json").read_bytes()
+    for harm in (flip, delete):  # what the version was is then not known, and no excuse
+        harm(finished / "config.json", finished)
+        assert seal.verify(finished).problems[0].startswith("config.json: ")
+        (finished / "config.json").write_bytes(kept)
+    assert go(**QUICK, output_dir=finished).code == 0  # made again, as after any harm
+    assert seal.verify(finished) == seal.Verified(True, ())
+    assert result(finished)["scores"]["ddi"]["dev"] != 0.999
 
 
 def test_a_result_whose_list_of_files_was_taken_out_is_no_older_one(finished):

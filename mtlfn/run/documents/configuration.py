@@ -12,6 +12,7 @@ from mtlfn.run.config import Config, from_settings
 from mtlfn.run.documents import typed
 
 SCHEMA = 2  # of what a run directory holds: 2: documents and lines have checks, results are sealed
+SEALED = 2  # the first one whose results are
 
 
 @frozen(kw_only=True)
@@ -48,8 +49,10 @@ class Configuration:
 
 @frozen
 class Chain:
-    """The part of ``config.json`` that the ledger's first line follows from, whatever version wrote the rest."""
+    """The part of ``config.json`` that says whether there is a seal, and that the ledger's first line follows from,
+    whatever version wrote the rest."""
 
     FILE: ClassVar[str] = documents.CONFIG
 
+    schema: int = 1
     hash: str | None = None

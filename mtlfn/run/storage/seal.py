@@ -16,7 +16,7 @@ from attrs import frozen
 from mtlfn.run import documents
 from mtlfn.run.disk import TEMPORARY
 from mtlfn.run.documents import Altered, typed
-from mtlfn.run.documents.configuration import Chain
+from mtlfn.run.documents.configuration import SCHEMA, SEALED, Chain
 from mtlfn.run.documents.result import Seal
 from mtlfn.run.storage import ledger
 
@@ -69,9 +69,9 @@ def verify(folder: Path, *, exports: bool = True) -> Verified:
         files = typed.decode(data, Seal).files
     except Altered as error:
         return Verified(True, (f"{documents.RESULT}: {error}",))
-    entries, broken = _ledger(folder)
+    schema, entries, broken = _ledger(folder)
     sealed = next((entry.result for entry in reversed(entries) if entry.result), "")
-    if files is None and not sealed:
+    if files is None and not sealed and schema < SEALED:
         return Verified(False, ())
     problems = []
     if not broken and sealed != hashlib.sha256(data).hexdigest():
@@ -97,17 +97,19 @@ def verify(folder: Path, *, exports: bool = True) -> Verified:
     return Verified(True, (*broken, *problems))
 
 
-def _ledger(folder: Path) -> tuple[tuple[ledger.Entry, ...], list[str]]:
-    """The lines of the ledger, and what is wrong with them."""
+def _ledger(folder: Path) -> tuple[int, tuple[ledger.Entry, ...], list[str]]:
+    """The schema of the run, the lines of its ledger, and what is wrong with them. A schema that cannot be read is
+    taken for the newest: that the run is older would excuse it from a seal."""
     try:
         chain = typed.read(folder, Chain)
-        return ledger.read(folder / documents.LEDGER, str(chain.hash)), []
     except OSError:
-        return (), [f"{documents.CONFIG}: is missing"]
+        return SCHEMA, (), [f"{documents.CONFIG}: is missing"]
     except Altered as error:
-        return (), [f"{documents.CONFIG}: {error}"]
+        return SCHEMA, (), [f"{documents.CONFIG}: {error}"]
+    try:
+        return chain.schema, ledger.read(folder / documents.LEDGER, str(chain.hash)), []
     except ledger.Broken as error:
-        return (), [f"{documents.LEDGER}: {error}"]
+        return chain.schema, (), [f"{documents.LEDGER}: {error}"]
 
 
 def _sha(path: Path) -> str:
