@@ -105,10 +105,12 @@ class Problem:
 class Log:
     """Collects problems; with ``strict``, the first one is a DataError that names file, place and what was found.
 
-    ``counts``: what else there is to know -> how often.
+    ``unlabelled``: what has no annotation is read without, since it is to be predicted on. ``counts``: what else there
+    is to know -> how often.
     """
 
     strict: bool = False
+    unlabelled: bool = False
     problems: list[Problem] = field(factory=list)
     counts: Counter[str] = field(factory=Counter)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 import mtlfn
 from mtlfn.data.kinds.tagging import entities
+from mtlfn.data.official import OFFICIAL
 from mtlfn.data.tables import brat, reading
 from mtlfn.data.tables.documents import Tally
 from mtlfn.data.tables.mapping import Mapping
@@ -199,6 +201,20 @@ def test_every_line_of_conll_comes_back_with_its_tag(run, tmp_path):
     assert [line["prediction"] for line in lines] == [first, second]
 
 
+def test_words_of_conll_stand_behind_their_numbers(run, tmp_path):
+    """As in CoNLL-U, of which training reads the second column."""
+    path = tmp_path / "in.conllu"
+    path.write_text("# id 7\n1-2\taspirin's\t_\n1\taspirin\tNN\n2\thelps\tVB\n\n1\tasthma\tNN\n")
+    first, second = run.load("bc5cdr_disease")([{"tokens": ["aspirin's", "aspirin", "helps"]}, {"tokens": ["asthma"]}])
+    assert run("bc5cdr_disease", "--input", path, "--format", "conll") == (
+        f"# id 7\n1-2\taspirin's\t_\t{first[0]}\n1\taspirin\tNN\t{first[1]}\n2\thelps\tVB\t{first[2]}\n\n"
+        f"1\tasthma\tNN\t{second[0]}\n"
+    )
+    path.write_text("1\taspirin\n2\thelps\n\n3\n")
+    told = run("bc5cdr_disease", "--input", path, "--format", "conll", code=2)
+    assert "line 4: found '3', expected a number and a word" in told
+
+
 def test_lines_of_conll_keep_their_ends_and_a_sign_that_is_a_word_is_one(run, tmp_path):
     (tmp_path / "in.conll").write_bytes(b"# one\r\naspirin NN O\r\n# NN O\r\n\r\nhelps VB O")
     run("bc5cdr_disease", "--input", tmp_path / "in.conll", "--output", tmp_path / "out.conll")
@@ -269,3 +285,41 @@ def test_official_files_are_predicted_on_and_written_as_the_run_wrote_them(go, t
         written = contents(out)
         assert own
         assert {name: written[name] for name in own} == own
+
+
+def test_official_files_without_annotation_are_predicted_on(go, tmp_path, cache, monkeypatch, capfd):
+    """As shared tasks hand out what systems are to be run on: notes alone, texts without labels, unjudged threads."""
+    monkeypatch.setenv("MTLFN_CACHE", str(cache))
+    data = small.write(tmp_path)
+    tasks = ("semeval2014_t7", "semeval2016_t12_spans", "semeval2017_t3", "semeval2021_t6")
+    settings = {"tasks": ",".join(tasks), "data_dir": data, "budget_tokens": 800, "learning_rate": 0.01}
+    ended = go(**settings, micro_batch_tokens=96, cache_dir=tmp_path / "cache", output_dir=tmp_path / "run")
+    assert ended.code == 0, ended.err
+    for task in tasks:
+        folder = data / OFFICIAL[task].folder
+        labelled, bare = tmp_path / "labelled" / task, tmp_path / "bare" / task
+        flags = ["--task", task, "--input", str(folder), "--format", "official"]
+        assert predict([str(tmp_path / "run"), *flags, "--output", str(labelled)]) == 0, capfd.readouterr().err
+        for path in folder.rglob("*"):
+            if path.name.endswith((".pipe", ".completed.xml", ".pipe.txt")):
+                path.unlink()
+            elif path.suffix == ".xml" and path.is_file():
+                path.write_text(re.sub('RELC_RELEVANCE2RELQ="[A-Za-z]+"', 'RELC_RELEVANCE2RELQ="?"', path.read_text()))
+            elif path.suffix in (".txt", ".json") and path.read_text().startswith("["):
+                rows = [{k: v for k, v in row.items() if k != "labels"} for row in json.loads(path.read_text())]
+                path.write_text(json.dumps(rows))
+        capfd.readouterr()
+        assert predict([str(tmp_path / "run"), *flags, "--output", str(bare)]) == 0, capfd.readouterr().err
+        said = capfd.readouterr().err
+        assert " predictions of " in said
+        tested = {name: text for name, text in contents(labelled).items() if "train" not in name}
+        assert tested
+        written = contents(bare)
+        assert {name: written[name] for name in tested} == tested
+    empty = tmp_path / "empty"
+    (empty / "data").mkdir(parents=True)
+    (empty / "data" / "test_set_task2.txt").write_text("[]")
+    flags = ["--task", "semeval2021_t6", "--input", str(empty), "--format", "official", "--output", str(tmp_path / "o")]
+    assert predict([str(tmp_path / "run"), *flags]) == 2
+    assert "holds nothing to predict on for semeval2021_t6" in capfd.readouterr().err
+    assert not (tmp_path / "o").exists()

@@ -26,10 +26,11 @@ RELATED = re.compile("_R[0-9]+$")  # in the id of a related question, behind tha
 
 
 def read(subtask: Subtask, folder: Path, log: Log) -> dict[str, tuple[Query, ...]]:
-    """The queries, without splits that nobody judged: the test input of the organisers, which could only score 0."""
+    """The queries, without splits that nobody judged: the test input of the organisers, which could only score 0.
+    (To be predicted on, they are read.)"""
     splits: dict[str, tuple[Query, ...]] = {}
     for split, queries in files.read(folder, subtask, log).items():
-        judged = any(positive(subtask, c.label) is not None for q in queries for c in q.candidates)
+        judged = log.unlabelled or any(positive(subtask, c.label) is not None for q in queries for c in q.candidates)
         if queries and not judged:
             log.skipped(folder, f"split {split}", f"none of its {len(queries)} queries has a label")
         splits[split] = queries if judged else ()

@@ -45,6 +45,21 @@ def is_comment(text: str, width: int) -> bool:
     return text.startswith("# ") and "\t" not in text and len(fields_of(text)) != width
 
 
+def word_column(path: Path) -> int:
+    """The column that words stand in: the first, or the second where the first one of the first sentence holds nothing
+    but numbers, as in CoNLL-U."""
+    numbers: list[bool] = []
+    for _, line in files.text_lines(path):
+        text = line.rstrip("\r\n")
+        fields = fields_of(text)
+        if not text.strip() or fields[0] == START:
+            if numbers:
+                break
+        elif not is_comment(text, 0):
+            numbers.append(len(fields) > 1 and re.fullmatch(r"\d+([-.]\d+)?", fields[0]) is not None)
+    return int(len(numbers) > 1 and all(numbers))
+
+
 def sentences(path: Path, tokens: int, tags: int) -> Iterator[tuple[str, Row]]:
     """(line of its first word, row with tokens, tags and, where there are documents, its unit) of every sentence.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from mtlfn.data.document import Log
+from mtlfn.data.document import Log, by_kind
 from mtlfn.data.official import OFFICIAL
 from mtlfn.data.tables.formats import READERS
 from mtlfn.data.task import SPLITS, kind_of
@@ -61,9 +61,16 @@ def predict(asked: Predict) -> int:
         return OK
     if form == "brat" and not lines:
         return _replaced(
-            asked.output, lambda folder: _annotated(folder, predictor, items), f"of {predictor.task.name}", folder=True
+            asked.output,
+            lambda folder: _annotated(folder, predictor, items),
+            f"files of annotation by {predictor.task.name}",
+            folder=True,
         )
-    return _replaced(asked.output, lambda file: _written(file, predictor, items, lines), f"of {predictor.task.name}")
+    return _replaced(
+        asked.output,
+        lambda file: _written(file, predictor, items, lines),
+        f"predictions of {predictor.task.name}",
+    )
 
 
 def _form(source: Path, predictor: Predictor) -> str:
@@ -148,7 +155,7 @@ def _annotated(folder: Path, predictor: Predictor, items: Iterator[Item]) -> int
 
 
 def _official(predictor: Predictor, source: Path, output: Path | None) -> int:
-    """The organisers' prediction files of every split that the folder has."""
+    """The organisers' prediction files of every split that the folder has, with annotation or without."""
     task = predictor.task
     if not task.official:
         raise UsageError(f"--format official: {task.name} is no official task, expected one of {', '.join(OFFICIAL)}")
@@ -156,8 +163,19 @@ def _official(predictor: Predictor, source: Path, output: Path | None) -> int:
         raise UsageError(
             "--format official: expected a folder of the organisers' files for --input, and --output FOLDER"
         )
-    official, log = OFFICIAL[task.official], Log()
+    official, log = OFFICIAL[task.official], Log(unlabelled=True)
     dataset = evolve(official.dataset(task.name, official.read(source, log), source, log), task=task)
+    if not any(dataset[split] for split in SPLITS):
+        why = "".join(f"; {line}" for line in by_kind(log.problems)[:3])
+        raise UsageError(f"--input {source}: holds nothing to predict on for {task.name}{why}")
+    for line in by_kind(log.problems):
+        print(f"--input: {line}", file=sys.stderr)
+    if dataset.concepts and not dataset.gold["train"]:
+        print(
+            "CUIs are looked up in cui.tsv alone: the names of the training mentions come first where the training "
+            "files are in the folder, as they were for the run",
+            file=sys.stderr,
+        )
 
     def write(folder: Path) -> int:
         count = 0
@@ -167,7 +185,7 @@ def _official(predictor: Predictor, source: Path, output: Path | None) -> int:
                 count += len(dataset[split])
         return count
 
-    return _replaced(output, write, f"of {task.name}", folder=True)
+    return _replaced(output, write, f"predictions of {task.name}", folder=True)
 
 
 def _replaced(output: Path, write: Callable[[Path], int], what: str, *, folder: bool = False) -> int:
@@ -190,5 +208,5 @@ def _replaced(output: Path, write: Callable[[Path], int], what: str, *, folder: 
             shutil.rmtree(beside, ignore_errors=True)
         else:
             beside.unlink(missing_ok=True)
-    print(f"{count:,} predictions {what} are in {output}", file=sys.stderr)
+    print(f"{count:,} {what} are in {output}", file=sys.stderr)
     return OK

@@ -199,10 +199,9 @@ def _of_bigbio(form: str, table: Any, rows: Sequence[Mapping[str, Any]], path: P
 
 def _of_conll(several: Sequence[Path]) -> Draft:
     """Words in the first column that is no number, tags in the last that has O."""
-    if (first := next((row for _, row in conll.sentences(several[0], 0, -1)), None)) is None:
+    if next(conll.sentences(several[0], 0, -1), None) is None:
         raise DataError(f"{several[0]}: is empty, expected a word a line and its tag")
-    numbered = all(word.isdecimal() for word in first["tokens"]) and len(first["tokens"]) > 1
-    tokens = 1 if numbered else 0
+    tokens = conll.word_column(several[0])
     rows = [row for path in several for _, row in conll.sentences(path, tokens, -1)][:ROWS]
     sentences = [row["tags"] for row in rows]
     form = scheme(sentences)

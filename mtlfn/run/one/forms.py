@@ -20,7 +20,7 @@ from mtlfn.data.document import Document
 from mtlfn.data.example import DataError, Example, Span, half_character, short
 from mtlfn.data.kinds.tagging import entities
 from mtlfn.data.tables import brat
-from mtlfn.data.tables.conll import START, fields_of, is_comment
+from mtlfn.data.tables.conll import START, fields_of, is_comment, word_column
 from mtlfn.data.tables.documents import Tally, relation_rows, tagging_rows
 from mtlfn.data.tables.lines import objects
 from mtlfn.data.task import kind_of
@@ -106,21 +106,24 @@ def _json(line: dict[str, Any]) -> str:
 
 
 def conll(predictor: Predictor, source: Path, _: Pairs) -> Iterator[Item]:
-    """Words in the first column; each line goes out with the predicted tag as one more column, all others as they are.
-
-    Columns and comments are those of training.
-    """
+    """Words in the first column, or behind numbers in the second; each line goes out with the predicted tag as one more
+    column, all others as they are. Columns and comments are those of training."""
     if not kind_of(predictor.task).tags:
         raise DataError(
             f"{source}: CoNLL columns hold tags, and {predictor.task.name} is of kind {predictor.task.kind}"
         )
     lines: list[str] = []
     tokens: list[str | None] = []  # a word a line, None where the line has none
-    first, width = 1, 0
+    first, width, column = 1, 0, word_column(source)
     for number, line in files.text_lines(source):
         text = line.rstrip("\r\n")
         parts = fields_of(text)
-        word = None if not parts or parts[0] in (START, "") or is_comment(text, width) else parts[0]
+        passed = not parts or parts[0] == START or is_comment(text, width)
+        if not passed and len(parts) <= column:
+            raise DataError(
+                f"{source}, line {number}: found {short(text)}, expected a number and a word, as in the first"
+            )
+        word = None if passed else parts[column] or None
         width = width or (0 if word is None else len(parts))
         if word is None and any(tokens):
             yield _sentence(predictor, lines, tokens, f"{source}, line {first}")

@@ -76,7 +76,7 @@ def write(folder: Path, split: str, documents: Iterable[Document], *, notes: boo
 def _clef(folder: Path, log: Log) -> dict[str, list[Path]]:
     """Split -> its files; the files of annotations may lie where no name tells the split, that of the note tells it."""
     paths = [path for path in share_notes.files(folder) if share_notes.stem(path, *_CLEF)[1]]
-    if not any(path.name.endswith(_CLEF[1]) for path in paths):
+    if not log.unlabelled and not any(path.name.endswith(_CLEF[1]) for path in paths):
         return {}
     own = {path: _split(path.relative_to(folder).parts[:-1]) for path in paths}
     splits: dict[str, list[Path]] = {split: [] for split in share_notes.FOLDERS}

@@ -87,6 +87,8 @@ def _document(home: Path, log: Log) -> Document | None:
         (path for path in home.iterdir() if _is_annotation(path.name, home.name)),
         key=lambda path: (path.name[len(home.name) :].startswith(".Temporal-Entity."), path.name),
     )
+    if not files and log.unlabelled and note.is_file():
+        return Document(id=home.name, text=decode(bytes_of(note), note, log))
     if not files:
         log.skipped(home, "the folder", f"has no file {home.name}.Temporal-(Relation|Entity).gold.completed.xml")
         return None

@@ -191,6 +191,8 @@ def _objects(path: Path, log: Log) -> Iterator[tuple[str, str, str, list[Any]]]:
         if not isinstance(item, dict):
             log.skipped(path, where, f"is {_short(item)}, expected an object with id, text and labels")
             continue
+        if log.unlabelled:
+            item = {"labels": [], **item}
         name, text, labels = (item.get(key) for key in ("id", "text", "labels"))
         where += f" (id {_short(name)})"
         if missing := [key for key in ("id", "text", "labels") if key not in item]:

@@ -29,11 +29,11 @@ class Parse(Protocol):
 
 @frozen(kw_only=True)
 class Pair:
-    """A note and the file with its annotations."""
+    """A note and the file with its annotations; None where there is none, and the log takes that."""
 
     stem: str
     note: Path
-    annotations: Path
+    annotations: Path | None
 
 
 def official(folder: Path, corpus: str) -> dict[str, list[Path]]:
@@ -83,6 +83,9 @@ def pairs(paths: Iterable[Path], log: Log, note: str = NOTE, annotations: str = 
             yield Pair(stem=name, note=both[note], annotations=both[annotations])
             continue
         ((ending, path),) = both.items()
+        if log.unlabelled and ending == note:
+            yield Pair(stem=name, note=path, annotations=None)
+            continue
         kind, partner = ("a note", annotations) if ending == note else ("an annotation file", note)
         if ending == annotations:
             log.counted(WITHOUT_NOTE)
@@ -93,9 +96,11 @@ def documents(partners: Iterable[Pair], parse: Parse, log: Log) -> tuple[Documen
     """The documents of a split, in the order of the pairs."""
     out = []
     for pair in partners:
-        text = decode(bytes_of(pair.note), pair.note, log)
-        marked = decode(bytes_of(pair.annotations), pair.annotations, log)
-        out.append(Document(id=pair.stem, text=text, mentions=parse(pair.stem, text, marked, pair.annotations, log)))
+        text, mentions = decode(bytes_of(pair.note), pair.note, log), ()
+        if pair.annotations is not None:
+            marked = decode(bytes_of(pair.annotations), pair.annotations, log)
+            mentions = parse(pair.stem, text, marked, pair.annotations, log)
+        out.append(Document(id=pair.stem, text=text, mentions=mentions))
     return tuple(out)
 
 
