@@ -32,7 +32,7 @@ class Task:
         negative: relation only: the class that means "no relation"; it is left out of the F1 score.
         max_width: spans only: words that a piece of a mention may have.
         discontiguous: spans only: whether mentions may have several pieces.
-        official: a name in ``semeval.OFFICIAL``, whose primary metric is then the task's; else "".
+        official: a name in ``official.OFFICIAL``, whose primary metric is then the task's; else "".
         mean, std: regression only: of the training values (``fitted``). The head's output is in these units.
     """
 
@@ -88,10 +88,13 @@ class Dataset:
 
 
 def hidden(task: Task, value: Any) -> bool:
-    """Whether a label stands for none, as in test splits whose labels are kept back: nothing, -1, or a list of such."""
+    """Whether a label stands for none, as in test splits whose labels are kept back: nothing, an empty field, -1, or a
+    list of such."""
     if isinstance(value, (list, tuple)):
         # Of several labels none is an answer, too.
         return bool(value or not kind_of(task).none_is_an_answer) and all(hidden(task, each) for each in value)
+    if value == "":
+        return not kind_of(task).none_is_an_answer
     return value is None or (value in (-1, "-1") and value not in task.labels and not isinstance(value, bool))
 
 

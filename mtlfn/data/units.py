@@ -30,7 +30,7 @@ class UnitStatistics:
 
     Attributes:
         units: U names, in the order of first appearance.
-        values: float64 [U, K]; what the K columns are is said above.
+        values: float64 [U, K]; the K columns are those of the task's ``statistic``.
         gold: of every unit, a hash of what predictions are compared with: runs can be compared if they agree.
     """
 

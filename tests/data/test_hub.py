@@ -636,6 +636,7 @@ def test_a_long_text_with_mentions_is_read_in_windows(tmp_path: Path) -> None:
     ("mention", "said"),
     [
         ({"label": "Drug", "start": 0, "end": 70}, "in a text of 18 characters"),
+        ({"label": "Drug", "spans": [[0, 70], [5, 6]]}, "in a text of 18 characters"),
         ({"label": "Drug", "start": 7, "end": 7}, "has a mention with the pieces"),
         ({"label": "Gene", "start": 0, "end": 7}, "has a mention of type 'Gene', expected one of Drug, Effect"),
         ({"label": "Drug", "first": 0}, "expected an object with label and spans"),

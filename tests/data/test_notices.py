@@ -170,6 +170,21 @@ def test_a_test_split_without_any_label_is_left_out_and_said(tmp_path, name):
             reading.read("mine", mapping, tmp_path)
 
 
+def test_a_test_file_with_empty_fields_for_labels_is_left_out(tmp_path):
+    for split, labels in (("train", ("yes", "no")), ("dev", ("no", "yes")), ("test", ("", ""))):
+        (tmp_path / f"{split}.csv").write_text("text,label\n" + "".join(f"a {label},{label}\n" for label in labels))
+    mapping = evolve(CLASS, source=str(tmp_path))
+    assert reading.read("mine", mapping, tmp_path).notes == {HIDDEN_TEST: "none of the 2 rows of 'test' has a label"}
+    several = evolve(
+        MANY,
+        source=str(tmp_path),
+        columns=evolve(MANY.columns, labels="label"),
+        separator=";",
+        labels=("yes", "no"),
+    )
+    assert [e.labels for e in reading.read("mine", several, tmp_path).test] == [(), ()]  # none is an answer there
+
+
 def test_a_test_split_without_the_column_is_left_out_and_one_with_some_labels_is_refused(tmp_path):
     save(tmp_path, TEXTS, test={"text": ["a"]})
     assert reading.read("mine", CLASS, tmp_path).notes.keys() == {HIDDEN_TEST}

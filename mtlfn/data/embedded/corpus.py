@@ -1,8 +1,8 @@
 """Five corpora that need no download: invented stand-ins for the SemEval tasks, as files in their official layouts.
 
 They are for trying the trainer out, for tests and for rehearsing an experiment; a score on them says nothing about
-medicine. Every sentence comes from rule books written for this purpose (``embedded_*.py``). The files are written once
-into the cache and then read as the organisers' files are, by the same readers. What is planted:
+medicine. Every sentence comes from rule books written for this purpose (the other modules here). The files are written
+once into the cache and then read as the organisers' files are, by the same readers. What is planted:
 
 semeval2014_t7 (disorder mentions)
     A body site before the finding and words of course ("chronic") belong to the mention; severity, negation and "new",
@@ -29,7 +29,7 @@ semeval2017_t3 (ranking of comments, subtask A)
 
 Two kinds of difficulty are drawn for every split alike, and are in the files. Surface noise: typing errors in 1.5 to
 3 % of the longer words (``TYPOS`` of each module), lost capitals, and capitals throughout. Label noise: of the mentions
-4 % are missed and of those of several words 6 % lose their first one (``MISSED``, ``CLIPPED`` in ``embedded_text``), of
+4 % are missed and of those of several words 6 % lose their first one (``MISSED``, ``CLIPPED`` in ``text``), of
 the pairs of a container and an event of its clause 4 % are annotated the wrong way, of the comments 5 % are
 (``FLIPPED``). No model can be expected to score 100 %. Generalisation is tested too: a third of the words in the open
 lexicons (disorders, body sites, drugs, insults, ...) and every third forum topic are kept out of training and drawn for

@@ -46,7 +46,7 @@ def problems(task: Task, example: Example) -> str | None:
 def example(roles: Roles, names: tuple[str, ...], name: str, unit: str) -> Example:
     mentions = tuple(dict.fromkeys(_mention(item, names) for item in items_of(roles, "mentions")))
     text = text_of(roles, "text")
-    if outside := [mention for mention in mentions if mention[1][-1][1] > len(text)]:
+    if outside := [mention for mention in mentions if max(end for _, end in mention[1]) > len(text)]:
         raise DataError(f"found {short(outside[0])} in a text of {len(text)} characters")
     return Example(id=name, unit=unit, texts=((text, None),), words=words(text), mentions=mentions)
 

@@ -84,7 +84,12 @@ def _documents(dataset: Dataset, split: str) -> dict[str, str]:
 
 def _text(example: Example, documents: Mapping[str, str]) -> str:
     document = documents.get(example.unit)
-    return _plain(" ".join(part for pair in example.texts for part in pair if part)) if document is None else document
+    return compared(example) if document is None else document
+
+
+def compared(example: Example) -> str:
+    """The texts of an example but for white space and case: what is equal here is one text."""
+    return _plain("".join(part for pair in example.texts for part in pair if part))
 
 
 def _plain(text: str) -> str:

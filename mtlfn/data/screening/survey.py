@@ -12,6 +12,7 @@ import numpy as np
 from mtlfn.data.example import Example
 from mtlfn.data.kinds.kind import no_silence
 from mtlfn.data.screening import notices
+from mtlfn.data.screening.apart import compared
 from mtlfn.data.task import PROBLEMS, SPLITS, Dataset, Task, kind_of, label_counts
 from mtlfn.data.tokens.tokenise import CHUNK, encodings, tokenise
 from mtlfn.data.windows import WORD
@@ -49,17 +50,12 @@ def fitting_length(datasets: Iterable[Dataset], tokenizer: Any, longest: int | N
 
 
 def repeated(dataset: Dataset) -> dict[str, int]:
-    """How many texts occur again: within each split, and in each pair of splits ("train / dev")."""
-    texts = {split: Counter(text_of(e) for e in dataset[split]) for split in SPLITS}
+    """How many texts occur again, but for white space and case: within each split, and in each pair ("train / dev")."""
+    texts = {split: Counter(compared(e) for e in dataset[split]) for split in SPLITS}
     repeats = {split: sum(n - 1 for n in counts.values()) for split, counts in texts.items()}
     for i, a in enumerate(SPLITS):
         repeats |= {f"{a} / {b}": len(texts[a].keys() & texts[b].keys()) for b in SPLITS[i + 1 :]}
     return repeats
-
-
-def text_of(example: Example) -> str:
-    """All texts of an example, white space and letter case aside."""
-    return " ".join(" ".join(part.split()) for pair in example.texts for part in pair if part).lower()
 
 
 def overlap(dataset: Dataset, split: str) -> float:
@@ -71,7 +67,7 @@ def overlap(dataset: Dataset, split: str) -> float:
 
 
 def _grams(example: Example) -> Iterator[int]:
-    words = WORD.findall(text_of(example))
+    words = WORD.findall(" ".join(part for pair in example.texts for part in pair if part).lower())
     return (hash(tuple(words[i : i + NGRAM])) for i in range(len(words) - NGRAM + 1))
 
 

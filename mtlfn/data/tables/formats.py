@@ -1,4 +1,5 @@
-"""The formats of files that become tasks. A new one is a module with a function ``read_FORMAT``, and a line here."""
+"""The formats of files that become tasks. A new one is a module with a function ``read_FORMAT``, a line here, and its
+name in ``BY_ROLE`` where no columns are to be named."""
 
 from __future__ import annotations
 
@@ -16,3 +17,4 @@ READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "bigbio": ("library", ()),
 }
 NAMED: dict[str, tuple[str, ...]] = {"bioc": (".json",)}  # endings where the mapping names it: most JSON is rows
+BY_ROLE = ("conll", "brat", "bioc", "bigbio")  # formats that say themselves what is text and what annotation

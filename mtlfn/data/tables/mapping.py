@@ -20,11 +20,10 @@ from attrs import asdict, field, fields, frozen
 from mtlfn.data.example import DataError
 from mtlfn.data.kinds import KINDS
 from mtlfn.data.kinds.kind import of_type
-from mtlfn.data.tables.formats import READERS
+from mtlfn.data.tables.formats import BY_ROLE, READERS
 from mtlfn.data.tables.tags import SCHEMES, Scheme, types
 
 FORMATS = tuple(READERS)
-BY_ROLE = ("conll", "brat", "bioc", "bigbio")  # formats that say themselves what is text and what annotation
 LATER = {"identity": "later"}  # of a field that the identity of a run has only where it is not the default
 SPLIT = re.compile(r"(?P<name>[^\[\]]+)(\[(?P<start>\d{1,9}|\d{1,3}%)?:(?P<end>\d{1,9}|\d{1,3}%)?\])?")
 
@@ -81,7 +80,7 @@ class Splits:
 
 @frozen(kw_only=True)
 class Mapping:
-    """How a `datasets` folder or Hub id becomes a task. DataError on values that contradict each other.
+    """How a table, wherever it lies, becomes a task. DataError on values that contradict each other.
 
     Attributes:
         source: a folder, a file (then the only split is "train"), or a Hub id.

@@ -45,7 +45,7 @@ PUBLIC: dict[str, Mapping] = {
     ),
     # Seen: columns, names, splits of 5,433, 924 and 941 rows. Not seen: the converted branch. As in older versions of
     # bc2gm, the last row of each split is likely to have no words; the reader refuses such a row and names it: then
-    # save a copy without it with save_to_disk.
+    # write a mapping of one's own with skip_unusable = true.
     "ncbi_disease": Mapping(
         source="ncbi/ncbi_disease",
         revision=CONVERTED,
@@ -141,8 +141,8 @@ PUBLIC: dict[str, Mapping] = {
     # Pairs of drugs with the sentence around them, which does not mark them: they are read as its second text. Seen, on
     # the card: columns, classes, splits of 5,744 and 1,398 rows. Most pairs that do not interact are missing (30 % are
     # left), so scores do not compare with those on the whole corpus. Not seen: types; the file names of the test split.
-    # There is no validation split: dev is the test split here. The copy at bigbio/ddi_corpus has whole documents with
-    # lists of mentions and relations, which no kind takes.
+    # There is no validation split: dev is the test split here. The copy at bigbio/ddi_corpus has whole documents,
+    # which a mapping with format = "bigbio" reads.
     "ddi2013_hub": Mapping(
         source="OpenMed/DDI-Corpus-Processed",
         kind="classification",

@@ -13,7 +13,7 @@ from typing import Any
 
 from mtlfn.data import files
 from mtlfn.data.document import Document, Log, Mention, decode, fits
-from mtlfn.data.example import DataError
+from mtlfn.data.example import DataError, half_character, short
 
 TECHNIQUES = (
     "Appeal to authority",
@@ -149,8 +149,8 @@ def _documents(path: Path, known: tuple[str, ...], log: Log) -> Iterator[Documen
             fragment = text[start:end]
             # Systems may leave it out.
             if label.get("text_fragment", fragment) != fragment:
-                difference = f"has the text_fragment {_short(label['text_fragment'])}, the text at [{start}, {end}] is"
-                log.repaired(path, place, f"{difference} {_short(fragment)}; the offsets are used")
+                difference = f"has the text_fragment {short(label['text_fragment'])}, the text at [{start}, {end}] is"
+                log.repaired(path, place, f"{difference} {short(fragment)}; the offsets are used")
             mentions.append(Mention(id=str(len(mentions)), label=label["technique"], pieces=((start, end),)))
         yield Document(id=name, text=text, mentions=tuple(mentions))
 
@@ -158,7 +158,7 @@ def _documents(path: Path, known: tuple[str, ...], log: Log) -> Iterator[Documen
 def _problem(label: Any, text: str, known: tuple[str, ...]) -> str:
     """What keeps a label of subtask 2 from being a mention; empty where nothing does."""
     if not isinstance(label, dict):
-        return f"is {_short(label)}, expected an object with start, end and technique"
+        return f"is {short(label)}, expected an object with start, end and technique"
     if missing := [key for key in ("start", "end", "technique") if key not in label]:
         return f"has no {' and no '.join(missing)}"
     if label["technique"] not in known:
@@ -166,7 +166,7 @@ def _problem(label: Any, text: str, known: tuple[str, ...]) -> str:
     start, end = label["start"], label["end"]
     # type, not isinstance: true is no offset.
     if type(start) is not int or type(end) is not int or not fits(((start, end),), text):
-        return f"has the offsets {_short([start, end])}, expected start < end in a text of {len(text)} characters"
+        return f"has the offsets {short([start, end])}, expected start < end in a text of {len(text)} characters"
     return ""
 
 
@@ -189,18 +189,18 @@ def _objects(path: Path, log: Log) -> Iterator[tuple[str, str, str, list[Any]]]:
     for position, item in enumerate(_array(path, log) if path.is_file() else ()):
         where = f"object {position}"
         if not isinstance(item, dict):
-            log.skipped(path, where, f"is {_short(item)}, expected an object with id, text and labels")
+            log.skipped(path, where, f"is {short(item)}, expected an object with id, text and labels")
             continue
         if log.unlabelled:
             item = {"labels": [], **item}
         name, text, labels = (item.get(key) for key in ("id", "text", "labels"))
-        where += f" (id {_short(name)})"
+        where += f" (id {short(name)})"
         if missing := [key for key in ("id", "text", "labels") if key not in item]:
             log.skipped(path, where, f"has no {' and no '.join(missing)}")
         elif not (isinstance(name, str) and isinstance(text, str) and isinstance(labels, list)):
             forms = f"{type(name).__name__}, {type(text).__name__} and {type(labels).__name__}"
             log.skipped(path, where, f"has an id, text and labels of type {forms}, expected str, str and list")
-        elif not _is_unicode(name + text):
+        elif half_character(name + text):
             log.skipped(path, where, "has half of a surrogate pair in its id or text, expected characters")
         elif name in ids:
             log.skipped(path, where, "has the id of an earlier object")
@@ -223,7 +223,7 @@ def _array(path: Path, log: Log) -> list[Any]:
     else:
         if isinstance(items, list):
             return items
-        log.skipped(path, "the file", f"holds {_short(items)}, {expected}")
+        log.skipped(path, "the file", f"holds {short(items)}, {expected}")
     return []
 
 
@@ -235,7 +235,7 @@ def _write(folder: Path, split: str, subtask: int, items: list[dict[str, Any]]) 
         name = item["id"]
         if name in ids:
             raise DataError(f"the id {name!r} is that of two examples, expected each once")
-        if not _is_unicode(name + item.get("text", "")):
+        if half_character(name + item.get("text", "")):
             raise DataError(f"the example {name!r} has half of a surrogate pair in its id or text")
         ids.add(name)
     path = _file(folder, split, subtask)
@@ -243,14 +243,5 @@ def _write(folder: Path, split: str, subtask: int, items: list[dict[str, Any]]) 
     path.write_bytes(json.dumps(items, ensure_ascii=False, indent=4).encode())
 
 
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
 def _unknown(technique: object, known: tuple[str, ...]) -> str:
-    return f"has the technique {_short(technique)}, expected one of the {len(known)} of {LIST}"
-
-
-def _short(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return f"has the technique {short(technique)}, expected one of the {len(known)} of {LIST}"
