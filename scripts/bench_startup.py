@@ -20,15 +20,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from mtlfn.__main__ import COMMANDS
+
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = (
-    *(
-        f"mtlfn.experiments.{name}"
-        for name in ("s1", "s2", "s3a", "s3b", "token_controlled", "mimic_exclusion", "study")
-    ),
-    *(f"mtlfn.{name}" for name in ("verdict", "report", "replay", "doctor", "data", "predict")),
-    "mtlfn",
-)
+MODULES = ("mtlfn", *(module for module, _ in COMMANDS.values()))
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
 
 
@@ -64,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     asked = parser.parse_args(own)
     figures: dict[str, float] = {}
-    for module in COMMANDS:
+    for module in MODULES:
         figures[f"{module} --help"] = statistics.median(helped(module) for _ in range(asked.rounds))
     with tempfile.TemporaryDirectory(prefix="mtlfn-startup-") as scratch:
         folder = Path(scratch) / "run"

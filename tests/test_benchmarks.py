@@ -442,7 +442,7 @@ def test_the_memory_of_every_variant_in_one_table(tmp_path, capsys):
 @pytest.mark.slow
 def test_the_start_in_one_round(tmp_path, bert, data, cache, monkeypatch):  # noqa: F811
     startup = script("bench_startup")
-    monkeypatch.setattr(startup, "COMMANDS", ("mtlfn.verdict",))
+    monkeypatch.setattr(startup, "MODULES", ("mtlfn.verdict",))
     run = {"--backbone": bert, "--data-dir": data, "--cache-dir": cache, "--tasks": "ddi", "--budget-tokens": 2000}
     flags = [str(part) for option in run.items() for part in option]
     written = tmp_path / "figures.json"
@@ -451,6 +451,28 @@ def test_the_start_in_one_round(tmp_path, bert, data, cache, monkeypatch):  # no
     assert positive(found)
     loaded, resumed, step = (found[f"second start, {n}"] for n in ("loaded", "checked and resumed", "first step done"))
     assert loaded <= resumed <= step
+
+
+@pytest.mark.slow
+def test_the_costs_of_exactness_in_one_round(tmp_path, bert, data, cache, capsys):  # noqa: F811
+    costs = script("bench_costs")
+    run = {"--backbone": bert, "--data-dir": data, "--cache-dir": cache, "--tasks": "ddi", "--budget-tokens": 500}
+    flags = [str(part) for option in run.items() for part in option]
+    costs.main(["--megabytes", "3", "--rounds", "1", "--folder", str(tmp_path), "--", *flags, "--skip-smoke-test"])
+    said = capsys.readouterr().out
+    assert "a state of 2 MB" in said or "a state of 3 MB" in said
+    for name in ("save / plain", "load / plain", "checkpoints and ledger", "evaluations", "the first three"):
+        assert re.search(rf"{name} +[0-9.]+", said), name
+    with pytest.raises(SystemExit):
+        costs.main(["--megabytes", "2"])
+
+
+@pytest.mark.slow
+def test_harm_to_a_file_of_a_study_is_seen(capsys):
+    assert script("tamper").main(["--runs", "seed-0/multi", "--only", "result.json"]) == 0
+    said = capsys.readouterr().out
+    assert re.search("refused +[1-9]", said)
+    assert re.search(r"replay --all forged: refused +1\b", said)
 
 
 def test_a_start_that_fails_ends_the_script(tmp_path):
