@@ -12,20 +12,11 @@ from mtlfn.run import documents, terminal
 from mtlfn.run.disk import make_folder
 from mtlfn.run.errors import OK, UsageError
 from mtlfn.run.one import predictor
+from mtlfn.run.one.export import FILES
 from mtlfn.run.storage import seal
 
 if TYPE_CHECKING:
     from mtlfn.run.commands.command import Push
-
-FILES = (  # what an export consists of; another file in its folder is not sent
-    "README.md",
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "adapter.safetensors",
-    "head.json",
-    "head.safetensors",
-    "predict.json",
-)
 
 
 def push(asked: Push, say: Callable[[str], None] = terminal.say) -> int:

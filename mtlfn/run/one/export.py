@@ -20,8 +20,13 @@ from mtlfn.core.state import Tree
 from mtlfn.data.task import Task
 from mtlfn.models import cross_attention, lora
 from mtlfn.models.model import Model
-from mtlfn.run.disk import write_file
+from mtlfn.run.disk import TEMPORARY, write_file
 from mtlfn.run.one.card import Facts, card
+
+HEAD, TENSORS, USE, CARD = "head.json", "head.safetensors", "predict.json", "README.md"
+PEFT_SETTINGS, PEFT_ADAPTER, OWN_ADAPTER = "adapter_config.json", "adapter_model.safetensors", "adapter.safetensors"
+# What an export consists of; another file in its folder is somebody's own.
+FILES = (CARD, PEFT_SETTINGS, PEFT_ADAPTER, OWN_ADAPTER, HEAD, TENSORS, USE)
 
 
 def export(
@@ -46,16 +51,16 @@ def export(
     """
     for task in model.tasks:
         target = folder / task.name
-        scratch = folder / f"{task.name}.tmp-{os.getpid()}"
+        scratch = folder / f"{task.name}{TEMPORARY}{os.getpid()}"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         try:
             _write_adapter(model, task, params, scratch)
             _write_head(model, task, params, scratch)
             use = _use(model, max_length, usual[task.name], tokenizer, task.name in paired)
-            write_json(scratch / "predict.json", use)
+            write_json(scratch / USE, use)
             written = card(model, task, reads_layer(model, task), max_length, (facts or {}).get(task.name))
-            write_file(scratch / "README.md", written.encode())
+            write_file(scratch / CARD, written.encode())
             shutil.rmtree(target, ignore_errors=True)
             os.rename(scratch, target)
         finally:
@@ -66,11 +71,11 @@ def _write_adapter(model: Model, task: Task, params: Tree, folder: Path) -> None
     """The task's adapter, in the form of PEFT where PEFT has one for it."""
     weights = lora.export_weights(model.linears, model.strategy, task, model.read_out, params)
     if model.strategy.fusion != "sum":
-        write_file(folder / "adapter.safetensors", save(dict(weights)))
+        write_file(folder / OWN_ADAPTER, save(dict(weights)))
         return
-    write_json(folder / "adapter_config.json", lora.export_config(model.adapted, model.backbone))
+    write_json(folder / PEFT_SETTINGS, lora.export_config(model.adapted, model.backbone))
     names = {name.replace(f".{lora.ADAPTER}.weight", ".weight"): value for name, value in weights.items()}
-    write_file(folder / "adapter_model.safetensors", save(names, metadata={"format": "pt"}))
+    write_file(folder / PEFT_ADAPTER, save(names, metadata={"format": "pt"}))
 
 
 def _write_head(model: Model, task: Task, params: Tree, folder: Path) -> None:
@@ -79,7 +84,7 @@ def _write_head(model: Model, task: Task, params: Tree, folder: Path) -> None:
     if task.level == 2 and cross_attention.SLOT in params:
         crossing = params[cross_attention.SLOT]
         tensors |= {f"{cross_attention.SLOT}.{name}": v.cpu().contiguous() for name, v in crossing.items()}
-    write_file(folder / "head.safetensors", save(tensors))
+    write_file(folder / TENSORS, save(tensors))
     about = {
         "task": attrs.asdict(task),
         "strategy": model.strategy.name,
@@ -91,7 +96,7 @@ def _write_head(model: Model, task: Task, params: Tree, folder: Path) -> None:
         "fusion": model.strategy.fusion,
         "peft": model.strategy.fusion == "sum",
     }
-    write_json(folder / "head.json", about)
+    write_json(folder / HEAD, about)
 
 
 def _use(model: Model, max_length: int, usual: str | None, tokenizer: str, paired: bool) -> dict[str, Any]:

@@ -33,10 +33,10 @@ from mtlfn.run.config import default_cache
 from mtlfn.run.errors import UsageError
 from mtlfn.run.machine.proven import proven
 from mtlfn.run.one import directory, evaluate
+from mtlfn.run.one.export import HEAD, OWN_ADAPTER, PEFT_ADAPTER, TENSORS, USE
 from mtlfn.run.one.prepare import resolve_device
 
-HEAD, USE, TENSORS = "head.json", "predict.json", "head.safetensors"
-ADAPTERS = ("adapter_model.safetensors", "adapter.safetensors")
+ADAPTERS = (PEFT_ADAPTER, OWN_ADAPTER)
 BACKBONE = ("backbone_digest", "backbone_hub_id", "backbone_revision")
 DAMAGED = (  # what files of an export raise whose content is not what was written
     *(ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError),

@@ -18,15 +18,13 @@ from mtlfn.run.documents.smoke import Smoke
 from mtlfn.run.machine import memory
 from mtlfn.run.one import conclude, describe, smoke
 from mtlfn.run.one import summary as texts
-from mtlfn.run.one.predictor import USE
+from mtlfn.run.one.export import CARD, USE
 from mtlfn.run.one.prepare import Prepared
 from mtlfn.run.one.walk import Evaluation
 from mtlfn.run.storage import ledger, seal
 
 # What result.json says of the process that made it.
 OF_THE_PROCESS = ("training_seconds", "peak_memory_bytes", "resumes", "files")
-
-CARD = "/README.md"
 
 Say = Callable[[str], None]
 
@@ -74,7 +72,7 @@ def compare_products(
     odd = sorted(
         name for name in files.keys() | there.keys() if files.get(name) != there.get(name) and name not in away
     )
-    odd = [name for name in odd if whole or not (name in files and name in there and name.endswith(CARD))]
+    odd = [name for name in odd if whole or not (name in files and name in there and name.endswith(f"/{CARD}"))]
     odd = [name for name in odd if name not in grown]
     which = "last" if chosen is state else "selected"
     for name in odd:
