@@ -313,7 +313,7 @@ def _stack(name: str, model: Any) -> tuple[str, nn.ModuleList]:
 
 
 def weights_digest(model: Any) -> str:
-    """SHA-256 over every parameter of the model, sorted by name."""
+    """SHA-256 over the parameters and persistent buffers of the model, sorted by name."""
     from mtlfn.core.state import digest
 
     return digest({name: value for name, value in model.state_dict().items()})

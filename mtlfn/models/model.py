@@ -96,7 +96,8 @@ def build(
     float32, and so do products on a CPU without units for bfloat16 (models/units.py). ``recompute``: activations inside
     a layer are computed again in the reverse pass instead of kept. ``unpad``: no padding is computed.
 
-    Raises BackboneError where the read-out layer or the adapter targets do not fit the backbone.
+    Raises BackboneError where the read-out layer or the adapter targets do not fit the backbone, ValueError where the
+    strategy lacks a slot to freeze.
     """
     device = device or torch.device("cpu")
     tasks = canonical(tasks)

@@ -27,7 +27,7 @@ class Inputs:
         labels: tagging: int64 [rows, width], tag or IGNORED; relation, classification: int64 [rows], class or
             IGNORED; spans: int64 [pieces, 5]: row, mention, label, first word, width - 1 (a row that was cut has
             no word in ``marks``); multilabel: float32 [rows, labels], NaN rows are ignored; regression: float32
-            [rows], NaN is ignored; ranking: int64 [pairs, 2], rows of the relevant and the irrelevant candidate.
+            [rows], NaN is ignored; ranking, graded: int64 [pairs, 2], rows of the better and the worse candidate.
         sequences: int64 [rows], the corpus' number of the sequence in each row: one without a token has none.
     """
 
