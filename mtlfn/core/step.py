@@ -56,8 +56,8 @@ def build(config: StepConfig, loss: Loss, reach: Reach) -> Step:
 
     Args:
         loss: (params, batch, key) -> task -> mean loss over its labels, 0-d float32, for every task of
-            ``batch.present``; differentiable by torch, and pure. With the engine ``merged``, a tensor that several tasks train comes as
-            [t, *shape], a row for each of them that is present; with ``loop`` as it is.
+            ``batch.present``; differentiable by torch, and pure. With the engine ``merged``, a tensor that several
+            tasks train comes as [t, *shape], a row for each of them that is present; with ``loop`` as it is.
         reach: slot -> tensor -> the tasks whose loss trains it, in canonical order.
 
     A step whose losses or gradients are not finite changes no parameter and is counted in ``state.nonfinite``.
