@@ -13,6 +13,7 @@ import attrs
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 import mtlfn
 from mtlfn.data.example import DataError, Example
@@ -288,6 +289,42 @@ def test_an_export_that_cannot_be_used_is_told(out, tmp_path, harm: Callable[[Pa
         mtlfn.load(folder, "ddi")
     assert said in str(error.value)
     assert contents(folder) == before
+
+
+def negated(path: Path) -> None:
+    save_file({name: -value for name, value in load_file(path).items()}, path)
+
+
+def test_an_export_that_is_not_what_its_run_sealed_is_refused(out, tmp_path, capfd):
+    """It would load, and answer the opposite."""
+    folder = Path(shutil.copytree(out[1], tmp_path / "run"))
+    mtlfn.load(folder, "ddi")
+    negated(folder / "export/ddi/head.safetensors")
+    said = "export/ddi/head.safetensors: is not what was written; give the run's command again, which makes it again"
+    for given in ((folder, "ddi"), (folder / "export/ddi", None)):
+        with pytest.raises(UsageError) as told:
+            mtlfn.load(*given, backbone=json.loads((folder / "config.json").read_text())["settings"]["backbone"])
+        assert str(told.value) == f"{folder}: {said}"
+    (tmp_path / "rows.txt").write_text("a patient\n")
+    asked = ["--task", "ddi", "--input", str(tmp_path / "rows.txt")]
+    assert predict([str(folder), *asked]) == 2
+    assert said in capfd.readouterr().err
+    mtlfn.load(folder, "bc5cdr_disease")  # the other one is whole
+    shutil.move(folder / "export/ddi", tmp_path / "alone")  # without its run there is no seal
+    mtlfn.load(tmp_path / "alone", backbone=json.loads((folder / "config.json").read_text())["settings"]["backbone"])
+
+
+def test_an_adapter_that_its_run_does_not_name_is_refused(out, tmp_path):
+    folder = Path(shutil.copytree(out[1], tmp_path / "run"))
+    shutil.copy(folder / "export/ddi/adapter_model.safetensors", folder / "export/ddi/adapter.safetensors")
+    with pytest.raises(UsageError, match=r"export/ddi/adapter.safetensors: is not of this run"):
+        mtlfn.load(folder, "ddi")
+
+
+def test_a_card_that_was_written_on_is_no_reason_to_refuse(out, tmp_path):
+    folder = Path(shutil.copytree(out[1], tmp_path / "run"))
+    (folder / "export/ddi/README.md").write_text("mine")
+    mtlfn.load(folder, "ddi")
 
 
 def test_what_is_asked_for_has_to_be_there(out, tmp_path, llama, bert):

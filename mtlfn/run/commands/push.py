@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtlfn.run import documents, terminal
+from mtlfn.run import terminal
 from mtlfn.run.disk import make_folder
 from mtlfn.run.errors import OK, UsageError
 from mtlfn.run.one import predictor
@@ -26,9 +26,8 @@ def push(asked: Push, say: Callable[[str], None] = terminal.say) -> int:
 
     folder, _ = predictor.export_of(Path(os.path.expanduser(asked.run)), asked.task)
     predictor.described(folder)
-    exports = folder.resolve().parent
-    run = exports.parent if exports.name == "export" else None
-    if run and (run / documents.RESULT).is_file() and (problems := seal.verify(run).problems):
+    run = predictor.run_of(folder)
+    if run is not None and (problems := seal.verify(run).problems):
         raise UsageError(f"{run}: {problems[0]}; give the run's command again, which makes it again")
     try:
         validate_repo_id(asked.to)

@@ -35,6 +35,7 @@ from mtlfn.run.machine.proven import proven
 from mtlfn.run.one import directory, evaluate
 from mtlfn.run.one.export import HEAD, OWN_ADAPTER, PEFT_ADAPTER, TENSORS, USE
 from mtlfn.run.one.prepare import resolve_device
+from mtlfn.run.storage import seal
 
 ADAPTERS = (PEFT_ADAPTER, OWN_ADAPTER)
 BACKBONE = ("backbone_digest", "backbone_hub_id", "backbone_revision")
@@ -158,7 +159,8 @@ def load(
         batch_tokens: padded tokens of a micro-batch.
 
     Raises:
-        UsageError: no such folder or task, an export that is damaged, or a backbone of other weights than its own.
+        UsageError: no such folder or task, an export that is damaged or not as its run sealed it, or a backbone of
+            other weights than its own.
     """
     folder, recorded = export_of(Path(os.path.expanduser(path)), task)
     about, on = described(folder), resolve_device(device)
@@ -175,7 +177,7 @@ def load(
                 f"--backbone {name}: its weights are those of {folder}, its tokenizer is another; "
                 "take it from where the run had it"
             )
-        return _assemble(folder, about, base, on, batch_tokens)
+        predictor = _assemble(folder, about, base, on, batch_tokens)
     except BackboneError as error:
         raise UsageError(str(error)) from None
     except (UsageError, torch.OutOfMemoryError):
@@ -185,6 +187,28 @@ def load(
         raise UsageError(
             f"{folder}: the export is damaged ({type(error).__name__}: {said[0]}); give the run's command again"
         ) from None
+    _check_seal(folder)
+    return predictor
+
+
+def _check_seal(folder: Path) -> None:
+    """UsageError where a file that decides predictions is another than the run sealed: such a model answers, too."""
+    if (run := run_of(folder)) is None:
+        return
+    inside = folder.resolve().relative_to(run).as_posix()
+    try:
+        problems = seal.unlike(run, [f"{inside}/{name}" for name in (HEAD, USE, TENSORS, *ADAPTERS)])
+    except OSError as error:
+        problems = (f"{documents.RESULT}: cannot be read ({error.strerror})",)
+    if problems:
+        raise UsageError(f"{run}: {problems[0]}; give the run's command again, which makes it again")
+
+
+def run_of(folder: Path) -> Path | None:
+    """The finished run that an export lies in; None where it stands alone."""
+    exports = folder.resolve().parent
+    finished = exports.name == seal.EXPORT and (exports.parent / documents.RESULT).is_file()
+    return exports.parent if finished else None
 
 
 def export_of(path: Path, task: str | None) -> tuple[Path, tuple[str, str | None] | None]:
@@ -195,15 +219,15 @@ def export_of(path: Path, task: str | None) -> tuple[Path, tuple[str, str | None
         raise UsageError(f"{path}: is neither a run (with config.json) nor an export (with {HEAD})")
     if not (path / documents.RESULT).is_file():
         raise UsageError(f"{path}: the run is not finished; give its command again")
-    names = sorted(each.parent.name for each in path.glob(f"export/*/{HEAD}"))
+    names = sorted(each.parent.name for each in path.glob(f"{seal.EXPORT}/*/{HEAD}"))
     if task is None and len(names) == 1:
         task = names[0]
     if task not in names:
         known = f"one of {', '.join(names)}" if names else "a run with exports: its command makes them again"
         why = "holds several models" if task is None and names else "holds no such model"
-        raise UsageError(f"--task{'' if task is None else f' {task}'}: {path}/export {why}, expected {known}")
+        raise UsageError(f"--task{'' if task is None else f' {task}'}: {path / seal.EXPORT} {why}, expected {known}")
     settings = directory.recorded(path).settings
-    return path / "export" / task, (settings["backbone"], settings["revision"])
+    return path / seal.EXPORT / task, (settings["backbone"], settings["revision"])
 
 
 def described(folder: Path) -> dict[str, Any]:

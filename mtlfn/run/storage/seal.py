@@ -8,7 +8,7 @@ has to change the result, and who changes the result has to change the ledger. T
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from attrs import frozen
@@ -83,18 +83,39 @@ def verify(folder: Path, *, exports: bool = True) -> Verified:
     if files is None:
         return Verified(True, (*broken, *problems, f"{documents.RESULT}: names no files"))
     for name, sha in files.items():
-        path = folder / name
-        if not path.is_file():
-            if not exports and name.startswith(f"{EXPORT}/"):
-                continue
-            problems.append(f"{name}: is missing")
-        elif _sha(path) != sha:
-            problems.append(f"{name}: is not what was written")
+        if not exports and name.startswith(f"{EXPORT}/") and not (folder / name).is_file():
+            continue
+        if problem := _unlike(folder, name, sha):
+            problems.append(problem)
     # What is there and not named was put there later; whoever takes it would take it for the run's.
     problems += [f"{name}: is not of this run" for name in _files(folder) if name not in files]
     if any(name.startswith(f"{documents.CONFIG}:") for name in problems):
         return Verified(True, (*problems, *broken))  # no ledger follows from another config.json
     return Verified(True, (*broken, *problems))
+
+
+def unlike(folder: Path, names: Iterable[str]) -> tuple[str, ...]:
+    """Which of these files of a finished run are not as its result names them, without a look at the others.
+
+    Of a run without a seal, what is wrong with that. OSError where it has no result.
+    """
+    try:
+        files = typed.read(folder, Seal).files
+    except Altered as error:
+        return (f"{documents.RESULT}: {error}",)
+    if files is None:
+        return verify(folder, exports=False).problems
+    problems = (_unlike(folder, name, files.get(name)) for name in names)
+    return tuple(problem for problem in problems if problem)
+
+
+def _unlike(folder: Path, name: str, sha: str | None) -> str:
+    """What is wrong with a file of a run; empty where it is as it was sealed, or neither there nor sealed."""
+    if not (folder / name).is_file():
+        return "" if sha is None else f"{name}: is missing"
+    if sha is None:
+        return f"{name}: is not of this run"
+    return "" if _sha(folder / name) == sha else f"{name}: is not what was written"
 
 
 def _ledger(folder: Path) -> tuple[int, tuple[ledger.Entry, ...], list[str]]:
