@@ -235,6 +235,105 @@ def test_names_that_are_alike_are_told_apart(tmp_path):
     assert len(from_toml(tmp_path / "my.toml").task) == 3
 
 
+def capital(table: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    return {name.capitalize(): values for name, values in table.items()}
+
+
+ROLES: list[dict[str, list[Any]]] = [
+    {
+        "question": ["what helps", "why so", "who is"] * 4,
+        "context": ["yes", "no", "so"] * 4,
+        "answer": ["a b", "c d", "e f"] * 4,
+        "label": ["p", "q"] * 6,
+    },
+    {"query": ["what helps", "why so"], "candidates": [["a b", "c d"]] * 2, "relevance": [[1, 0]] * 2},
+    {"text": ["what helps", "why so", "who is"], "labels": [["x"], ["y", "x"], []]},
+]
+
+
+@pytest.mark.parametrize("table", ROLES, ids=lambda table: next(iter(table)))
+def test_names_in_capitals_play_the_same_roles(table):
+    def roles(table: dict[str, list[Any]]) -> dict[str, str]:
+        drafted = columns.draft([columns.Column(name=name, values=values) for name, values in table.items()])
+        assert drafted is not None
+        return drafted.columns
+
+    assert roles(capital(table)) == {role: name.capitalize() for role, name in roles(table).items()}
+    assert len(roles(table)) == (3 if "label" in table else len(table))
+
+
+@pytest.mark.parametrize(
+    ("labels", "negative", "said"),
+    [
+        (["OTHER", "harm", "none"], "none", "OTHER could say that there is no relation, too"),
+        (["0", "No", "no_relation"], "no_relation", "No, 0 could say that there is no relation, too"),
+        (["harm", "OTHER"], "OTHER", ""),
+        (["harm", "helps", "helps"], "helps", "the most frequent class; name the one that says no"),
+    ],
+)
+def test_the_class_that_says_no_is_the_surest_of_those_that_could_and_the_others_are_told(labels, negative, said):
+    table = {
+        "text": ["tea and zinc"] * 12,
+        "head": [[0, 3]] * 12,
+        "tail": [[8, 12]] * 12,
+        "label": labels * (12 // len(labels)),
+    }
+    drafted = columns.draft([columns.Column(name=name, values=values) for name, values in table.items()])
+    assert drafted is not None
+    assert (drafted.kind, drafted.negative) == ("relation", negative)
+    assert drafted.guesses.get("negative", "") == said
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("numbers", [range(1, 6), range(8, 12), (0, 3)])
+def test_classes_as_numbers_are_those_that_occur(tmp_path, numbers, several):
+    """And each is read as itself: stars 1 to 5 have no class 0, and 10 is not the second of 1, 10, 2."""
+    (tmp_path / "data").mkdir()
+    stars = [numbers[i % len(numbers)] for i in range(40)]
+    given = [[star, numbers[0]] if star != numbers[0] else [star] for star in stars] if several else stars
+    field = "labels" if several else "label"
+    json_lines(tmp_path / "data", [{"text": f"some text {i}", field: value} for i, value in enumerate(given)])
+    task = drafted(tmp_path / "data")["data"]
+    assert task["kind"] == ("multilabel" if several else "classification")
+    assert task["labels"] == [str(number) for number in numbers]
+    ((name, mapping),) = from_toml(tmp_path / "my.toml").task.items()
+    read = reading.read(name, mapping, tmp_path).train
+    assert [sorted(map(int, e.labels)) for e in read] == [sorted(v) if several else [v] for v in given[:-1]]
+
+
+def test_numbers_below_0_are_the_classes_and_it_is_told_how_they_can_be_read(tmp_path):
+    (tmp_path / "data").mkdir()
+    json_lines(tmp_path / "data", [{"text": f"some text {i}", "label": i % 2 * 2 - 1} for i in range(12)])
+    assert command(["init", str(tmp_path / "data"), "--output", str(tmp_path / "my.toml")]) == 2
+    text = (tmp_path / "my.toml").read_text()
+    assert "# labels: an integer is the place of a name, from 0 on; write these as strings in the data" in text
+    assert 'labels = ["-1", "1"]' in text
+    assert "\nnames = " not in text
+    json_lines(tmp_path / "data", [{"text": f"some text {i}", "label": str(i % 2 * 2 - 1)} for i in range(12)])
+    (tmp_path / "my.toml").unlink()
+    assert drafted(tmp_path / "data")["data"]["labels"] == ["-1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("grades", "kind", "said"),
+    [
+        ([0, 2], "graded", "# kind: has grades above 1"),
+        ([0.0, 2.0], "graded", "# kind: has grades above 1"),
+        ([0.5, 1.5], "ranking", "# kind: has grades that are not whole numbers from 0 to 32"),
+        ([0, 99], "ranking", "# kind: has grades that are not whole numbers from 0 to 32"),
+        ([0.0, 0.5], "ranking", ""),
+    ],
+)
+def test_only_whole_grades_are_graded(tmp_path, grades, kind, said):
+    (tmp_path / "data").mkdir()
+    rows = [{"query": f"q {i}", "candidates": ["a", "b c"], "relevance": grades} for i in range(4)]
+    json_lines(tmp_path / "data", rows)
+    assert drafted(tmp_path / "data")["data"]["kind"] == kind  # and it can be read
+    text = (tmp_path / "my.toml").read_text()
+    assert said in text
+    assert bool(said) == ("# kind: " in text)
+
+
 def test_a_guess_says_so(tmp_path):
     (tmp_path / "data").mkdir()
     rows = "".join(f"id {i},about case {i},text of {i},{i % 2}\n" for i in range(40))

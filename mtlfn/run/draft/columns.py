@@ -6,14 +6,16 @@ Values decide, names break ties. What is a guess is said in ``Draft.guesses``, s
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import field, frozen
 
 from mtlfn.data.iob2 import valid_iob2
+from mtlfn.data.kinds.graded import MOST as GRADES
 from mtlfn.data.tables.tags import ENDS, LIKE, Scheme, to_iob2, types
+from mtlfn.run.draft import classes
+from mtlfn.run.draft.classes import FEW, MOST
 from mtlfn.run.draft.values import (
     distinct,
     is_key,
@@ -23,29 +25,13 @@ from mtlfn.run.draft.values import (
     is_pieces,
     is_strings,
     is_text,
+    is_whole,
     is_words,
     label_of,
     number_of,
     parts_of,
 )
 
-FEW = 20  # different values of a column of classes, where its name does not say that it is one
-MOST = 2_000  # different labels; more are no labels
-NONE = (
-    "none",
-    "no_relation",
-    "no relation",
-    "norel",
-    "negative",
-    "other",
-    "false",
-    "na",
-    "n/a",
-    "null",
-    "no",
-    "0",
-    "o",
-)
 OF_UNITS = ("document", "doc", "patient")
 NAMES = {  # role -> names of columns that usually play it, the most usual first
     "tokens": ("tokens", "words", "token", "word"),
@@ -162,8 +148,10 @@ def _relation(columns: Sequence[Column]) -> Draft | None:
     label, doubt = _label([c for c in columns if c not in (head, tail, text)])
     if label is None:
         return None
-    labels, names = _classes(label)
-    negative, guess = _negative(labels, label)
+    labels, names = classes.labels_and_names(label.values, label.classes)
+    negative, guess = classes.negative(labels, label.values, label.classes)
+    if doubtful := classes.doubtful(labels, names or label.classes, label.values):
+        guess["labels"] = doubtful
     return Draft(
         kind="relation",
         labels=labels,
@@ -182,7 +170,7 @@ def _relation(columns: Sequence[Column]) -> Draft | None:
 
 def _ranking(columns: Sequence[Column]) -> Draft | None:
     lists = [c for c in columns if c.all(is_strings)]
-    query = next((c for c in _ordered(columns, "query") if c.name in NAMES["query"] and c.all(is_text)), None)
+    query = next((c for c in _ordered(columns, "query") if _called(c, "query") and c.all(is_text)), None)
     for candidates in _ordered(lists, "candidates"):
         for relevance in _ordered(columns, "relevance"):
             if query is None or relevance is candidates or not _parallel(candidates, relevance):
@@ -191,12 +179,14 @@ def _ranking(columns: Sequence[Column]) -> Draft | None:
             if not all(type(v) in (int, float, bool) or v in ("relevant", "irrelevant") for v in values):
                 continue
             roles = {"query": query.name, "candidates": candidates.name, "relevance": relevance.name}
-            graded = any(type(v) in (int, float) and v > 1 for v in values)
-            guess = {"kind": 'has grades above 1; kind = "ranking" asks only whether a grade is above 0'}
+            above = any(type(v) in (int, float) and v > 1 for v in values)
+            graded = above and all(is_whole(v) and v <= GRADES for v in values)
+            what = "grades above 1" if graded else f"grades that are not whole numbers from 0 to {GRADES}"
+            guess = {"kind": f'has {what}; kind = "ranking" asks only whether a grade is above 0'}
             return Draft(
                 kind="graded" if graded else "ranking",
                 columns={**roles, **_keys(columns, (query, candidates, relevance))},
-                guesses=guess if graded else {},
+                guesses=guess if above else {},
             )
     return None
 
@@ -205,14 +195,16 @@ def _multilabel(columns: Sequence[Column]) -> Draft | None:
     text = _text(columns)
     for labels in _ordered([c for c in columns if c.all(is_labels) and any(c.values)], "labels"):
         values = [value for value in labels.values if value is not None]
-        if text is None or (labels.name not in NAMES["labels"] and labels.name not in NAMES["label"]):
+        if text is None or not (_called(labels, "labels") or _called(labels, "label")):
             continue
         guesses = _other_texts(text, columns)
         roles = {"text": text.name, **_keys(columns, (text, labels))}
-        named = distinct(label_of(each, labels.classes) for value in values for each in value)
+        flat = [each for value in values for each in value]
+        named, names = classes.labels_and_names(flat)
+        if labels.classes:
+            named, names = distinct(label_of(each, labels.classes) for each in flat), labels.classes
         if len(named) > MOST:
             continue
-        names = labels.classes or tuple(named if any(type(v) is int for value in values for v in value) else ())
         if all(len(value) == 1 for value in values) and len(named) > 1:
             columns_ = {**roles, "label": labels.name}
             return Draft(kind="classification", labels=named, names=names, columns=columns_, guesses=guesses)
@@ -236,7 +228,7 @@ def _labelled(columns: Sequence[Column]) -> Draft | None:
     others = [c for c in texts if c is not text and c.all(lambda value: " " in value.strip() or value == "")]
     told = [c for c in others if _tells(c)]
     others = [c for c in others if c not in told]
-    pair = next((c for c in _ordered(texts, "text_pair") if c is not text and c.name in NAMES["text_pair"]), None)
+    pair = next((c for c in _ordered(texts, "text_pair") if c is not text and _called(c, "text_pair")), None)
     said = [guesses["columns"]] if guesses else []
     if pair is None and len(others) == 1:
         pair = others[0]
@@ -249,12 +241,12 @@ def _labelled(columns: Sequence[Column]) -> Draft | None:
     guesses = {"columns": "; ".join(said)} if said else {}
     roles = {"text": text.name, **({"text_pair": pair.name} if pair else {}), "label": label.name}
     roles |= _keys(columns, [c for c in (text, pair, label) if c])
-    if not label.classes and _amounts(label):
+    if not label.classes and classes.amounts(label.values):
         return Draft(kind="regression", columns=roles, guesses=guesses)
-    labels, names = _classes(label)
+    labels, names = classes.labels_and_names(label.values, label.classes)
     if len(labels) < 2:
         return None
-    if doubtful := _doubtful(labels):
+    if doubtful := classes.doubtful(labels, names or label.classes, label.values):
         guesses["labels"] = doubtful
     if not label.classes and all(number_of(value) is not None for value in labels):
         guesses["kind"] = 'the labels are numbers; if they are amounts, kind = "regression" without labels'
@@ -270,6 +262,11 @@ def _ordered(columns: Sequence[Column], role: str) -> list[Column]:
     return sorted(columns, key=lambda c: usual.index(c.name.lower()) if c.name.lower() in usual else len(usual))
 
 
+def _called(column: Column, role: str) -> bool:
+    """Whether its name is a usual one for the role, in capitals or not."""
+    return column.name.lower() in NAMES[role]
+
+
 def _texts(columns: Sequence[Column]) -> list[Column]:
     return [c for c in columns if c.all(is_text) and not _keyed(c, columns)]
 
@@ -277,7 +274,7 @@ def _texts(columns: Sequence[Column]) -> list[Column]:
 def _text(columns: Sequence[Column]) -> Column | None:
     """The text: by its name, else the longest that is none on the label."""
     texts = _texts(columns)
-    named = [c for c in _ordered(texts, "text") if c.name.lower() in NAMES["text"]]
+    named = [c for c in _ordered(texts, "text") if _called(c, "text")]
     longest = max(texts, key=lambda c: (not _tells(c), sum(len(v or "") for v in c.values)), default=None)
     return named[0] if named else longest
 
@@ -285,7 +282,7 @@ def _text(columns: Sequence[Column]) -> Column | None:
 def _other_texts(text: Column, columns: Sequence[Column]) -> dict[str, str]:
     """What to look at where a text was chosen by its length, and there are others."""
     others = [c.name for c in _texts(columns) if c is not text]
-    if text.name.lower() in NAMES["text"] or not others:
+    if _called(text, "text") or not others:
         return {}
     return {"columns": f"{text.name} is taken for the text, being the longest; other texts: {', '.join(others)}"}
 
@@ -298,7 +295,7 @@ def _label(columns: Sequence[Column]) -> tuple[Column | None, dict[str, str]]:
     """The column of classes or numbers: by its name, else the only one of few values, else, of several that are no
     texts, one that is called an answer, or the last; and what to look at where others could be it."""
     single = [c for c in columns if c.all(lambda value: isinstance(value, (str, int, float)))]
-    named = [c for c in _ordered(single, "label") if c.name.lower() in NAMES["label"]]
+    named = [c for c in _ordered(single, "label") if _called(c, "label")]
     few = [c for c in single if c.classes or 1 < len(set(c.values)) <= min(FEW, len(c.values) // 2)]
     if label := next((c for c in named if len(set(c.values)) <= MOST), few[0] if len(few) == 1 else None):
         return label, {}
@@ -316,47 +313,13 @@ def _keys(columns: Sequence[Column], taken: Sequence[Column]) -> dict[str, str]:
     whole = [c for c in free if None not in c.values and "" not in c.values]
     unique = [c.name for c in whole if len(set(c.values)) == len(c.values)]
     ids = [name for name in unique if name.lower() in NAMES["id"]]
-    units = [c.name for c in whole if c.name.lower() in NAMES["unit"]]
+    units = [c.name for c in whole if _called(c, "unit")]
     ids += [name for name in unique if AN_ID.fullmatch(name) and name not in units]
     return {role: names[0] for role, names in (("id", ids), ("unit", units)) if names}
 
 
-def _doubtful(labels: Sequence[str]) -> str:
-    """What makes some of the labels look like none of their own; empty where nothing does."""
-    if any(not label.strip() for label in labels):
-        return "an empty cell is a class of its own here; if it stands for none, fill it or leave the row out"
-    alike = Counter(label.strip().casefold() for label in labels)
-    same = [label for label in labels if alike[label.strip().casefold()] > 1]
-    return f"{same[0]!r} and {same[1]!r} differ in white space or case alone; make them one in the data" if same else ""
-
-
 def _keyed(column: Column, columns: Sequence[Column]) -> bool:
     return column.name in _keys(columns, ()).values()
-
-
-def _negative(labels: Sequence[str], label: Column) -> tuple[str, dict[str, str]]:
-    """The class that says that there is no relation: by its name, else the most frequent."""
-    named = [each for each in labels if each.lower() in NONE]
-    if named:
-        return named[0], {}
-    counts = Counter(label_of(value, label.classes) for value in label.values if value is not None)
-    return max(sorted(counts), key=counts.__getitem__), {
-        "negative": "the most frequent class; name the one that says no"
-    }
-
-
-def _classes(label: Column) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Labels, and the names of integers, which are empty for strings."""
-    values = [value for value in label.values if value is not None and (label.classes == () or value != -1)]
-    if label.classes:
-        return label.classes, ()
-    if all(type(value) is bool for value in values):
-        return ("false", "true"), ("false", "true")
-    if all(type(value) is int for value in values):
-        most = max([v for v in values if v >= 0], default=0)
-        names = tuple(str(number) for number in range(most + 1)) if most < MOST else ()
-        return names, names
-    return distinct(map(str, values)), ()
 
 
 # Values of columns
@@ -377,12 +340,4 @@ def _like_tags(column: Column) -> bool:
     if column.classes:
         return all(type(value) is int for value in values) and any(name == "O" for name in column.classes)
     prefixed = all(isinstance(v, str) and (v == "O" or (v.partition("-")[0] in LIKE and "-" in v)) for v in values)
-    return bool(values - {"O"}) and (prefixed or ("O" in values and column.name.lower() in NAMES["tags"]))
-
-
-def _amounts(column: Column) -> bool:
-    """Whether the values are numbers that are no classes."""
-    numbers = [number_of(value) for value in column.values if value is not None]
-    if any(number is None for number in numbers) or any(type(value) is bool for value in column.values):
-        return False
-    return any(not n.is_integer() for n in numbers if n is not None) or len(set(numbers)) > FEW
+    return bool(values - {"O"}) and (prefixed or ("O" in values and _called(column, "tags")))

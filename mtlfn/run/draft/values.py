@@ -42,6 +42,11 @@ def is_key(value: Any) -> bool:
     return isinstance(value, str) or type(value) is int
 
 
+def is_whole(value: Any) -> bool:
+    """Whether it is a number of things: whole, and not below 0."""
+    return type(value) in (int, float) and 0 <= value == value // 1
+
+
 def parts_of(value: Any) -> list[Any]:
     return value.split() if isinstance(value, str) else list(value or [])
 
