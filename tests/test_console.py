@@ -112,6 +112,16 @@ def test_flags_change_their_field_alone_and_the_rest_is_that_of_the_preset():
     assert run == attrs.evolve(from_toml(ROOT / "experiments/s3b-cpu.toml"), threads=3)
 
 
+def test_one_file_of_settings_is_taken_and_a_second_is_not_passed_over(capsys: pytest.CaptureFixture[str]):
+    given = ["--config", "preset:s3b-cpu", "--seed", "7", "--config=preset:s3b-80gb"]
+    assert main("s3b", "A test.", given) == 2
+    said = capsys.readouterr().err
+    assert "--config preset:s3b-80gb: is given beside --config preset:s3b-cpu, expected one file" in said
+    assert said.count("\n") == 1
+    with pytest.raises(UsageError, match=r"^--config: expected the path of a TOML file"):
+        parse("mtlfn.experiments.s3b", "", ["--config"])
+
+
 def test_presets_are_the_files_of_experiments():
     assert presets() == sorted(path.stem for path in (ROOT / "experiments").glob("*.toml"))
     for name in presets():

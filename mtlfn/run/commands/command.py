@@ -359,17 +359,21 @@ def parse_with(own: type[T], module: str, description: str, argv: Sequence[str])
 
 def with_preset(argv: Sequence[str]) -> tuple[Config, list[str]]:
     """The configuration in the file of ``--config``, or the default one, and the other flags."""
-    argv = list(argv)
-    for i, flag in enumerate(argv):
-        if flag == "--config" or flag.startswith("--config="):
-            value = flag.partition("=")[2] if "=" in flag else (argv[i + 1] if i + 1 < len(argv) else "")
-            if not value:
-                raise UsageError(
-                    f"--config: expected the path of a TOML file, or {PRESET}NAME ({', '.join(presets())})"
-                )
-            del argv[i : i + (1 if "=" in flag else 2)]
-            return from_toml(Path(value)), argv
-    return Config(), argv
+    files, rest, words = [], list[str](), iter(argv)
+    for word in words:
+        flag, given, value = word.partition("=")
+        if flag != "--config":
+            rest.append(word)
+            continue
+        if not (value := value if given else next(words, "")):
+            raise UsageError(f"--config: expected the path of a TOML file, or {PRESET}NAME ({', '.join(presets())})")
+        files.append(value)
+    if len(files) > 1:
+        raise UsageError(
+            f"--config {files[1]}: is given beside --config {files[0]}, expected one file; put into one what you want "
+            "of both, or give flags"
+        )
+    return from_toml(Path(files[0])) if files else Config(), rest
 
 
 def cli(kind: type[T], argv: Sequence[str], default: T | None, module: str, description: str) -> T | int:
