@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "calibrate_statistics.py"
 
 
+@pytest.mark.slow
 def test_a_quick_calibration_prints_its_tables() -> None:
     ended = subprocess.run(
         [sys.executable, str(SCRIPT), "--quick"],

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attrs
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -272,7 +273,12 @@ class Run(RuleBasedStateMachine):
             assert line.digest == self.expected[line.step]
 
 
-Run.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=14, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+class Longer(Run):
+    """The same, for longer than every change to the code can wait."""
+
+
+GIVEN = settings(stateful_step_count=14, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+Run.TestCase.settings = settings(GIVEN, max_examples=20)
+Longer.TestCase.settings = settings(GIVEN, max_examples=100)
 test_whatever_happens_the_digests_are_those_of_an_undisturbed_run = Run.TestCase
+test_whatever_happens_in_many_more_orders = pytest.mark.slow(Longer.TestCase)

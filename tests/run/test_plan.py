@@ -286,6 +286,8 @@ def test_a_match_of_an_older_version_says_so(multi):
     documents.write(multi / "result.json", found)
     lines = (multi / "ledger.jsonl").read_text().splitlines(keepends=True)
     (multi / "ledger.jsonl").write_text("".join(lines[:-1]))  # older versions sealed nothing
+    settings = documents.read(multi / "config.json") | {"schema": 1}
+    (multi / "config.json").write_text(json.dumps(settings))
     with pytest.raises(UsageError, match="may be of an older version"):
         matched.finished(multi)
 

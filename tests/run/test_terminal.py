@@ -35,7 +35,8 @@ def test_a_reader_that_leaves_does_not_end_a_training(command, tmp_path):
     assert result(tmp_path / "run")["digest"] in (tmp_path / "run" / "train.log").read_text()
 
 
-@pytest.mark.parametrize("redirection", ["<&- >&- 2>&-", pytest.param(">/dev/full", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("redirection", ["<&- >&- 2>&-", ">/dev/full"])
 def test_a_training_without_an_output_goes_on_in_its_log(command, tmp_path, redirection):
     ended = shell(f'"$@" {redirection}', command)
     assert ended.returncode == 0, ended.stderr
