@@ -24,6 +24,7 @@ from mtlfn.run.documents import typed
 from mtlfn.run.errors import UsageError
 from mtlfn.run.machine import deadline
 from mtlfn.run.many import console, launch, lease, plan, snakemake, together
+from mtlfn.run.many import execute as one_after_the_other
 from mtlfn.run.many.launch import Item, Launch
 from mtlfn.run.storage import lock, notebook
 
@@ -335,12 +336,49 @@ def test_a_gpu_stays_leased_as_long_as_a_process_has_it_however_the_others_end(t
 
 
 def test_gpus_are_those_that_this_process_may_see(monkeypatch):
+    monkeypatch.setattr(lease, "seen", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert lease.visible(2) == ("0", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,MIG-7")
     assert lease.visible(2) == ("4", "MIG-7")
     with pytest.raises(UsageError, match="--gpus 3: CUDA_VISIBLE_DEVICES is '4,MIG-7', which are 2"):
         lease.visible(3)
+
+
+@pytest.mark.parametrize(
+    ("listed", "there", "said"),
+    [
+        ("", 0, "--gpus 2: CUDA_VISIBLE_DEVICES is '', which are none; leave --gpus out, or unset it"),
+        (None, 0, "--gpus 2: PyTorch can use 0 here; leave --gpus out, or see"),
+        (None, 1, "--gpus 2: PyTorch can use 1 here; give --gpus 1"),
+        ("0,7", 1, "--gpus 2: PyTorch can use 1 here; give --gpus 1"),
+    ],
+)
+def test_more_gpus_than_there_are_cannot_be_leased(tmp_path, monkeypatch, listed, there, said):
+    """Else the runs that get one that is not there would train on the processor."""
+    monkeypatch.setattr(lease, "seen", lambda: there)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if listed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    with pytest.raises(UsageError) as told:
+        execute(tmp_path, straw(tmp_path / "snakemake", "9.9.9"), [], gpus=2)
+    assert str(told.value).startswith(said)
+    assert "\n" not in str(told.value)
+
+
+def test_a_run_that_a_gpu_was_leased_for_does_not_train_on_the_processor(make, tmp_path, monkeypatch):
+    start = make(0, gpus=("3",))
+    script = tmp_path / "script.py"
+    script.write_text(script.read_text().replace('"CUDA_VISIBLE_DEVICES"', f'"{lease.LEASED}"'))
+    start.run(0)
+    assert start.calls()[0][2] == "3"  # the run is told
+    monkeypatch.setattr(lease, "seen", lambda: 0)
+    monkeypatch.setenv(lease.LEASED, "3")
+    with pytest.raises(UsageError, match="GPU 3 was leased for this run, and PyTorch cannot use it"):
+        one_after_the_other.only(tmp_path / "out", nodes(2), ["first"], [])
+    lease.check("cpu")  # as asked for
+    monkeypatch.setattr(lease, "seen", lambda: 1)
+    lease.check("auto")
 
 
 def test_a_folder_of_leases_that_others_can_write_is_refused(monkeypatch, tmp_path):

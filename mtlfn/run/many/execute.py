@@ -16,7 +16,7 @@ from mtlfn.data.example import DataError
 from mtlfn.models.families import first_line
 from mtlfn.run import documents, terminal
 from mtlfn.run.errors import BUG, OK, RESUMABLE, UsageError
-from mtlfn.run.many import launch, plan
+from mtlfn.run.many import launch, lease, plan
 from mtlfn.run.one import directory, loop
 from mtlfn.run.one.summary import going_on
 from mtlfn.run.storage import seal
@@ -110,6 +110,7 @@ def _only(
     if lacking := [need for need in node.needs if not (root / need / documents.RESULT).is_file()]:
         raise UsageError(f"--only {name}: needs {lacking[0]}, which is not finished; give --only {lacking[0]} first")
     config = attrs.evolve(node.config(root), output_dir=root / node.name)
+    lease.check(config.device)
     directory.check_settings(root / node.name, config, node.experiment)
     if (root / node.name / documents.RESULT).is_file() and not seal.verify(root / node.name, exports=False).problems:
         return OK

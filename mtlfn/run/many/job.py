@@ -187,7 +187,7 @@ def _run(
     """The exit code of a process; below 0 where a signal killed it. It is asked to save and leave where all stop."""
     environment = {**os.environ, **what.environment}
     if gpu_lease is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = gpu_lease.gpu
+        environment |= {"CUDA_VISIBLE_DEVICES": gpu_lease.gpu, lease.LEASED: gpu_lease.gpu}
     handles = () if gpu_lease is None else (gpu_lease.handle,)
     process = subprocess.Popen(
         tied.command(words),

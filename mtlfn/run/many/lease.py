@@ -18,6 +18,7 @@ from attrs import frozen
 from mtlfn.run.errors import UsageError
 
 MODE = 0o700
+LEASED = "MTLFN_LEASED_GPU"  # in the environment of a run: the one that was leased for it
 
 
 @frozen
@@ -68,13 +69,34 @@ def _try(path: Path, gpu: str) -> Lease | None:
     return Lease(gpu, handle)
 
 
+def seen() -> int:
+    """The GPUs that a process with this environment can use."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def visible(count: int) -> tuple[str, ...]:
-    """Ids of so many GPUs: those that this process may see, in its order."""
+    """Ids of so many GPUs: those that this process may see, in its order; UsageError where there are fewer."""
+    if count == 0:
+        return ()
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    ids = [part.strip() for part in listed.split(",") if part.strip()] if listed else [str(i) for i in range(count)]
-    if listed is not None and len(ids) < count:
+    ids = [str(i) for i in range(count)] if listed is None else [p.strip() for p in listed.split(",") if p.strip()]
+    if len(ids) < count:
+        give = f"give --gpus {len(ids)}" if ids else "leave --gpus out"
         raise UsageError(
-            f"--gpus {count}: CUDA_VISIBLE_DEVICES is {listed!r}, which are {len(ids)}; give --gpus "
-            f"{len(ids)}, or unset it"
+            f"--gpus {count}: CUDA_VISIBLE_DEVICES is {listed!r}, which are {len(ids) or 'none'}; {give}, or unset it"
         )
+    if (there := seen()) < count:
+        give = f"give --gpus {there}" if there else "leave --gpus out, or see what `nvidia-smi` says"
+        raise UsageError(f"--gpus {count}: PyTorch can use {there} here; {give}")
     return tuple(ids[:count])
+
+
+def check(device: str) -> None:
+    """UsageError in a run that a GPU was leased for, and that would train on the processor in its place."""
+    if (gpu := os.environ.get(LEASED)) is not None and device == "auto" and not seen():
+        raise UsageError(
+            f"--gpus: GPU {gpu} was leased for this run, and PyTorch cannot use it, so it would train on another "
+            "device than the other runs; see what `nvidia-smi` says, or leave --gpus out"
+        )
