@@ -26,17 +26,46 @@ def write(root: Path, *, weighting: str = "uncertainty", pairs: bool = True, exc
         at, multi = root / f"seed-{seed}", f"multi{seed}"
         run(at / "multi", multi, seed, TASKS, SHARE, 0.6, weighting=weighting)
         for i, task in enumerate(TASKS):
-            run(at / "total" / f"t{i}", f"total{seed}{i}", seed, [task], TOTAL, 0.5, match=(multi, "total"))
-            run(at / "per-task" / f"t{i}", f"plain{seed}{i}", seed, [task], SHARE, 0.4, match=(multi, "per-task"))
+            run(
+                at / "total" / f"t{i}",
+                f"total{seed}{i}",
+                seed,
+                [task],
+                TOTAL,
+                0.5,
+                match=(multi, "total"),
+                weighting=weighting,
+            )
+            run(
+                at / "per-task" / f"t{i}",
+                f"plain{seed}{i}",
+                seed,
+                [task],
+                SHARE,
+                0.4,
+                match=(multi, "per-task"),
+                weighting=weighting,
+            )
         if pairs:
             for i, two in enumerate(((0, 1), (0, 2), (1, 2))):
                 names = [TASKS[k] for k in two]
                 score = 0.4 + 0.1 * (i - 1)  # transfer: -0.1 in the first pair, 0 in the second, +0.1 in the third
-                run(at / "pairs" / f"p{i}", f"pair{seed}{i}", seed, names, SHARE, score, match=(multi, "pair"))
+                run(
+                    at / "pairs" / f"p{i}",
+                    f"pair{seed}{i}",
+                    seed,
+                    names,
+                    SHARE,
+                    score,
+                    match=(multi, "pair"),
+                    weighting=weighting,
+                )
         if exclusion:
             kept, rest = f"kept{seed}", at / "exclusion" / "excluded"
-            run(at / "exclusion" / "kept", kept, seed, TASKS[:1], SHARE, 0.5, match=(multi, "kept"))
-            run(rest, f"excluded{seed}", seed, TASKS[1:], SHARE, 0.5, match=(kept, "exclusion"))
+            run(
+                at / "exclusion" / "kept", kept, seed, TASKS[:1], SHARE, 0.5, match=(multi, "kept"), weighting=weighting
+            )
+            run(rest, f"excluded{seed}", seed, TASKS[1:], SHARE, 0.5, match=(kept, "exclusion"), weighting=weighting)
     return root
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from mtlfn.analysis.runs import cells
 from mtlfn.run.errors import UsageError
-from tests.analysis.made import UNITS, edit, scored, write_control, write_multi, write_run, write_study
+from tests.analysis.made import UNITS, digest, edit, scored, write_control, write_multi, write_run, write_study
 
 
 def read_all(paths: Sequence[Path]) -> None:
@@ -93,9 +93,9 @@ def test_runs_that_take_no_part_are_told_why(tmp_path: Path) -> None:
 
 def test_the_second_half_of_an_exclusion_belongs_to_the_full_run_by_way_of_the_first(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "runs")
-    kept = write_control(folder / "kept", folder / "multi-0", 0, "total", "mentions", 0.0)
+    kept = write_control(folder / "kept", folder / "multi-0", 0, "per-task", "mentions", 0.0)
     edit(kept / "result.json", match__control="kept")
-    tuned = write_control(folder / "tuned", kept, 0, "total", "answers", 0.0)
+    tuned = write_control(folder / "tuned", kept, 0, "per-task", "answers", 0.0)
     edit(tuned / "result.json", match__control="exclusion")
     found = cells.find([folder])
     (study,) = found.studies
@@ -180,6 +180,95 @@ def test_a_control_that_is_none(tmp_path: Path, changes: dict[str, object], said
     folder = write_study(tmp_path / "runs")
     edit(folder / "total-answers-1" / "result.json", **changes)
     assert "total-answers-1" in refused(said, folder)
+
+
+def beside(folder: Path, name: str, control: str, trained: dict[str, int], **match: Any) -> Path:
+    """A run of several tasks that is matched with the multi-task run of seed 1."""
+    parent = folder / "multi-1"
+    named = {"identity": "i", "digest": digest(parent), "experiment": "s3b", "seed": 1, "path": str(parent)}
+    document = {"parent": named, "control": control, "tasks": [*trained], "tokens": sum(trained.values()), **match}
+    return write_run(folder / name, "s3b", 1, trained, document)
+
+
+@pytest.mark.parametrize(
+    ("control", "tokens", "match", "said"),
+    [
+        ("shuffled", {"answers": 5, "mentions": 5}, {"shuffled_tasks": ["mentions"]}, "needs 1000"),
+        ("shuffled", {"answers": 5, "mentions": 5}, {"shuffled_tasks": ["mentions"], "tokens": 1000}, "not a control"),
+        ("pair", {"answers": 500, "mentions": 400}, {}, "the pair control of RUN"),
+        ("kept", {"mentions": 501}, {}, "task mentions needs 500"),
+        ("kept", {"mentions": 500}, {"tokens": 7}, "trained on 500 tokens, its match says 7"),
+    ],
+)
+def test_every_run_that_is_matched_has_the_tokens_of_its_match(
+    tmp_path: Path, control: str, tokens: dict[str, int], match: dict[str, Any], said: str
+) -> None:
+    folder = write_study(tmp_path / "runs")
+    beside(folder, "odd", control, tokens, **match)
+    assert f"RUN {folder / 'odd'}: trained on" in refused(said, folder)
+
+
+def test_the_second_half_of_an_exclusion_has_the_tokens_of_its_tasks(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "runs")
+    kept = beside(folder, "kept", "kept", {"mentions": 500})
+    tuned = beside(folder, "tuned", "exclusion", {"answers": 499})
+    edit(tuned / "result.json", match__parent__digest=digest(kept))
+    refused("tuned: trained on 499 tokens, the exclusion control of RUN", folder)
+
+
+@pytest.mark.parametrize(
+    ("control", "tokens"), [("pair", {"answers": 500, "mentions": 500}), ("kept", {"mentions": 500})]
+)
+def test_twins_of_every_kind_are_refused(tmp_path: Path, control: str, tokens: dict[str, int]) -> None:
+    folder = write_study(tmp_path / "runs")
+    for name in ("one", "other"):
+        beside(folder, name, control, tokens)
+    refused("both are seed 1 of the same; leave one out", folder)
+
+
+SETTINGS = {
+    "backbone_digest": "b",
+    "tokenizer_digest": "t",
+    "max_length": 64,
+    "weight_decay": 0.01,
+    "learning_rate": 0.001,
+    "gradients": "pcgrad",
+    "budget_tokens": 1000,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("backbone_digest", "c"),
+        ("tokenizer_digest", "u"),
+        ("max_length", 65),
+        ("weight_decay", 0.1),
+        ("precision", "bf16"),
+        ("data", {"answers": {"train": "other"}}),
+    ],
+)
+def test_a_control_has_the_settings_of_its_multi_task_run(tmp_path: Path, name: str, value: object) -> None:
+    folder = write_study(tmp_path / "runs")
+    data = {"answers": {"train": "a"}, "mentions": {"train": "m"}}
+    for path in folder.glob("*/config.json"):
+        edit(path, **{f"identity__{key}": said for key, said in {**SETTINGS, "data": data}.items()})
+    control = folder / "total-answers-1" / "config.json"
+    own = {"gradients": "sum", "schedule_tokens": 1000, "strategy": "s1", "frozen_slots": []}
+    edit(control, **{f"identity__{key}": said for key, said in own.items()})
+    assert cells.find([folder]).unused == ()
+    edit(control, **{f"identity__{name}": value})
+    said = refused(f"total-answers-1: cannot be compared with RUN {folder / 'multi-1'}", folder)
+    assert (name if name != "data" else "train of answers is other in it and a there") in said
+
+
+def test_a_control_has_the_pace_of_its_multi_task_run(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "runs")
+    for path in folder.glob("*/result.json"):
+        edit(path, schedule=2 * json.loads(path.read_text())["tokens"]["total"])
+    assert cells.find([folder]).unused == ()
+    edit(folder / "plain-answers-1" / "result.json", schedule=1500)
+    refused("its learning rate falls over 1,500 tokens, at that run's pace it would over 1,000", folder)
 
 
 def test_a_plain_control_needs_the_share_of_its_task(tmp_path: Path) -> None:

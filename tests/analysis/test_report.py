@@ -368,14 +368,12 @@ def test_reproducibility_names_resumes_breaks_and_other_environments(study, copy
 
 def test_settings_that_differ_between_sides_come_first(study, copy):
     said = part((study / "report" / "report.md").read_text(), "Hyper-parameters")
-    assert (
-        "Not the same on all sides: weighting." in said
-    )  # only the straw of the multi-task runs weighs by uncertainty
-    assert "| weighting | uncertainty | equal | equal |" in said
+    assert "All sides have the same." in said
+    assert "| weighting | uncertainty | uncertainty | uncertainty |" in said
     for path in copy.glob("seed-*/total/*/config.json"):
-        edit(path, identity={**json.loads(path.read_text())["identity"], "learning_rate": 0.003, "weighting": "equal"})
+        edit(path, identity={**json.loads(path.read_text())["identity"], "learning_rate": 0.003})
     said = part(again(copy), "Hyper-parameters")
-    assert "Not the same on all sides: learning_rate, weighting." in said
+    assert "Not the same on all sides: learning_rate." in said
     assert "| learning_rate | – | 0.003 | – |" in said
 
 

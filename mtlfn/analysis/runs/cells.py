@@ -19,7 +19,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from mtlfn.analysis.runs import alike
+from mtlfn.analysis.runs import alike, settings
 from mtlfn.analysis.runs.matches import CONTROLS, PLAIN, SHUFFLED, UPDATES, Match, Run, check, check_parity
 from mtlfn.data import units
 from mtlfn.data.example import DataError
@@ -166,6 +166,7 @@ def read_run(folder: Path) -> Run:
         digest=result.digest,
         tokens=result.tokens,
         steps=result.steps,
+        schedule=result.schedule,
         match=result.match and _match(result.match),
         settings=settings,
         scores={task: score.test for task, score in result.scores.items() if score.test is not None},
@@ -185,7 +186,6 @@ def read_run(folder: Path) -> Run:
 def _match(document: results.Match) -> Match:
     return Match(
         parent=document.parent.digest,
-        parent_seed=document.parent.seed,
         parent_path=document.parent.path,
         control=document.control,
         tasks=document.tasks,
@@ -308,18 +308,28 @@ def _study(name: str, multi: Mapping[int, Run], matched: Sequence[tuple[Run, Mat
     parents = {run.digest: seed for seed, run in multi.items()}
     controls: dict[tuple[str, str, int], Run] = {}
     beside = [(run, match, parents[match.parent]) for run, match in matched if match.parent in parents]
-    kept = {seed: run for run, match, seed in beside if match.control == KEPT}
     halves = {run.digest: seed for run, match, seed in beside if match.control == KEPT}
-    pairs = {(run.tasks, seed): run for run, match, seed in beside if match.control == PAIR and len(run.tasks) == 2}
-    for run, match in matched:
-        if match.control == EXCLUSION and match.parent in halves:
-            for task in run.tasks:
-                _add(controls, (EXCLUSION, task, halves[match.parent]), run)
+    beside += [
+        (run, match, halves[match.parent])
+        for run, match in matched
+        if match.control == EXCLUSION and match.parent in halves
+    ]
+    kept: dict[int, Run] = {}
+    pairs: dict[tuple[tuple[str, ...], int], Run] = {}
     for run, match, seed in beside:
-        if match.control not in (*CONTROLS, UPDATES, SHUFFLED):
+        if match.control not in (*CONTROLS, UPDATES, SHUFFLED, KEPT, EXCLUSION, PAIR):
             continue
         check_parity(run, multi[seed])
-        _add(controls, (PLAIN if match.control == UPDATES else match.control, match.task, seed), run)
+        settings.check(run, multi[seed])
+        if match.control == KEPT:
+            _add(kept, seed, run)
+        elif match.control == PAIR:
+            _add(pairs, (run.tasks, seed), run)
+        elif match.control == EXCLUSION:
+            for task in run.tasks:
+                _add(controls, (EXCLUSION, task, seed), run)
+        else:
+            _add(controls, (PLAIN if match.control == UPDATES else match.control, match.task, seed), run)
     tasks = next(iter(multi.values())).tasks
     missing = [
         Missing(task, side, seed, f"no run is the {control} control of {multi[seed].path}")

@@ -14,19 +14,18 @@ from mtlfn.run.errors import UsageError
 
 CONTROLS = {"total": "token-controlled S1", "per-task": "plain S1"}
 UPDATES = "updates"  # plain S1 with as many optimiser updates, in the place of the one with as many tokens
-PLAIN = "per-task"
+TOTAL, PLAIN = "total", "per-task"
 SHUFFLED = "shuffled"  # the multi-task run with the labels of all tasks but one shuffled
 
 
 @frozen(kw_only=True)
 class Match:
-    """What a run was matched with: digest, seed and path of that run, its role to it, its tasks, its tokens.
+    """What a run was matched with: digest and path of that run, its role to it, its tasks, its tokens.
 
     ``shuffled``: those of its tasks whose training labels were shuffled.
     """
 
     parent: str
-    parent_seed: int
     parent_path: str
     control: str
     tasks: tuple[str, ...]
@@ -44,9 +43,10 @@ class Run:
     """A finished run. ``settings``: its identity without the seed, as JSON text; "" where config.json is missing.
 
     ``scores``: task -> its primary metric on the test split, ``learning``: task -> the one on dev and that of the best
-    simple baseline there, as far as the result says. ``sealed``: whether the run is
-    proven to be as it was when it finished; runs of older versions are not. ``smoke_test``: "passed", "skipped", or
-    "unknown" where no file tells. ``environment_breaks``: changes of the environment that were accepted.
+    simple baseline there, as far as the result says. ``schedule``: length of the learning-rate schedule in tokens; None
+    in older versions. ``sealed``: whether the run is proven to be as it was when it finished; runs of older versions
+    are not. ``smoke_test``: "passed", "skipped", or "unknown" where no file tells. ``environment_breaks``: changes of
+    the environment that were accepted.
     """
 
     path: Path
@@ -55,6 +55,7 @@ class Run:
     digest: str
     tokens: Tokens
     steps: int
+    schedule: int | None
     match: Match | None
     settings: str
     scores: Mapping[str, float]
@@ -94,17 +95,15 @@ def check(run: Run) -> None:
             f"RUN {run.path}: the labels of {', '.join(match.shuffled) or 'no task'} were shuffled, expected all of "
             f"its tasks but one ({', '.join(match.tasks)})"
         )
-    if match.control in (*CONTROLS, UPDATES):
-        if len(match.tasks) != 1 or run.tasks != match.tasks:
-            raise UsageError(
-                f"RUN {run.path}: its match says control {match.control!r} of {', '.join(match.tasks)}, and it trained "
-                f"{', '.join(run.tasks)}; expected a control of one task that trained that task alone"
-            )
-        if run.tokens.total != match.tokens:
-            raise UsageError(
-                f"RUN {run.path}: trained on {run.tokens.total:,} tokens, its match says {match.tokens:,}: not a "
-                "control"
-            )
+    if match.control in (*CONTROLS, UPDATES) and (len(match.tasks) != 1 or run.tasks != match.tasks):
+        raise UsageError(
+            f"RUN {run.path}: its match says control {match.control!r} of {', '.join(match.tasks)}, and it trained "
+            f"{', '.join(run.tasks)}; expected a control of one task that trained that task alone"
+        )
+    if run.tokens.total != match.tokens:
+        raise UsageError(
+            f"RUN {run.path}: trained on {run.tokens.total:,} tokens, its match says {match.tokens:,}: not a control"
+        )
 
 
 def check_parity(run: Run, parent: Run) -> None:
@@ -112,15 +111,16 @@ def check_parity(run: Run, parent: Run) -> None:
     scored by another rule."""
     match = run.match
     assert match is not None
-    needed, there, of = parent.tokens.total, match.tokens, "tokens"
-    if match.control == PLAIN:
-        needed = parent.tokens.per_task.get(match.task)
+    shares = [parent.tokens.per_task.get(task) for task in match.tasks]  # of all but the token control
+    needed, there, of = None if None in shares else sum(n or 0 for n in shares), match.tokens, "tokens"
+    if match.control == TOTAL:
+        needed = parent.tokens.total
     elif match.control == UPDATES:
         needed, there, of = parent.steps, run.steps, "updates"
     if needed != there:
         raise UsageError(
             f"RUN {run.path}: trained on {there:,} {of}, the {match.control} control of RUN {parent.path} for task "
-            f"{match.task} needs {needed}"
+            f"{', '.join(match.tasks)} needs {needed}"
         )
     rules = [each.setting("select") or "last" for each in (run, parent)]
     if run.settings and parent.settings and rules[0] != rules[1]:
