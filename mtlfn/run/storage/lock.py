@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from mtlfn.run.disk import TEMPORARY, write_file
 from mtlfn.run.errors import RESUMABLE
 
 LOCK = "lock"  # of a run directory
@@ -64,25 +65,54 @@ def free(path: Path) -> bool | None:
 @contextmanager
 def _owned(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     here = _process(psutil.Process())
-    while True:
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            break
-        except FileExistsError:
-            there = _read(path)
-            if there.get("host") != here["host"] or _alive(there):
-                raise Busy(
-                    f"--output-dir {path.parent}: process {there.get('process', '?')} on host {there.get('host', '?')} "
-                    f"is writing this run, as {path} says; wait for it, or stop it. If it is gone, remove that file"
-                ) from None
+    while not _created(path, here):
+        there = _read(path)
+        if there.get("host") != here["host"] or _alive(there):
+            raise Busy(
+                f"--output-dir {path.parent}: process {there.get('process', '?')} on host {there.get('host', '?')} "
+                f"is writing this run, as {path} says; wait for it, or stop it. If it is gone, remove that file"
+            )
+        if _taken_over(path, there, here):
             say(f"lock      process {there.get('process')} of {path.name} is gone: taken over")
-            path.unlink(missing_ok=True)
-    with os.fdopen(handle, "w") as file:
-        json.dump(here, file)
+            break
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+def _created(path: Path, here: dict[str, Any]) -> bool:
+    """Whether there was no file, and now is one that names this process."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "w") as file:
+        json.dump(here, file)
+    return True
+
+
+def _taken_over(path: Path, gone: dict[str, Any], here: dict[str, Any]) -> bool:
+    """Whether the file still named the process that is gone, and now names this one.
+
+    Two that saw it gone at once must not take over one after the other, the second from the first: so who does makes
+    a file of a fixed name first, which only one can, and then looks again.
+    """
+    claim = path.with_name(f"{path.name}{TEMPORARY}claim")
+    try:
+        os.close(os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    except FileExistsError:
+        raise Busy(
+            f"--output-dir {path.parent}: another process is taking this run over; wait for it, or stop it. If there "
+            f"is none, remove {claim}"
+        ) from None
+    try:
+        if _read(path) != gone:
+            return False
+        write_file(path, json.dumps(here).encode())
+        return True
+    finally:
+        claim.unlink(missing_ok=True)
 
 
 def _process(process: psutil.Process) -> dict[str, Any]:
