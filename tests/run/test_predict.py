@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from mtlfn.data.task import Task
 from mtlfn.data.tokens import store
 from mtlfn.models import backbone, model
 from mtlfn.models.strategy import S1, S2, S3A, S3B, Strategy
+from mtlfn.run.commands import predict as command
 from mtlfn.run.commands.command import predict
 from mtlfn.run.errors import UsageError
 from mtlfn.run.one import evaluate, export
@@ -213,6 +215,57 @@ def test_a_model_of_pairs_wants_both_texts(bert, cache, tmp_path, monkeypatch):
         predictor([{"text": "a", "text-pair": "b"}])
     with pytest.raises(DataError, match=r"^row 1: lacks text_pair; .*, found a text alone"):
         predictor([{"text": "a", "text_pair": ""}, "a"])
+
+
+def test_a_null_is_no_second_text(bert, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("MTLFN_CACHE", str(cache))
+    built, _ = tiny.build(bert, cache, ("pubmedqa",), strategy=S1)
+    params, tokenizer = model.init_params(built, tiny.KEY), store.tokenizer_digest(built.backbone.tokenizer)
+    for paired in ((), ("pubmedqa",)):
+        export.export(built, params, tmp_path, 64, {"pubmedqa": "yes"}, tokenizer, paired=paired)
+        predictor = mtlfn.load(tmp_path / "pubmedqa", backbone=str(bert), device="cpu")
+        if not paired:
+            assert len(predictor([{"text": "a", "text_pair": None}])) == 1
+    said = (
+        r'^row 1: text_pair is null, and pubmedqa was trained on pairs; expected a string, an empty second text is ""$'
+    )
+    with pytest.raises(DataError, match=said):
+        predictor([{"text": "a", "text_pair": ""}, {"text": "a", "text_pair": None}])
+
+
+LONG = "the patient had asthma and fever . " * 60
+
+
+@pytest.mark.parametrize("output", [False, True])
+def test_how_many_texts_were_cut_is_told_once_at_the_end(out, tmp_path, capfd, monkeypatch, output):
+    monkeypatch.setattr(command, "TOGETHER", 2)  # examples that are predicted together
+    rows = [{"text": LONG if i in (2, 3, 6) else "no fever"} for i in range(7)]
+    written(tmp_path / "rows.jsonl", rows)
+    asked = [str(out[1]), "--task", "bc5cdr_disease", "--input", str(tmp_path / "rows.jsonl")]
+    assert predict([*asked, *(["--output", str(tmp_path / "to.jsonl")] if output else [])]) == 0
+    said = [line for line in capfd.readouterr().err.splitlines() if "longer" in line]
+    most = mtlfn.load(out[1], "bc5cdr_disease").max_length
+    assert said == [
+        f"3 of 7 texts are longer than the model's {most} tokens, and were read in part; words beyond have the tag O"
+    ]
+    written(tmp_path / "rows.jsonl", rows[:2])
+    assert predict(asked) == 0
+    assert "longer" not in capfd.readouterr().err
+
+
+def test_in_python_a_text_that_was_cut_is_logged(out, caplog):
+    predictor = mtlfn.load(out[1], "ddi")
+    row = {"text": "aspirin meets heparin", "head": [0, 7], "tail": [14, 21]}
+    predictor([row])
+    assert not caplog.records
+    predictor([row, {**row, "text": f"{row['text']} {LONG}"}])
+    assert caplog.record_tuples == [
+        (
+            "mtlfn.predict",
+            logging.WARNING,
+            f"1 of 2 texts are longer than the model's {predictor.max_length} tokens, and were read in part",
+        )
+    ]
 
 
 def test_a_row_in_python_is_told_by_its_number(out):

@@ -109,8 +109,10 @@ def predict(argv: Sequence[str] | None = None) -> int:
 
     def work(asked: Predict) -> int:
         from mtlfn.run.commands import predict
+        from mtlfn.run.one import predictor
 
-        return predict.predict(asked)
+        with predictor.added_up(lambda line: print(line, file=sys.stderr)):
+            return predict.predict(asked)
 
     about = (
         "What a trained model says of the rows of a file, or of the texts of a folder: JSON lines, CoNLL columns, "

@@ -7,8 +7,10 @@ as many threads, predictions on the same examples are the run's own, to the bit.
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,8 @@ from mtlfn.run.one.export import HEAD, OWN_ADAPTER, PEFT_ADAPTER, TENSORS, USE
 from mtlfn.run.one.prepare import resolve_device
 from mtlfn.run.storage import seal
 
+LOG = logging.getLogger("mtlfn.predict")
+CUT = "%d of %d texts are longer than the model's %d tokens, and were read in part%s"
 ADAPTERS = (PEFT_ADAPTER, OWN_ADAPTER)
 BACKBONE = ("backbone_digest", "backbone_hub_id", "backbone_revision")
 DAMAGED = (  # what files of an export raise whose content is not what was written
@@ -56,7 +60,8 @@ class Predictor:
     Attributes:
         task: what it predicts.
         model, params: the backbone with the task's adapter and head, and their tensors.
-        max_length: tokens of a sequence; what is longer is cut, or shown in part (relations), as in training.
+        max_length: tokens of a sequence; what is longer is cut, or shown in part (relations), as in training, and a
+            warning is logged.
         usual: the class of a text without a token.
         paired: whether it was trained on pairs of texts, so that a row has to have ``text_pair``.
         batch_tokens: padded tokens of a micro-batch; more take more memory, and another number may give other last
@@ -122,6 +127,11 @@ class Predictor:
             raise DataError(
                 f"lacks {', '.join(missing)}; {self.task.name} needs {', '.join(self.needed)}, found {found}"
             )
+        if self.paired and roles["text_pair"] is None:
+            raise DataError(
+                f"text_pair is null, and {self.task.name} was trained on pairs; expected a string, an empty second "
+                'text is ""'
+            )
         example = kind.example({**roles, kind.gold: kind.unanswered(self.task, roles)}, (), name, name)
         if problem := problems(self.task, example):
             raise DataError(problem)
@@ -135,10 +145,37 @@ class Predictor:
         return [kind.united([next(predictions) for _ in each]) for each in parts]
 
     def predict_parts(self, examples: Sequence[Example]) -> list[Any]:
-        """A prediction an example, in order; each is read as it is, as official data sets are cut already."""
+        """A prediction an example, in order; each is read as it is, as official data sets are cut already.
+
+        How many were too long for that is said to the logger ``mtlfn.predict``, as a warning.
+        """
         model, chosen = self.model, range(len(examples))
         corpus = store.in_memory(self.task, examples, model.backbone.tokenizer, self.max_length)
+        cut, beyond = corpus.notes["truncated"], "; words beyond have the tag O" if kind_of(self.task).tags else ""
+        LOG.log(logging.WARNING if cut else logging.DEBUG, CUT, cut, len(examples), self.max_length, beyond)
         return evaluate.predictions(model, self.params, corpus, examples, chosen, self.usual, slots=self.batch_tokens)
+
+
+@contextmanager
+def added_up(say: Callable[[str], None]) -> Iterator[None]:
+    """Of what predictions say of texts that were too long, one line at the end of the block."""
+    said: list[Any] = []
+
+    def take(record: logging.LogRecord) -> bool:
+        said.append(record.args)
+        return False
+
+    level = LOG.level
+    LOG.setLevel(logging.DEBUG)
+    LOG.addFilter(take)
+    try:
+        yield
+    finally:
+        LOG.removeFilter(take)
+        LOG.setLevel(level)
+    cuts, counts, *about = zip(*said, strict=True) if said else ((), ())
+    if sum(cuts):
+        say(CUT % (sum(cuts), sum(counts), *(each[0] for each in about)))
 
 
 def load(
