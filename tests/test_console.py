@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import attrs
@@ -32,8 +33,9 @@ def started(*argv: str, **more: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=environment, **more)  # type: ignore[call-overload]
 
 
-def test_every_command_is_there_and_only_those_to_come_may_lack():
-    assert set(console.COMMANDS) - set(COMMANDS) <= {"track", "push"}
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_its_module(name: str):
+    assert find_spec(console.COMMANDS[name][0]) is not None
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -136,7 +138,7 @@ def test_an_unknown_preset_lists_them(name: str):
 
 
 def test_every_command_that_is_there_completes_its_options():
-    assert set(COMMANDS) - set(KINDS) <= {"track", "push"}
+    assert set(COMMANDS) == set(KINDS)
 
 
 ASK = """
