@@ -171,13 +171,13 @@ def _rule(asked: Any) -> dict[str, Any]:
 
 def _power(asked: Verdict) -> list[str]:
     """What a study can show, from given variances or from a pilot."""
-    from mtlfn.analysis import outcome, study
+    from mtlfn.analysis import outcome, rules
     from mtlfn.analysis.runs import cells
     from mtlfn.analysis.statistics import planning
 
     given = {"--unit-sd": asked.unit_sd, "--seed-sd": asked.seed_sd}
-    rule = study.rule(_rule(asked), asked.runs)
-    outcome.check_rule(rule)
+    flags = {name: value for name, value in _rule(asked).items() if value is not None}
+    outcome.check_rule(rule := rules.Rule(**flags))
     for flag, value, least in (
         *((f, v, 0.0) for f, v in given.items()),
         ("--seeds", asked.seeds, 2),
@@ -189,9 +189,8 @@ def _power(asked: Verdict) -> list[str]:
         if any(value is not None for value in given.values()):
             raise UsageError("RUN and --unit-sd, --seed-sd: expected a pilot or variances, not both")
         runs = cells.find(asked.runs)
-        tasks = sum(len(each.tasks) for each in runs.studies)
-        plans = outcome.plans(runs, rule, asked.seeds, rule.alpha / tasks)
-        return planning.plan_lines(plans, rule.margin)
+        rule = rules.rule(flags, runs)
+        return planning.plan_lines(outcome.plans(runs, rule, asked.seeds), rule.margin)
     if asked.unit_sd is None or asked.seed_sd is None:
         raise UsageError("--power: expected the runs of a pilot, or --unit-sd and --seed-sd")
     plan = planning.plan(asked.unit_sd**2, asked.seed_sd**2, asked.seeds or 3, rule.margin, rule.alpha / asked.tasks)
@@ -227,14 +226,15 @@ def report(argv: Sequence[str] | None = None) -> int:
     def tell(asked: Report) -> int:
         if (asked.study / documents.CONFIG).is_file():
             return _page(asked)
-        from mtlfn.analysis import outcome, study
+        from mtlfn.analysis import outcome, rules, study
         from mtlfn.analysis.reporting import report
         from mtlfn.analysis.runs import cells
 
         folder = asked.output or asked.study / study.REPORT
         runs = cells.find([asked.study])
-        document = outcome.judge(runs, study.rule(_rule(asked), [asked.study]))
-        study.remember([asked.study], document)
+        last = report.recorded(asked.study / study.REPORT)
+        document = outcome.judge(runs, rules.rule(_rule(asked), runs, last))
+        rules.remember(runs, document)
         report.write(asked.study, runs, document, folder)
         say(f"the report is {folder / 'report.html'}")
         return OK

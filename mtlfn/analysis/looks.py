@@ -15,7 +15,7 @@ look: also those at other numbers of seeds than declared, and by another margin.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,18 @@ def taken(root: Path) -> list[dict[str, Any]]:
     return list((recorded(root) or {TAKEN: []})[TAKEN])
 
 
+def before(
+    taken: Sequence[Mapping[str, Any]], seeds: Sequence[int], digests: Collection[str]
+) -> list[tuple[int, Mapping[str, Any]]]:
+    """Looks that the study declared at the first of these seeds, and at no run but these: how many, and what was said.
+
+    A claim that was shown at one of them was paid for with its share of the level, and stands.
+    """
+    declared = [look for look in taken if not look["exploratory"] and set(look["digests"]) <= set(digests)]
+    each = [(own, claims) for look in declared for own, claims in zip(look["seeds"], look["verdicts"], strict=True)]
+    return [(len(own), claims) for own, claims in each if len(own) < len(seeds) and set(own) <= set(seeds)]
+
+
 def words(looks: Sequence[Mapping[str, Any]]) -> str:
     """All looks at a study, in one sentence; empty where none is on record."""
     if not looks:
@@ -96,7 +108,7 @@ def record(root: Path, document: Mapping[str, Any], now: datetime | None = None)
         "exploratory": sorted({why for study in document["studies"] for why in study["exploratory"]}),
         "digests": sorted(run["digest"] for run in document["runs"]),
         "verdicts": [
-            {task: [row["verdict"], row["row"]] for task, row in study["tasks"].items()}
+            {task: row.get("at_this_look", [row["verdict"], row["row"]]) for task, row in study["tasks"].items()}
             for study in document["studies"]
         ],
     }

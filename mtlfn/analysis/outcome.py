@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import attrs
 from attrs import frozen
 
 from mtlfn.analysis import looks
+from mtlfn.analysis.rules import Declared, Rule, departures, exploratory
 from mtlfn.analysis.runs import cells, rates
 from mtlfn.analysis.statistics import bootstrap, learnt, planning, verdict
 from mtlfn.analysis.statistics.equivalence import p_above, p_below, p_within
@@ -34,29 +36,6 @@ BESIDE = (
 LEAST_DRAWS = 1000
 
 
-@frozen(kw_only=True)
-class Rule:
-    """How a verdict is given.
-
-    Attributes:
-        margin: differences within it count as none, in the unit of the metrics.
-        alpha: level of the tests; Holm's correction runs over the tasks.
-        draws: replicates of the bootstrap.
-        looks: numbers of seeds at which the study declared to be looked at; the level is spent over them.
-        first_seed: of the study: a look at n seeds is at this one and the n - 1 after it.
-        fixed: margin, alpha and draws as the study fixed them before anything was seen; None for runs of no study.
-        late: how many of its runs were finished when the study fixed them.
-    """
-
-    margin: float = 0.01
-    alpha: float = 0.05
-    draws: int = 10_000
-    looks: tuple[int, ...] = ()
-    first_seed: int = 0
-    fixed: Mapping[str, float] | None = None
-    late: int = 0
-
-
 def judge(found: cells.Found, rule: Rule) -> dict[str, Any]:
     """The document of ``verdict.json``.
 
@@ -66,7 +45,8 @@ def judge(found: cells.Found, rule: Rule) -> dict[str, Any]:
     check_rule(rule)
     margin, alpha, draws = rule.margin, rule.alpha, rule.draws
     tasks = sum(len(study.tasks) for study in found.studies)
-    level = min(looks.level(rule.looks, alpha, len(study.multi)) for study in found.studies)
+    levels = [rule.level(number, len(study.multi)) for number, study in enumerate(found.studies)]
+    level = min(levels)
     if draws < (least := least_draws(tasks, level)):
         raise UsageError(f"--draws {draws}: expected at least {least} for {tasks} tasks at level {level:g}")
     compared = {str(i): _Compared(study, *_compare(study, margin, draws)) for i, study in enumerate(found.studies)}
@@ -76,18 +56,38 @@ def judge(found: cells.Found, rule: Rule) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "settings": {
-            **attrs.asdict(rule),
-            "looks": list(rule.looks),
+            "margin": margin,
+            "alpha": alpha,
+            "draws": draws,
+            **_in_common(rule, len(found.studies)),
             "level": level,
             "tasks": tasks,
             "power": planning.POWER,
             "key": root(0),
         },
-        "studies": [_study(each, decided[name], rule, level / tasks) for name, each in compared.items()],
+        "studies": [
+            _study(each, decided[name], rule, number, planning.shared(partial(rule.level, number), tasks, levels))
+            for number, (name, each) in enumerate(compared.items())
+        ],
         "runs": [_run(run) for run in used],
         "unfinished": [str(path) for path in found.unfinished],
         "unused": [{"path": str(run.path), "why": why} for run, why in found.unused],
     }
+
+
+def _in_common(rule: Rule, studies: int) -> dict[str, Any]:
+    """What the studies declared, where all declared the same."""
+    said = [_declared(rule.of(number)) for number in range(studies)]
+    nothing = _declared(None)
+    return {name: said[0][name] if all(s[name] == said[0][name] for s in said) else nothing[name] for name in nothing}
+
+
+def _declared(declared: Declared | None) -> dict[str, Any]:
+    """What a study declared, as ``verdict.json`` has it."""
+    if declared is None:
+        return {"looks": [], "first_seed": 0, "fixed": None, "late": 0}
+    fixed = dict(declared.fixed)
+    return {"looks": [*declared.looks], "first_seed": declared.first_seed, "fixed": fixed, "late": declared.late}
 
 
 def check_rule(rule: Rule) -> None:
@@ -98,14 +98,16 @@ def check_rule(rule: Rule) -> None:
         raise UsageError(f"--alpha {rule.alpha:g}: expected a level between 0 and 0.5")
 
 
-def plans(runs: cells.Found, rule: Rule, seeds: int | None, alpha: float) -> dict[str, dict[str, Any] | None]:
+def plans(runs: cells.Found, rule: Rule, seeds: int | None) -> dict[str, dict[str, Any] | None]:
     """What a study like these runs can show: task -> ``planning.plan``. ``seeds``: of that study; None: as many."""
     out: dict[str, dict[str, Any] | None] = {}
-    for study in runs.studies:
+    tasks = sum(len(study.tasks) for study in runs.studies)
+    for number, study in enumerate(runs.studies):
+        level = planning.shared(partial(rule.level, number), tasks, ())
         pairs, _ = _compare(study, rule.margin, rule.draws)
         for task, pair in pairs.items():
             name = task if len(runs.studies) == 1 else f"{study.name}, {task}"
-            out[name] = planning.plan_of(pair, seeds or len(study.multi), rule.margin, alpha)
+            out[name] = planning.plan_of(pair, seeds or len(study.multi), rule.margin, level)
     return out
 
 
@@ -147,20 +149,27 @@ def _compare(
     return pairs, tables
 
 
-def _study(compared: _Compared, decided: Mapping[str, verdict.Verdict], rule: Rule, alpha: float) -> dict[str, Any]:
-    study = compared.study
+def _study(
+    compared: _Compared, decided: Mapping[str, verdict.Verdict], rule: Rule, number: int, level: planning.Level
+) -> dict[str, Any]:
+    """What ``verdict.json`` says of a study. ``level``: of a task's test at a look at so many seeds."""
+    study, declared = compared.study, rule.of(number)
+    why = exploratory(study, rule, number)
+    taken = [] if declared is None or why else looks.before(declared.taken, [*study.multi], _digests(study))
     tasks = {}
     for task, said in decided.items():
         pair = compared.pairs[task]
+        stands = _standing(said, task, taken)
         advice = planning.Advice(None, None, None, "")
-        if said.verdict not in verdict.CLAIMS:
-            advice = planning.advise(pair, rule.margin, alpha)
+        if stands.get("verdict", said.verdict) not in verdict.CLAIMS:
+            advice = planning.advise(pair, rule.margin, level)
         tasks[task] = {
             **attrs.asdict(said),
+            **stands,
             "seeds_needed": advice.seeds,
             "seeds_range": [advice.low, advice.high],
             "advice": advice.text,
-            "power": planning.plan_of(pair, len(study.multi), rule.margin, alpha),
+            "power": planning.plan_of(pair, len(study.multi), rule.margin, level),
             **compared.tables[task],
         }
     return {
@@ -168,29 +177,41 @@ def _study(compared: _Compared, decided: Mapping[str, verdict.Verdict], rule: Ru
         "seeds": list(study.multi),
         **({"plain": study.plain} if study.plain != "tokens" else {}),
         **({"trials": rates.table(study)} if study.trials else {}),
-        "exploratory": exploratory(study, rule),
+        "exploratory": why,
+        **_declared(declared),
         "tasks": tasks,
         "missing": [attrs.asdict(each) for each in study.missing],
     }
 
 
-def exploratory(study: cells.Study, rule: Rule) -> list[str]:
-    """Why a verdict is not the one that the study declared before anything was seen; empty where it is."""
-    if rule.fixed is None:
-        return ["no study fixed the margin and the number of seeds beforehand"]
-    seeds = list(study.multi)
-    why = departures(attrs.asdict(rule))
-    if rule.late:
-        why.append(f"it was declared when {rule.late} of its runs were finished")
-    if seeds != list(range(rule.first_seed, rule.first_seed + len(seeds))) or len(seeds) not in rule.looks:
-        last = [rule.first_seed + n - 1 for n in rule.looks]
-        declared = " or ".join(f"{rule.first_seed} to {end}" for end in last) or "none"
-        why.append(f"seeds {', '.join(map(str, seeds))} where the study declared {declared}")
-    if study.missing:
-        runs = len(study.missing)
-        are = "1 run is" if runs == 1 else f"{runs} runs are"
-        why.append(f"{are} missing, so that not every side has every seed")
-    return why
+def _digests(study: cells.Study) -> set[str]:
+    return {run.digest for run in (*study.multi.values(), *study.controls.values(), *study.trials)}
+
+
+def _standing(said: verdict.Verdict, task: str, taken: Sequence[tuple[int, Mapping[str, Any]]]) -> dict[str, Any]:
+    """What an earlier look showed and this one does not: the level was spent on it, and it stands.
+
+    ``at_this_look``: what this one says by itself. Where both show something, what this one shows is told.
+    """
+    out: dict[str, Any] = {}
+    for part, (name, now) in enumerate({"verdict": said.verdict, "row": said.row}.items()):
+        shown = [(n, claims[task][part]) for n, claims in taken if claims[task][part] in verdict.CLAIMS]
+        if now in verdict.CLAIMS or not shown:
+            continue
+        seeds, out[name] = shown[0]
+        out["at_this_look"] = [said.verdict, said.row]
+        if name == "verdict":
+            out["qualifier"] = f"at the look at {seeds} seeds"
+            out["why"] = f"shown at the look at {seeds} seeds, and stands; at this one: {said.why}"
+    return out
+
+
+def standing(row: Mapping[str, Any]) -> list[str]:
+    """What is to be said of a task for which an earlier look stands."""
+    if "at_this_look" not in row:
+        return []
+    cell, alone = row["at_this_look"]
+    return [f"what an earlier look showed stands; this one by itself: {cell}; RQ5, controlled alone: {alone}"]
 
 
 def units_are(run: cells.Run, task: str, count: int) -> str:
@@ -244,13 +265,6 @@ def _run(run: cells.Run) -> dict[str, Any]:
         "tokens": typed.content(run.tokens),
         "match": run.match and attrs.asdict(run.match, filter=lambda a, value: a.name != "shuffled" or bool(value)),
     }
-
-
-def departures(settings: Mapping[str, Any]) -> list[str]:
-    """What of the rule is not as the study fixed it, in words."""
-    fixed = settings.get("fixed") or {}
-    return [f"{name} {settings[name]:g} where the study fixed {value:g}" for name, value in fixed.items()
-            if settings[name] != value]  # fmt: skip
 
 
 def exceptions(document: Mapping[str, Any]) -> list[str]:
@@ -349,7 +363,7 @@ def show(document: Mapping[str, Any]) -> None:
         for task, row in study["tasks"].items():
             if row["advice"]:
                 tell(f"{task}: {row['verdict']}; {row['advice']}")
-            for line in learnt.words(row):
+            for line in (*learnt.words(row), *standing(row)):
                 tell(f"{task}: {line}")
             if row.get(cells.SHUFFLED):
                 shuffled = " ".join(_cell(row[cells.SHUFFLED]).splitlines())
@@ -358,10 +372,10 @@ def show(document: Mapping[str, Any]) -> None:
             tell(f"NOT equal trials: {line}")
         if study["exploratory"]:
             tell(f"EXPLORATORY: {'; '.join(study['exploratory'])}")
+        if changed := departures(settings, study["fixed"]):
+            tell(f"NOT the rule of the study: {'; '.join(changed)}")
         for each in study["missing"]:
             tell(f"missing: {each['task']}, {each['side']}, seed {each['seed']}: {each['why']}")
-    if changed := departures(settings):
-        tell(f"NOT the rule of the study: {'; '.join(changed)}")
     for line in exceptions(document):
         tell(line)
     for path in document["unfinished"]:

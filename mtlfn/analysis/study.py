@@ -22,7 +22,7 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import ge, gt, lt
 
-from mtlfn.analysis import looks, outcome
+from mtlfn.analysis import looks, outcome, rules
 from mtlfn.analysis.reporting import report
 from mtlfn.analysis.runs import cells, matches
 from mtlfn.analysis.runs.records import get
@@ -39,7 +39,6 @@ from mtlfn.run.preset import from_table, located, read_toml, typed
 
 REPORT = documents.REPORT
 MULTI_RUN = re.compile(r"seed-[^/]*/multi")  # name of the node of a multi-task run
-RULE = ("margin", "alpha", "draws")
 # What controls take from the study and not from the run that they are matched with: where things lie now, and leave.
 PLACES = ("backbone", "revision", "data_dir", "cache_dir", "device", "max_hours")
 PLACES += ("skip_smoke_test", "accept_environment")
@@ -130,10 +129,11 @@ def _check_looks(study: Study, path: Path) -> None:
             f"them seeds = {study.seeds}"
         )
     tasks, least = len(task_names(study.run)), min(looks.levels(looked, study.alpha))
-    if study.looks and study.draws < (needed := outcome.least_draws(tasks, least)):
+    if study.draws < (needed := outcome.least_draws(tasks, least)):
+        of = "the look with the smallest level" if len(looked) > 1 else "its level"
         raise UsageError(
-            f"STUDY {path}: draws is {study.draws}, expected at least {needed}: the look with the smallest level, "
-            f"{least:.2g}, needs them for {tasks} tasks"
+            f"STUDY {path}: draws is {study.draws}, expected at least {needed}: {of}, {least:.2g}, needs them for "
+            f"{tasks} tasks"
         )
 
 
@@ -250,7 +250,7 @@ def check(study: Study, root: Path, *, more_seeds: bool) -> None:
         hint = "name another folder, or give what it was begun with"
         if path == ("seeds",):
             hint = f"give --seeds {before} to go on with it, or more to add to it"
-        elif path[0] in (*RULE, "looks"):
+        elif path[0] in (*rules.NAMES, "looks"):
             hint = f"it was fixed before anything was seen; mtlfn verdict {root} takes any"
         raise Mismatch(
             f"--output-dir {root}: is the folder of another study: {'.'.join(path)} is {before!r} there and {now!r} "
@@ -284,12 +284,16 @@ def claim(study: Study, root: Path) -> None:
         raise UsageError(f"--output-dir {root}: cannot be written ({error.strerror}); name another folder") from None
 
 
-def conclude(study: Study, root: Path, graph: Sequence[plan.Node]) -> dict[str, Any]:
-    """Verdict and report of what is finished; returns the document of ``verdict.json``. The look goes on record."""
+def conclude(study: Study, root: Path, graph: Sequence[plan.Node], later: Sequence[plan.Node] = ()) -> dict[str, Any]:
+    """Verdict and report of what is finished; returns the document of ``verdict.json``. The look goes on record.
+
+    ``later``: nodes of looks that are not taken yet; what they have trained so far is not looked at.
+    """
     damaged = [root / name for name, far in plan.progress(root, graph).items() if far == "damaged"]
-    runs = cells.find([root], without=damaged)
-    document = outcome.judge(runs, _rule(looks.recorded(root) or about(study)))
-    remember([root], document)
+    runs = cells.find([root], without=damaged, leave=[root / node.name for node in later])
+    declared = rules.read(looks.recorded(root) or about(study), root)
+    document = outcome.judge(runs, rules.of_study(declared, runs))
+    rules.remember(runs, document)
     report.write(root, runs, document, root / REPORT)
     outcome.show(document)
     return document
@@ -311,19 +315,10 @@ def judge(
     Raises:
         UsageError: runs that cannot be compared, a file that is not as it was sealed, a setting out of range.
     """
-    paths = [Path(run) for run in runs]
-    given = {"margin": margin, "alpha": alpha, "draws": draws}
-    document = outcome.judge(cells.find(paths), rule(given, paths))
-    remember(paths, document)
+    found = cells.find([Path(run) for run in runs])
+    document = outcome.judge(found, rules.rule({"margin": margin, "alpha": alpha, "draws": draws}, found))
+    rules.remember(found, document)
     return document
-
-
-def remember(paths: Sequence[Path], document: Mapping[str, Any]) -> None:
-    """Puts a look at runs on record in the folder of each study that they belong to, before its verdict is told."""
-    for root in {
-        at: None for path in paths for at in (path, *path.resolve().parents) if looks.recorded(at) is not None
-    }:
-        looks.record(root, document)
 
 
 def all_decided(document: Mapping[str, Any]) -> bool:
@@ -331,27 +326,6 @@ def all_decided(document: Mapping[str, Any]) -> bool:
     rows = [row for study in document["studies"] for row in study["tasks"].values()]
     apart = any(study["exploratory"] for study in document["studies"])
     return not apart and all(row["verdict"] in verdict.CLAIMS for row in rows)
-
-
-def rule(asked: Mapping[str, Any], paths: Sequence[Path]) -> outcome.Rule:
-    """The rule of a verdict on these folders: as asked for, else as their study fixed it, else as its last report had.
-
-    ``asked``: margin, alpha and draws, each None where it was not asked for. UsageError where the folders belong to
-    studies of several rules and none was asked for.
-    """
-    given = {name: value for name in RULE if (value := asked[name]) is not None}
-    around = {at: None for path in paths for at in (path, *path.resolve().parents)}
-    fixed = [_rule(found) for at in around if (found := looks.recorded(at)) is not None]
-    if any(each != fixed[0] for each in fixed) and len(given) < len(RULE):
-        raise UsageError("RUN: the folders belong to studies of different rules; give --margin, --alpha and --draws")
-    of_study = fixed[0] if fixed else outcome.Rule(**report.recorded(paths[0] / REPORT) if paths else {})
-    return attrs.evolve(of_study, **given)
-
-
-def _rule(document: Mapping[str, Any]) -> outcome.Rule:
-    fixed = {name: document[name] for name in RULE}
-    late, first = document.get(looks.LATE, 0), document["run"].get("seed", 0)
-    return outcome.Rule(**fixed, looks=tuple(document["looks"]), first_seed=first, fixed=fixed, late=late)
 
 
 def any_finished(root: Path, graph: Sequence[plan.Node]) -> bool:
@@ -366,10 +340,8 @@ def power_lines(study: Study, root: Path, graph: Sequence[plan.Node]) -> list[st
         return []
     damaged = [root / name for name, far in plan.progress(root, graph).items() if far == "damaged"]
     runs = cells.find([root], without=damaged)
-    tasks = sum(len(each.tasks) for each in runs.studies)
-    rule = _rule(looks.recorded(root) or about(study))
-    level = looks.level(rule.looks, rule.alpha, study.seeds) / tasks
-    plans = {task: each for task, each in outcome.plans(runs, rule, study.seeds, level).items() if each}
+    rule = rules.of_study(rules.read(looks.recorded(root) or about(study), root), runs)
+    plans = {task: each for task, each in outcome.plans(runs, rule, study.seeds).items() if each}
     return ["power     " + line for line in planning.plan_lines(plans, rule.margin)]
 
 

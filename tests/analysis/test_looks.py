@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtlfn.analysis import looks, outcome
+from mtlfn.analysis import looks, outcome, rules
 from mtlfn.analysis import study as studies
 from mtlfn.analysis.command import report, verdict
 from mtlfn.analysis.runs import cells
+from mtlfn.run import documents
+from mtlfn.run.config import Config
 from mtlfn.run.errors import UsageError
 from tests.analysis import study_folder
 from tests.analysis.made import write_study
@@ -54,17 +56,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "study"
 
 
+RUN = Config(tasks="answers,mentions")
+
+
 def declare(root: Path, **settings: object) -> None:
-    """As if it had been declared before its runs."""
-    shape = {"seeds": 3, "looks": (), "draws": 4000, **settings}
+    """As if it had been declared before its runs, with their tasks and weighting."""
+    shape = {"seeds": 3, "looks": (), "draws": 4000, "run": RUN, **settings}
     studies.claim(studies.Study(**shape), root / "new")
-    shutil.move(root / "new" / looks.DOCUMENT, root / looks.DOCUMENT)
+    document = documents.read(root / "new" / looks.DOCUMENT)
     shutil.rmtree(root / "new")
+    run = next(iter(cells.find([root]).studies[0].multi.values()))
+    document["run"] |= {"tasks": ",".join(run.tasks)} if run.tasks != ("answers", "mentions") else {}
+    document["run"] |= {"weighting": weighting} if (weighting := run.setting("weighting")) else {}
+    documents.write(root / looks.DOCUMENT, document)
 
 
 def judged(root: Path, **asked: object) -> dict:
     given = {"margin": None, "alpha": None, "draws": None, **asked}
-    return outcome.judge(cells.find([root]), studies.rule(given, [root]))
+    runs = cells.find([root])
+    return outcome.judge(runs, rules.rule(given, runs))
 
 
 def test_what_was_declared_is_not_exploratory(folder: Path) -> None:
@@ -144,7 +154,7 @@ def test_who_takes_the_record_away_has_no_declaration_either(folder: Path, tmp_p
     (folder / looks.DOCUMENT).unlink()
     (why,) = judged(folder)["studies"][0]["exploratory"]
     assert why == "no study fixed the margin and the number of seeds beforehand"
-    study = studies.Study(seeds=3, draws=4000)
+    study = studies.Study(seeds=3, draws=4000, run=RUN)
     for _ in range(2):  # and neither does it come back by being declared again
         studies.claim(study, folder)
         (why,) = judged(folder)["studies"][0]["exploratory"]
@@ -153,7 +163,7 @@ def test_who_takes_the_record_away_has_no_declaration_either(folder: Path, tmp_p
 
 def test_a_study_that_grows_keeps_its_looks(folder: Path, tmp_path: Path) -> None:
     assert verdict([str(folder), "--output", str(tmp_path)]) == 0
-    study = studies.Study(seeds=3, draws=4000, pairwise=True)
+    study = studies.Study(seeds=3, draws=4000, pairwise=True, run=RUN)
     studies.claim(study, folder)
     assert len(looks.taken(folder)) == 1
     assert judged(folder)["studies"][0]["exploratory"] == []

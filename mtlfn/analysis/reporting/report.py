@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import attrs
 from attrs import frozen
 
-from mtlfn.analysis import looks, outcome
+from mtlfn.analysis import looks, outcome, rules
 from mtlfn.analysis.reporting import html, markdown, sections_asked, sections_pairs, sections_result, sections_runs
 from mtlfn.analysis.reporting.blocks import Report, Section, Text
 from mtlfn.analysis.runs import cells, records
@@ -52,8 +52,10 @@ def build(root: Path, runs: cells.Found, document: Mapping[str, Any]) -> Report:
             sections.append(Section(part.anchor, title, part.blocks))
     sections.append(sections_result.absent("missing", document, document["studies"], tidy))
     summaries = [Text(sections_result.summary(verdicts)) for verdicts in document["studies"]] if several else []
-    if looked := looks.words(looks.taken(root)):
-        summaries.append(Text(looked))
+    folders = list(dict.fromkeys(folder for study in runs.studies for folder in rules.folders(study)))
+    for folder in folders:
+        if looked := looks.words(looks.taken(folder)):
+            summaries.append(Text(looked if len(folders) == 1 else f"{folder.name}: {looked}"))
     by_updates = any(verdicts.get("plain") == "updates" for verdicts in document["studies"])
     about = ABOUT.format(plain="for as many updates" if by_updates else "on as many tokens of its task")
     return Report(TITLE, (Text(about), *summaries), tuple(sections))

@@ -75,7 +75,7 @@ def summary(study: Mapping[str, Any]) -> str:
 def answers(anchor: str, study: Mapping[str, Any], settings: Mapping[str, Any], runs: Runs) -> Section:
     """The verdict table, its legend, and the tests behind it."""
     blocks = [Text(summary(study)), _verdicts(study), *_reservations(study, settings, runs)]
-    blocks += [_rule(settings), Items(legend(settings["margin"])), _tests(study)]
+    blocks += [_rule(study, settings), Items(legend(settings["margin"])), _tests(study)]
     return Section(anchor, "Verdict", tuple(blocks))
 
 
@@ -125,7 +125,8 @@ def _reservations(study: Mapping[str, Any], settings: Mapping[str, Any], runs: R
         blocks.append(Text(f"EXPLORATORY, not the study's own verdict: {'; '.join(study['exploratory'])}.", "alarm"))
     for task, row in study["tasks"].items():
         blocks += [Text(f"{task}: {line}.", "alarm") for line in learnt.words(row)]
-    if changed := outcome.departures(settings):
+        blocks += [Text(f"{task}: {line}.") for line in outcome.standing(row)]
+    if changed := outcome.departures(settings, study["fixed"]):
         blocks.append(Text(f"NOT the rule of the study: {'; '.join(changed)}.", "alarm"))
     if lone := [task for task, row in study["tasks"].items() if row["units_are"] == "single examples"]:
         blocks.append(
@@ -139,14 +140,14 @@ def _reservations(study: Mapping[str, Any], settings: Mapping[str, Any], runs: R
     return blocks
 
 
-def _rule(settings: Mapping[str, Any]) -> Text:
+def _rule(study: Mapping[str, Any], settings: Mapping[str, Any]) -> Text:
     """By which rule verdicts are given."""
     return Text(
         f"Differences of at most {settings['margin']:g} (the margin, in the unit of the metric) count as none. A "
         f"verdict other than {verdict.INCONCLUSIVE} is given where its test holds at level "
         f"{settings['level']:.3g}, corrected (Holm) for {count(settings['tasks'], 'task')}: paired bootstrap over "
-        f"test units and seeds, {settings['draws']:,} draws. {_looked(settings)}What is compared is the mean over "
-        "seeds. RQ5's outcome by the first difference alone stands beside each verdict: better than a single-task "
+        f"test units and seeds, {settings['draws']:,} draws. {_looked(study, settings)}What is compared is the mean "
+        "over seeds. RQ5's outcome by the first difference alone stands beside each verdict: better than a single-task "
         "model with as many tokens in all is called genuine transfer there, about as good data exposure only, "
         "worse negative transfer; the verdict asks for the second difference too."
     )
@@ -161,12 +162,13 @@ def _unlearnt(task: str, runs: Runs) -> str:
     return f"{task} (best dev score {best:.3f}, baseline {simple:.3f})" if known and best <= simple else ""
 
 
-def _looked(settings: Mapping[str, Any]) -> str:
-    if len(settings["looks"]) < 2:
+def _looked(study: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    if len(study["looks"]) < 2:
         return ""
-    looks = ", ".join(map(str, settings["looks"]))
+    looks = ", ".join(map(str, study["looks"]))
     return (
-        f"The study is looked at after {looks} seeds, and its level of {settings['alpha']:g} is spent over the looks. "
+        f"The study is looked at after {looks} seeds, and its level of {settings['alpha']:g} is spent over the looks: "
+        "what one of them shows stands, and is told at the later ones. "
     )
 
 

@@ -108,8 +108,12 @@ class Sides:
     control: NDArray[np.float64]
 
 
-def find(paths: Sequence[Path], without: Collection[Path] = ()) -> Found:
-    """All runs in these folders, or in folders below them, put together; ``without``: runs that count as unfinished.
+def find(paths: Sequence[Path], without: Collection[Path] = (), leave: Collection[Path] = ()) -> Found:
+    """All runs in these folders, or in folders below them, put together.
+
+    Args:
+        without: runs that count as unfinished.
+        leave: runs that are not looked at.
 
     Raises:
         UsageError: a folder that is not there or holds no run; a run named itself that has not finished; a result.json
@@ -125,7 +129,7 @@ def find(paths: Sequence[Path], without: Collection[Path] = ()) -> Found:
         folders = list(_run_folders(path))
         if not folders:
             raise UsageError(f"RUN {path}: holds no run (no result.json, no config.json)")
-        for folder in folders:
+        for folder in (folder for folder in folders if folder not in leave):
             if (folder / documents.RESULT).exists() and folder not in without:
                 finished[folder.resolve()] = read_run(folder)
             elif folder == path:

@@ -12,7 +12,7 @@ Campbell 2005, Pharmaceutical Statistics 4).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -26,6 +26,8 @@ from mtlfn.analysis.statistics.verdict import SIDES, Pair, idle
 from mtlfn.core.keys import Key, fold, numpy_generator, root
 
 Array = NDArray[np.float64]
+# Of a task's test, after what other tasks and looks take of it; where looks share it, of a look at so many seeds.
+Level = float | Callable[[int], float]
 POWER = 0.8
 SEEDS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30, 45, 60)  # numbers that are looked at
 HOPELESS = 0.02  # assurance of the largest number below which it is said that seeds do not help
@@ -51,8 +53,22 @@ class Advice:
     text: str
 
 
-def advise(pair: Pair, margin: float, alpha: float, key: Key | None = None) -> Advice:
-    """For a task that is not decided. ``alpha``: of its test, after what other tasks and looks take of it."""
+def shared(level: Callable[[int], float], tasks: int, others: Sequence[float]) -> Callable[[int], float]:
+    """The level of one of so many tasks at a look; ``others``: the levels of what is judged together now.
+
+    What is judged together has the lowest level of all; what will be judged alone has its own.
+    """
+    lowest = min(others) if len(others) > 1 else math.inf
+    return lambda seeds: min(level(seeds), lowest) / tasks
+
+
+def at(level: Level, seeds: int) -> float:
+    """The level of a look at so many seeds."""
+    return level(seeds) if callable(level) else level
+
+
+def advise(pair: Pair, margin: float, alpha: Level, key: Key | None = None) -> Advice:
+    """For a task that is not decided."""
     if (blocked := _blocked(pair)) is not None:
         return Advice(None, None, None, blocked)
     assert pair.controlled is not None
@@ -62,7 +78,7 @@ def advise(pair: Pair, margin: float, alpha: float, key: Key | None = None) -> A
     if not numbers:
         return Advice(None, None, None, f"cannot tell: more than {SEEDS[-1]} seeds are not looked at")
     rng = numpy_generator(root(0) if key is None else key)
-    shares = [float(_decided(pair, margin, alpha, n, rng).mean()) for n in numbers]
+    shares = [float(_decided(pair, margin, at(alpha, n), n, rng).mean()) for n in numbers]
     low, seeds, high = (
         next((n for n, share in zip(numbers, shares, strict=True) if share >= least), None)
         for least in (0.1, POWER, 0.9)
@@ -187,29 +203,30 @@ def smallest_effect(unit_variance: float, seed_variance: float, seeds: int, marg
     return margin + float(np.quantile(_reach(unit_variance, of_mean, seeds, alpha) - error, POWER))
 
 
-def seeds_for(effect: float, unit_variance: float, seed_variance: float, margin: float, alpha: float) -> int | None:
+def seeds_for(effect: float, unit_variance: float, seed_variance: float, margin: float, alpha: Level) -> int | None:
     """Seeds that show a true difference to be above the margin with a power of 80 %; None where 60 do not."""
     if effect <= margin:
         return None
-    return next((n for n in SEEDS if smallest_effect(unit_variance, seed_variance, n, margin, alpha) <= effect), None)
+    effects = ((n, smallest_effect(unit_variance, seed_variance, n, margin, at(alpha, n))) for n in SEEDS)
+    return next((n for n, shown in effects if shown <= effect), None)
 
 
 def plan(
-    unit_variance: float, seed_variance: float, seeds: int, margin: float, alpha: float, freedom: int | None = None
+    unit_variance: float, seed_variance: float, seeds: int, margin: float, alpha: Level, freedom: int | None = None
 ) -> dict[str, Any]:
     """What a study of so many seeds can show of a task, as it stands in ``verdict.json``.
 
     Args:
-        alpha: of the task's test, after what other tasks take of it.
         freedom: degrees of freedom that the seed variance is known with; None: exactly.
     """
     variances = [seed_variance]
     if freedom:
         quantiles = numpy_generator(fold(root(0), "variance")).chisquare(freedom, 4 * DRAWS) / freedom
         variances += [seed_variance / float(np.quantile(quantiles, q)) for q in (0.9, 0.1)]
-    effects = [smallest_effect(unit_variance, each, seeds, margin, alpha) for each in variances]
-    doubled = smallest_effect(unit_variance, seed_variance, 2 * seeds, margin, alpha)
-    more_units = smallest_effect(unit_variance / 2, seed_variance, seeds, margin, alpha)
+    level = at(alpha, seeds)
+    effects = [smallest_effect(unit_variance, each, seeds, margin, level) for each in variances]
+    doubled = smallest_effect(unit_variance, seed_variance, 2 * seeds, margin, at(alpha, 2 * seeds))
+    more_units = smallest_effect(unit_variance / 2, seed_variance, seeds, margin, level)
     return {
         "seeds": seeds,
         "unit_sd": math.sqrt(unit_variance),
@@ -223,7 +240,7 @@ def plan(
     }  # fmt: skip
 
 
-def plan_of(pair: Pair, seeds: int, margin: float, alpha: float) -> dict[str, Any] | None:
+def plan_of(pair: Pair, seeds: int, margin: float, alpha: Level) -> dict[str, Any] | None:
     """The same from a pilot, the larger variances of the two differences; None where it has too few seeds."""
     sides = [side for side in (pair.controlled, pair.plain) if side is not None and side.seed_variance is not None]
     if not sides:
