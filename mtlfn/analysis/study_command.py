@@ -58,7 +58,7 @@ def run(asked: Asked, argv: Sequence[str]) -> int:
         _export(asked, asked.machines.export_slurm, study, root)
         return OK
     studies.claim(study, root)
-    return _all(asked, study, root, _way(asked, study, root, argv))
+    return _all(study, root, _way(asked, study, root, argv))
 
 
 def _check(asked: Asked) -> None:
@@ -73,7 +73,7 @@ def _check(asked: Asked) -> None:
         "--slurm": asked.machines.slurm,
     }
     given = [flag for flag, on in modes.items() if on]
-    if len(given) > 1 and given != ["--jobs", "--slurm"] and "--plan" not in given:
+    if len(given) > 1 and not {*given} <= {"--plan", "--jobs", "--slurm"}:  # the plan of what runs side by side
         raise UsageError(f"{given[0]} and {given[1]}: expected one of them")
 
 
@@ -115,15 +115,18 @@ def _way(asked: Asked, study: studies.Study, root: Path, argv: Sequence[str]) ->
     return lambda nodes: together.execute(root, nodes, command, node_command(asked, study, root), machines)
 
 
-def _all(asked: Asked, study: studies.Study, root: Path, way: Way) -> int:
-    """Everything up to each look, and the verdict there."""
-    code = OK
-    for stage in studies.stages(study) if asked.seeds is None else (study,):
+def _all(study: studies.Study, root: Path, way: Way) -> int:
+    """Everything up to each look, and the verdict there.
+
+    Seeds beyond those that the study declared were asked for by their number: no look ends it before them.
+    """
+    code, graph = OK, studies.nodes(study)
+    for stage in studies.stages(study) if study.seeds <= studies.declared(study)[-1] else (study,):
         nodes = studies.nodes(stage)
         code = way(nodes)
         decided = False
         if code == OK or (code == BUG and studies.any_finished(root, nodes)):
-            decided = _tell(stage, root, nodes, ", of what is finished" if code else "")
+            decided = _tell(stage, root, nodes, graph, ", of what is finished" if code else "")
         if code != OK:
             break
         if stage.seeds < study.seeds and decided:
@@ -133,21 +136,22 @@ def _all(asked: Asked, study: studies.Study, root: Path, way: Way) -> int:
 
 
 def _conclude(study: studies.Study, root: Path) -> int:
-    """The verdict at the last look whose runs are all finished, else on what is."""
+    """The verdict at the last look whose runs are all finished, on these alone; before the first, on what there is."""
+    graph = studies.nodes(study)
     for stage in reversed(studies.stages(study)):
         nodes = studies.nodes(stage)
         if all(far == "finished" for far in plan.progress(root, nodes).values()):
-            _tell(stage, root, nodes, "")
+            _tell(stage, root, nodes, graph, "")
             return OK
-    nodes = studies.nodes(study)
-    if not studies.any_finished(root, nodes):
+    if not studies.any_finished(root, graph):
         raise UsageError(f"--conclude: no multi-task run in {root} is finished; run some of the study first")
-    _tell(study, root, nodes, ", of what is finished")
+    _tell(study, root, graph, graph, ", of what is finished")
     return OK
 
 
-def _tell(study: studies.Study, root: Path, nodes: Nodes, of: str) -> bool:
-    """Verdict and report; whether every task is decided."""
-    document = studies.conclude(study, root, nodes)
+def _tell(study: studies.Study, root: Path, nodes: Nodes, graph: Nodes, of: str) -> bool:
+    """Verdict and report at a look whose runs are ``nodes`` of the graph; whether every task is decided."""
+    own = {node.name for node in nodes}
+    document = studies.conclude(study, root, nodes, [node for node in graph if node.name not in own])
     say(f"everything is in {root / studies.REPORT}{of}")
     return studies.all_decided(document)

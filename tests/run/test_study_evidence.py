@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 
-from mtlfn.analysis import looks, study
+from mtlfn.analysis import looks, study, study_command
 from mtlfn.analysis.command import report, verdict
 from mtlfn.analysis.command import study as command
 from mtlfn.analysis.runs import cells
@@ -371,6 +372,33 @@ def test_a_study_ends_at_the_look_that_decides_it_and_the_looks_stay(made, tmp_p
     assert said.count("level 0.0278 over 2 tasks") == 1
     assert [look["seeds"] for look in looks.taken(tmp_path / "out")] == [[[0, 1]], [[0, 1, 2]]]
     assert [look["exploratory"] for look in looks.taken(tmp_path / "out")] == [[], []]
+
+
+def test_a_study_that_stopped_between_looks_takes_no_look_at_what_it_has_of_the_next(made, tmp_path, capsys):
+    settings = {"seeds": 4, "looks": [2, 4], "draws": 20_000}
+    out, file = tmp_path / "out", written(tmp_path, **settings)
+    study.claim(study.read(file), out)
+    shutil.copytree(made / "out", out, ignore=shutil.ignore_patterns("study.json", "report"), dirs_exist_ok=True)
+    assert ended(capsys, file, "--output-dir", out, "--conclude")[0] == 0
+    assert ended(capsys, file, "--output-dir", out, "--only", "seed-2/multi")[0] == 0
+    assert ended(capsys, file, "--output-dir", out, "--conclude")[0] == 0
+    assert ended(capsys, file, "--output-dir", out, "--max-hours", 1e-9)[0] == 75
+    (look,) = looks.taken(out)
+    assert (look["seeds"], look["exploratory"]) == ([[0, 1]], [])
+
+
+def test_the_number_of_seeds_that_the_study_has_anyway_keeps_its_looks(tmp_path, monkeypatch):
+    settings = {"seeds": 4, "looks": [2, 4], "draws": 20_000}
+    looked, asked = [], study.read(written(tmp_path, **settings))
+
+    def tell(stage, root, nodes, graph, of):
+        looked.append((stage.seeds, len(graph) - len(nodes)))
+        return False
+
+    monkeypatch.setattr(study_command, "_tell", tell)
+    for seeds in (4, 2, 3, 6):
+        study_command._all(attrs.evolve(asked, seeds=seeds), tmp_path, lambda nodes: 0)
+    assert looked == [(2, 10), (4, 0), (2, 0), (2, 5), (3, 0), (6, 0)]
 
 
 def test_verdict_and_report_take_the_rule_that_the_study_fixed(out, tmp_path, capsys):

@@ -140,6 +140,8 @@ def test_trials_are_nodes_that_the_runs_need(places, tmp_path, capsys):
         (["--json"], "--json: goes with --plan; give that too"),
         (["--conclude"], "is finished; run some of the study first"),
         (["--only", "seed-0/multi", "--jobs", "2"], "--only and --jobs: expected one of them"),
+        (["--plan", "--only", "seed-0/multi"], "--plan and --only: expected one of them"),
+        (["--plan", "--conclude"], "--plan and --conclude: expected one of them"),
         (["--gpus", "1"], "--gpus 1: goes with --jobs, --slurm or --export-slurm"),
         (["--jobs", "2", "--partition", "x"], "--partition x: goes with --slurm or --export-slurm; give that too"),
         (["--jobs", "2", "--snakemake", "/none"], "--snakemake /none: cannot be run"),
