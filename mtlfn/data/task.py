@@ -95,7 +95,7 @@ def hidden(task: Task, value: Any) -> bool:
         return bool(value or not kind_of(task).none_is_an_answer) and all(hidden(task, each) for each in value)
     if value == "":
         return not kind_of(task).none_is_an_answer
-    return value is None or (value in (-1, "-1") and value not in task.labels and not isinstance(value, bool))
+    return value is None or (value in (-1, "-1") and "-1" not in task.labels and not isinstance(value, bool))
 
 
 def problems(task: Task, example: Example) -> str | None:

@@ -185,6 +185,16 @@ def test_a_test_file_with_empty_fields_for_labels_is_left_out(tmp_path):
     assert [e.labels for e in reading.read("mine", several, tmp_path).test] == [(), ()]  # none is an answer there
 
 
+def test_an_integer_is_the_label_of_its_digits_and_then_not_hidden(tmp_path):
+    signs = evolve(CLASS, labels=("-1", "1"))
+    save(tmp_path, {"text": ["a", "b"], "label": [-1, 1]}, test={"text": ["a", "b"], "label": [-1, -1]})
+    found = reading.read("mine", signs, tmp_path)
+    assert [e.labels for e in found.train] == [("-1",), ("1",)]
+    assert [e.labels for e in found.test] == [("-1",), ("-1",)]
+    with pytest.raises(DataError, match=r"found -1, a class without a name; list the names in order under names"):
+        reading.read("mine", CLASS, tmp_path)
+
+
 def test_a_test_split_without_the_column_is_left_out_and_one_with_some_labels_is_refused(tmp_path):
     save(tmp_path, TEXTS, test={"text": ["a"]})
     assert reading.read("mine", CLASS, tmp_path).notes.keys() == {HIDDEN_TEST}

@@ -301,17 +301,13 @@ def test_classes_as_numbers_are_those_that_occur(tmp_path, numbers, several):
     assert [sorted(map(int, e.labels)) for e in read] == [sorted(v) if several else [v] for v in given[:-1]]
 
 
-def test_numbers_below_0_are_the_classes_and_it_is_told_how_they_can_be_read(tmp_path):
+@pytest.mark.parametrize("form", [int, str])
+def test_numbers_below_0_are_classes(tmp_path, form):
     (tmp_path / "data").mkdir()
-    json_lines(tmp_path / "data", [{"text": f"some text {i}", "label": i % 2 * 2 - 1} for i in range(12)])
-    assert command(["init", str(tmp_path / "data"), "--output", str(tmp_path / "my.toml")]) == 2
-    text = (tmp_path / "my.toml").read_text()
-    assert "# labels: an integer is the place of a name, from 0 on; write these as strings in the data" in text
-    assert 'labels = ["-1", "1"]' in text
-    assert "\nnames = " not in text
-    json_lines(tmp_path / "data", [{"text": f"some text {i}", "label": str(i % 2 * 2 - 1)} for i in range(12)])
-    (tmp_path / "my.toml").unlink()
-    assert drafted(tmp_path / "data")["data"]["labels"] == ["-1", "1"]
+    json_lines(tmp_path / "data", [{"text": f"some text {i}", "label": form(i % 2 * 2 - 1)} for i in range(12)])
+    mapping = drafted(tmp_path / "data")["data"]  # and it can be read
+    assert mapping["labels"] == ["-1", "1"]
+    assert "names" not in mapping
 
 
 @pytest.mark.parametrize(

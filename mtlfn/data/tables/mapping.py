@@ -91,7 +91,7 @@ class Mapping:
         kind, level, labels, negative: as in ``Task``. multilabel: ``negative`` is a label of the table that says that
             there is none; it is left out, and not among ``labels``.
         names: names of integer tags or labels in the order of the integers; default: those of the table's
-            class-label feature.
+            class-label feature, else an integer is a label itself, as written.
         columns, splits: where to find what.
         tags: scheme of the table's tags, which are made IOB2: one of ``tags.SCHEMES``; BIOES needs not be named.
         separator: between the parts of a list in a CSV or TSV file, such as ";". A JSON list needs none.

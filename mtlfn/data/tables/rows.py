@@ -26,16 +26,25 @@ def example(task: Task, roles: Roles, names: tuple[str, ...], number: str, negat
 
     Args:
         roles: role -> value; the roles are those of ``Columns``.
-        names: of integer tags or labels, in the order of the integers.
+        names: of integer tags or labels, in the order of the integers; without them, an integer may be a label itself.
         number: the id of a row without one.
         negative: multilabel: the label that says that there is none.
     """
     name = _key(roles["id"], "id") if "id" in roles else number
     unit = _key(roles["unit"], "unit") if "unit" in roles else name
+    if not names:
+        roles = {**roles, kind_of(task).gold: _labels(roles[kind_of(task).gold], task.labels)}
     whole = kind_of(task).example(roles, names, name, unit)
     if negative is None or not kind_of(task).none_is_an_answer:
         return whole
     return evolve(whole, labels=tuple(label for label in whole.labels if label != negative))
+
+
+def _labels(value: Any, labels: tuple[str, ...]) -> Any:
+    """The value with integers as strings, where these are labels."""
+    if isinstance(value, list):
+        return [_labels(each, labels) for each in value]
+    return str(value) if type(value) is int and str(value) in labels else value
 
 
 def _key(value: Any, role: str) -> str:

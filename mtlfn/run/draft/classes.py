@@ -28,9 +28,8 @@ NONE = (  # names of the class that says no, the surest first
 
 
 def labels_and_names(values: Iterable[Any], classes: tuple[str, ...] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The labels of a column, and the names of integers, which are empty where they need none.
+    """The labels of a column, and the names of its values where they are no labels themselves.
 
-    An integer is read as the place of a name, so that names begin with 0; labels are those that occur.
     ``classes``: what the column itself calls its integers, of which -1 is none.
     """
     if classes:
@@ -40,9 +39,7 @@ def labels_and_names(values: Iterable[Any], classes: tuple[str, ...] = ()) -> tu
         return ("false", "true"), ("false", "true")
     if all(type(value) is int for value in present):
         numbers = sorted(set(present))
-        labels = tuple(map(str, numbers)) if len(numbers) <= MOST else ()
-        places = numbers and numbers[0] >= 0 and numbers[-1] < MOST
-        return labels, tuple(map(str, range(numbers[-1] + 1))) if places else ()
+        return tuple(map(str, numbers)) if len(numbers) <= MOST else (), ()
     return distinct(map(str, present)), ()
 
 
@@ -60,10 +57,8 @@ def negative(labels: Sequence[str], values: Iterable[Any], classes: tuple[str, .
     }
 
 
-def doubtful(labels: Sequence[str], names: Sequence[str], values: Iterable[Any]) -> str:
-    """What makes some of the labels look like none of their own, or not be read; empty where nothing does."""
-    if not names and any(type(value) is int for value in values):
-        return "an integer is the place of a name, from 0 on; write these as strings in the data"
+def doubtful(labels: Sequence[str]) -> str:
+    """What makes some of the labels look like none of their own; empty where nothing does."""
     if any(not label.strip() for label in labels):
         return "an empty cell is a class of its own here; if it stands for none, fill it or leave the row out"
     alike = Counter(label.strip().casefold() for label in labels)

@@ -150,7 +150,7 @@ def _relation(columns: Sequence[Column]) -> Draft | None:
         return None
     labels, names = classes.labels_and_names(label.values, label.classes)
     negative, guess = classes.negative(labels, label.values, label.classes)
-    if doubtful := classes.doubtful(labels, names or label.classes, label.values):
+    if doubtful := classes.doubtful(labels):
         guess["labels"] = doubtful
     return Draft(
         kind="relation",
@@ -246,7 +246,7 @@ def _labelled(columns: Sequence[Column]) -> Draft | None:
     labels, names = classes.labels_and_names(label.values, label.classes)
     if len(labels) < 2:
         return None
-    if doubtful := classes.doubtful(labels, names or label.classes, label.values):
+    if doubtful := classes.doubtful(labels):
         guesses["labels"] = doubtful
     if not label.classes and all(number_of(value) is not None for value in labels):
         guesses["kind"] = 'the labels are numbers; if they are amounts, kind = "regression" without labels'
