@@ -26,11 +26,6 @@ class Completion:
     """Whose script goes to standard output."""
 
 
-@frozen
-class Other:
-    """A command whose options are not listed here: its name is completed, and files after it."""
-
-
 KINDS: dict[str, Any] = {
     "mimic-exclusion": options.flags(MimicExclusion),
     "token-controlled": TokenControlled,
@@ -65,7 +60,7 @@ def script(shell: str, commands: Mapping[str, str]) -> str:
     from io import StringIO
 
     parts = [
-        Annotated[KINDS.get(name, Other), tyro.conf.subcommand(name, description=about, prefix_name=False)]
+        Annotated[KINDS[name], tyro.conf.subcommand(name, description=about, prefix_name=False)]
         for name, about in commands.items()
     ]
     text = StringIO()

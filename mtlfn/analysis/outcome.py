@@ -223,13 +223,9 @@ def units_are(run: cells.Run, task: str, count: int) -> str:
 
 def _scores(study: cells.Study, task: str) -> dict[str, Any]:
     """The score of every seed and side, each side's statistics read once more: the runs without a partner too."""
-    sides: dict[str, Mapping[int, cells.Run]] = {cells.MULTI: study.multi} | {
-        side: {seed: run for (c, t, seed), run in study.controls.items() if (c, t) == (control, task)}
-        for control, side in cells.CONTROLS.items()
-    }
     kind, first = cells.statistics(next(iter(study.multi.values())), task)
     scores: dict[str, dict[str, float]] = {}
-    for side, runs in sides.items():
+    for side, runs in learnt.arms(study, task).items():
         statistics = {seed: cells.statistics(run, task)[1] for seed, run in sorted(runs.items())}
         scores[side] = {str(seed): float(units.value(kind, of.values.sum(0))) for seed, of in statistics.items()}
     return {"metric": kind.metric, "units": len(first.units), "scores": scores}
@@ -305,7 +301,7 @@ def as_csv(document: Mapping[str, Any]) -> str:
             differences = [row[name] for name in SIDES]
             lines.writerow(
                 [study["name"], task, row["metric"], row["units"], row["units_are"]]
-                + [_mean(scores) for scores in row["scores"].values()]
+                + [learnt.mean(scores) for scores in row["scores"].values()]
                 + [value for each in differences for value in _ends(each)]
                 + [row[kind][claim] for kind in ("p", "holm") for claim in verdict.CLAIMS]
                 + [row[kind][claim] for kind in ("row_p", "row_holm") for claim in verdict.ROWS]
@@ -320,10 +316,6 @@ def _ends(difference: Mapping[str, Any] | None) -> list[Any]:
         return [None] * 6
     ends = (*difference["interval_95"], *difference["interval_90"])
     return [difference["estimate"], *ends, len(difference["per_seed"])]
-
-
-def _mean(scores: Mapping[str, float]) -> float | None:
-    return sum(scores.values()) / len(scores) if scores else None
 
 
 def called(row: Mapping[str, Any], study: Mapping[str, Any]) -> str:
@@ -353,7 +345,7 @@ def show(document: Mapping[str, Any]) -> None:
         table.add_column("verdict", min_width=len(verdict.INCONCLUSIVE))
         table.add_column("RQ5, controlled alone", min_width=len(verdict.INCONCLUSIVE))
         for task, row in study["tasks"].items():
-            mean = _mean(row["scores"][cells.MULTI])
+            mean = learnt.mean(row["scores"][cells.MULTI])
             score = "" if mean is None else f"{mean:.3f}"
             differences = [_cell(row[name]) for name in SIDES]
             table.add_row(f"{shown(task)}\n{row['metric']}", score, *differences, called(row, study), row["row"])

@@ -122,7 +122,8 @@ def rule(asked: Mapping[str, Any], runs: cells.Found, last: Mapping[str, float] 
 def of_study(declared: Declared, runs: cells.Found) -> Rule:
     """The rule of the study itself, at whose folder ``runs`` were found."""
     own = rule(declared.fixed, runs).declared
-    return Rule(**declared.fixed, declared=tuple(each or declared for each in own))
+    fixed: Mapping[str, Any] = declared.fixed
+    return Rule(**fixed, declared=tuple(each or declared for each in own))
 
 
 def _one(study: cells.Study, found: Sequence[Declared]) -> Declared | None:

@@ -17,7 +17,7 @@ import pytest
 
 from mtlfn.analysis import study as studies
 from mtlfn.analysis.command import report as command
-from mtlfn.analysis.reporting import figures, markdown, report, sections_runs
+from mtlfn.analysis.reporting import figures, html, markdown, report, sections_runs
 from mtlfn.analysis.runs import cells, records
 from mtlfn.analysis.statistics.verdict import CLAIMS, INCONCLUSIVE, NOT_LEARNT
 from tests.analysis import study_folder
@@ -128,6 +128,11 @@ def test_the_verdict_comes_first_with_what_it_means(study):
         assert re.search(rf"^- \*\*. {meant}\*\*: \w", first, re.M)
     assert "at most 0.01 (the margin" in first
     assert "level 0.05, corrected (Holm) for 3 tasks" in first
+
+
+def test_every_verdict_has_a_dress():
+    for name in (*CLAIMS, NOT_LEARNT, INCONCLUSIVE):
+        assert f".{name.replace(',', '').replace(' ', '-')}" in html.STYLE, name
 
 
 def test_a_task_that_no_run_learnt_is_named(study, copy):

@@ -37,7 +37,7 @@ class Items:
 
 @frozen
 class Cell:
-    """A cell of a table. ``kind``: how it may be dressed ("verdict:genuine transfer", "missing", "code")."""
+    """A cell of a table. ``kind``: how it may be dressed ("verdict genuine transfer", "missing", "code")."""
 
     text: str
     kind: str = ""

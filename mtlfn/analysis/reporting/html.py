@@ -39,12 +39,14 @@ td code { display: inline-block; min-width: 17rem; }
 td span { display: inline-block; white-space: nowrap; }
 .gone { color: var(--soft); font-style: italic; }
 .verdict { display: inline-block; padding: .05rem .5rem; border-radius: .3rem; border: 2px solid;
-  font-weight: 600; white-space: nowrap; }
+  font-weight: 600; white-space: normal; }
 .genuine-transfer { border-color: #009e73; background: #e6f5f0; }
 .data-exposure-only { border-color: #e69f00; background: #fdf4e0; }
 .no-effect { border-color: #0072b2; background: #e6f1f8; }
-.negative-transfer { border-color: #a02c2c; background: #fbeeee; }
-.inconclusive { border-color: #767676; background: #f2f2f2; }
+.negative-transfer, .worse-than-its-own-share { border-color: #a02c2c; background: #fbeeee; }
+.dilution, .helps-less-than-as-much-own-text { border-color: #aa4499; background: #f9eef7; }
+.control-over-trained { border-color: #8a7a00; background: #f8f6e3; }
+.inconclusive, .not-learnt { border-color: #767676; background: #f2f2f2; }
 @media (min-width: 46rem) {
   dl { display: grid; grid-template-columns: fit-content(18rem) 1fr; gap: .4rem 1rem; max-width: 56rem; }
   dt { margin: 0; }
@@ -154,7 +156,7 @@ def _cell(content: Table, i: int, cell: Cell | str) -> str:
     cell = cell if isinstance(cell, Cell) else Cell(cell)
     text, (kind, _, rest) = escape(cell.text), cell.kind.partition(" ")
     if kind == "verdict":
-        text = f'<span class="verdict {escape(rest.replace(" ", "-"))}">{text}</span>'
+        text = f'<span class="verdict {escape(rest.replace(",", "").replace(" ", "-"))}">{text}</span>'
     elif kind == "code":
         text = f"<code>{text}</code>"
     elif kind == "interval":

@@ -8,8 +8,9 @@ from typing import Any
 
 from mtlfn.analysis import outcome
 from mtlfn.analysis.reporting.blocks import Block, Cell, Figures, Items, Missing, Report, Section, Table, Text
-from mtlfn.analysis.reporting.sections_result import mean, signed
+from mtlfn.analysis.reporting.sections_result import signed
 from mtlfn.analysis.runs import cells
+from mtlfn.analysis.statistics.learnt import mean
 from mtlfn.run.terminal import shown
 
 SPECIAL = re.compile(r"([\\`*\[\]|~#])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")

@@ -83,7 +83,7 @@ def _verdicts(study: Mapping[str, Any]) -> Table:
     """A row a task: its verdict, and the differences behind it."""
     rows = []
     for task, row in study["tasks"].items():
-        multi = mean(row["scores"][cells.MULTI])
+        multi = learnt.mean(row["scores"][cells.MULTI])
         kind = row["verdict"]
         rows.append(
             (
@@ -252,7 +252,7 @@ def learning(anchor: str, study: Mapping[str, Any], runs: Runs) -> Section:
             blocks.append(Missing(f"learning curve of {task}", "no run has evaluations in its metrics.jsonl"))
             continue
         ends = ", ".join(
-            f"{name} ends at {mean(dict(enumerate(s[-1][1] for s in seeds))):.3f}"
+            f"{name} ends at {learnt.mean(dict(enumerate(s[-1][1] for s in seeds))):.3f}"
             for name, seeds in sides.items()
             if seeds
         )
@@ -337,7 +337,7 @@ def absent(anchor: str, document: Mapping[str, Any], studies: Sequence[Mapping[s
 
 
 def score(row: Mapping[str, Any]) -> Cell | str:
-    value = mean(row["scores"][cells.MULTI])
+    value = learnt.mean(row["scores"][cells.MULTI])
     return MISSING if value is None else f"{value:.3f} {row['metric']}"
 
 
@@ -353,11 +353,6 @@ def difference(effect: Mapping[str, Any] | None) -> Cell:
 def signed(value: float) -> str:
     """With three decimals and a real minus; what rounds to zero has no sign."""
     return f"{value:+.3f}".replace("-", "−") if round(value, 3) else "0.000"
-
-
-def mean(scores: Mapping[Any, float]) -> float | None:
-    """None of nothing."""
-    return sum(scores.values()) / len(scores) if scores else None
 
 
 def count(number: int, what: str) -> str:

@@ -56,6 +56,11 @@ def collapses(study: cells.Study, task: str) -> dict[str, dict[str, Any]]:
     return out
 
 
+def mean(scores: Mapping[Any, float]) -> float | None:
+    """None of nothing."""
+    return sum(scores.values()) / len(scores) if scores else None
+
+
 def rate(failed: int, count: int) -> tuple[float, float]:
     """The exact 95 % interval of a share."""
     low = float(beta.ppf(0.025, failed, count - failed + 1)) if failed else 0.0
