@@ -117,6 +117,13 @@ def test_an_auxiliary_arm_cannot_be_taken_back(shuffled, tmp_path, file, capsys)
     assert "auxiliary is 'shuffled' there and 'none' now" in said
 
 
+def unsealed(run: Path) -> None:
+    """As if an older version had made the run, which sealed nothing."""
+    ledger = (run / "ledger.jsonl").read_text().splitlines(keepends=True)
+    (run / "ledger.jsonl").write_text("".join(ledger[:-1]))
+    documents.write(run / "config.json", documents.read(run / "config.json") | {"schema": 1})
+
+
 @pytest.mark.parametrize(
     ("names", "wanted"),
     [([], "the labels of no task were shuffled"), (list(TASKS), "the labels of bc5cdr_disease, ddi were shuffled")],
@@ -126,8 +133,7 @@ def test_labels_of_all_tasks_but_one_are_shuffled(shuffled, tmp_path, names, wan
     run = out / "shuffled/ddi"
     found = {name: value for name, value in result(run).items() if name != "files"}
     documents.write(run / "result.json", {**found, "match": {**found["match"], "shuffled_tasks": names}})
-    ledger = (run / "ledger.jsonl").read_text().splitlines(keepends=True)
-    (run / "ledger.jsonl").write_text("".join(ledger[:-1]))  # as an older version, which sealed nothing
+    unsealed(run)
     with pytest.raises(UsageError, match=wanted):
         cells.find([out])
 
@@ -230,8 +236,7 @@ def test_a_run_of_another_number_of_updates_is_no_control(by_updates, tmp_path):
     run = out / "seed-0/updates/ddi"
     found = {name: value for name, value in result(run).items() if name != "files"}
     documents.write(run / "result.json", {**found, "steps": found["steps"] - 1})
-    ledger = (run / "ledger.jsonl").read_text().splitlines(keepends=True)
-    (run / "ledger.jsonl").write_text("".join(ledger[:-1]))
+    unsealed(run)
     wanted = f"trained on {found['steps'] - 1} updates, the updates control .* needs {found['steps']}"
     with pytest.raises(UsageError, match=wanted):
         cells.find([out])
