@@ -41,3 +41,19 @@ def reseal(folder: Path) -> None:
     lines.write_text("".join(lines.read_text().splitlines(keepends=True)[:-1]))
     sha = hashlib.sha256(path.read_bytes()).hexdigest()
     ledger.write(lines, tuple(entries), attrs.evolve(last, result=sha, previous=entries[-1].hash).sealed())
+
+
+def unseal(folder: Path) -> None:
+    """Takes away all that seals a run: the files of the result, its own hash, and its line of the ledger."""
+    found = json.loads((folder / documents.RESULT).read_text())
+    kept = {name: value for name, value in found.items() if name not in ("files", documents.SEAL)}
+    (folder / documents.RESULT).write_text(json.dumps(kept))
+    lines = (folder / documents.LEDGER).read_text().splitlines(keepends=True)
+    (folder / documents.LEDGER).write_text("".join(lines[:-1]))
+
+
+def older(folder: Path) -> None:
+    """Makes of a run what a version left that sealed nothing."""
+    unseal(folder)
+    settings = documents.read(folder / documents.CONFIG) | {"schema": 1}
+    (folder / documents.CONFIG).write_text(json.dumps(settings))

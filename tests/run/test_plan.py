@@ -19,6 +19,7 @@ from mtlfn.run.errors import UsageError
 from mtlfn.run.many import estimate, plan
 from mtlfn.run.one import matched
 from mtlfn.run.storage import checkpoint
+from tests.harm import older
 
 TASKS = ("bc5cdr_disease", "ddi", "hoc", "pubmedqa")
 DATA_TASKS = ",".join(TASKS)
@@ -284,10 +285,7 @@ def test_a_plan_can_be_printed_before_anything_runs(tmp_path):
 def test_a_match_of_an_older_version_says_so(multi):
     found = {name: value for name, value in result(multi).items() if name not in ("schedule", "files")}
     documents.write(multi / "result.json", found)
-    lines = (multi / "ledger.jsonl").read_text().splitlines(keepends=True)
-    (multi / "ledger.jsonl").write_text("".join(lines[:-1]))  # older versions sealed nothing
-    settings = documents.read(multi / "config.json") | {"schema": 1}
-    (multi / "config.json").write_text(json.dumps(settings))
+    older(multi)
     with pytest.raises(UsageError, match="may be of an older version"):
         matched.finished(multi)
 

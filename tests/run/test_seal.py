@@ -14,7 +14,7 @@ from mtlfn.run import documents
 from mtlfn.run.commands.command import replay
 from mtlfn.run.one import smoke
 from mtlfn.run.storage import ledger, record, seal
-from tests.harm import delete, empty, flip, reseal, truncate
+from tests.harm import delete, empty, flip, older, reseal, truncate, unseal
 from tests.run.conftest import contents
 from tests.run.test_run import result
 
@@ -86,22 +86,8 @@ def test_a_file_that_was_put_beside_the_others_is_found(finished):
     assert seal.verify(finished).problems == ("predictions/hoc.test.units.json: is not of this run",)
 
 
-def unseal(folder: Path) -> None:
-    """Takes away all that seals a run: the files of the result, its own hash, and its line of the ledger."""
-    found = {name: value for name, value in result(folder).items() if name not in ("files", documents.SEAL)}
-    (folder / "result.json").write_text(json.dumps(found))
-    lines = (folder / "ledger.jsonl").read_text().splitlines(keepends=True)
-    (folder / "ledger.jsonl").write_text("".join(lines[:-1]))
-
-
-def rewrite(folder: Path, **changes: object) -> None:
-    """Changes config.json, as a version without hashes wrote it."""
-    (folder / "config.json").write_text(json.dumps(documents.read(folder / "config.json") | changes))
-
-
 def test_a_run_of_an_older_version_has_no_seal_and_is_read(finished):
-    unseal(finished)
-    rewrite(finished, schema=1)
+    older(finished)
     assert seal.verify(finished) == seal.Verified(False, ())
 
 

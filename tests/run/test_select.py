@@ -19,6 +19,7 @@ from mtlfn.run.errors import UsageError
 from mtlfn.run.one import loop, prepare
 from mtlfn.run.one.walk import advance
 from mtlfn.run.storage import checkpoint
+from tests.harm import older
 from tests.run import ranks
 from tests.run.conftest import contents, words
 from tests.run.studies import TASKS, ended, write
@@ -218,10 +219,7 @@ def test_sides_that_are_scored_by_other_rules_are_not_compared(compared, tmp_pat
     config = documents.read(run / "config.json")
     del config["identity"]["select"]
     documents.write(run / "config.json", config)
-    told = {name: value for name, value in result(run).items() if name != "files"}  # as an older version: no seal
-    documents.write(run / "result.json", told)
-    ledger = (run / "ledger.jsonl").read_text().splitlines(keepends=True)
-    (run / "ledger.jsonl").write_text("".join(ledger[:-1]))
+    older(run)
     with pytest.raises(UsageError, match=r"is scored by its last state, RUN .*, by its best one"):
         cells.find([out])
 

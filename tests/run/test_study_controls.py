@@ -19,6 +19,7 @@ from mtlfn.run.commands.command import replay
 from mtlfn.run.commands.plan_command import token_controlled
 from mtlfn.run.errors import UsageError
 from mtlfn.run.many import execute, trials
+from tests.harm import older
 from tests.run.studies import TASKS, ended, write
 from tests.run.test_run import result
 from tests.tiny import make_data
@@ -117,13 +118,6 @@ def test_an_auxiliary_arm_cannot_be_taken_back(shuffled, tmp_path, file, capsys)
     assert "auxiliary is 'shuffled' there and 'none' now" in said
 
 
-def unsealed(run: Path) -> None:
-    """As if an older version had made the run, which sealed nothing."""
-    ledger = (run / "ledger.jsonl").read_text().splitlines(keepends=True)
-    (run / "ledger.jsonl").write_text("".join(ledger[:-1]))
-    documents.write(run / "config.json", documents.read(run / "config.json") | {"schema": 1})
-
-
 @pytest.mark.parametrize(
     ("names", "wanted"),
     [([], "the labels of no task were shuffled"), (list(TASKS), "the labels of bc5cdr_disease, ddi were shuffled")],
@@ -133,7 +127,7 @@ def test_labels_of_all_tasks_but_one_are_shuffled(shuffled, tmp_path, names, wan
     run = out / "shuffled/ddi"
     found = {name: value for name, value in result(run).items() if name != "files"}
     documents.write(run / "result.json", {**found, "match": {**found["match"], "shuffled_tasks": names}})
-    unsealed(run)
+    older(run)
     with pytest.raises(UsageError, match=wanted):
         cells.find([out])
 
@@ -236,7 +230,7 @@ def test_a_run_of_another_number_of_updates_is_no_control(by_updates, tmp_path):
     run = out / "seed-0/updates/ddi"
     found = {name: value for name, value in result(run).items() if name != "files"}
     documents.write(run / "result.json", {**found, "steps": found["steps"] - 1})
-    unsealed(run)
+    older(run)
     wanted = f"trained on {found['steps'] - 1} updates, the updates control .* needs {found['steps']}"
     with pytest.raises(UsageError, match=wanted):
         cells.find([out])
