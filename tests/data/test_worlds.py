@@ -91,6 +91,7 @@ def test_the_letters_of_a_stem_tell_nothing_of_its_class():
     assert right < 0.62
 
 
+@pytest.mark.slow
 def test_data_sets_are_the_same_in_every_process_and_touch_no_global_generator():
     before = tiny.generators()
     here = written()

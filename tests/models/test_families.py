@@ -38,7 +38,7 @@ def test_it_is_proven_to_compute_what_stock_transformers_computes(family, monkey
     assert tuple(sorted(lora._targets(base, "default"))) == about.targets
 
 
-@pytest.mark.parametrize("strategy", ["s2", "s3a", "s3b"])
+@pytest.mark.parametrize("strategy", ["s3b", *(pytest.param(name, marks=pytest.mark.slow) for name in ("s2", "s3a"))])
 def test_it_trains_alike_with_both_engines_and_exports(family, strategy, cache, tmp_path):
     """Trained means: gradients of every task and tensor, from which any step follows."""
     _, folder = family

@@ -22,9 +22,16 @@ HALVES = {torch.float16: 0.06, torch.bfloat16: 0.5}
 STRATEGIES_HERE = {"s2": STRATEGIES["s2"], "s3b": STRATEGIES["s3b"]} | {
     f"s3a {fusion}": attrs.evolve(STRATEGIES["s3a"], fusion=fusion) for fusion in FUSIONS
 }
+each_strategy = pytest.mark.parametrize(
+    "strategy",
+    [
+        pytest.param(strategy, id=name, marks=[pytest.mark.slow] if strategy.fusion != "sum" else [])
+        for name, strategy in STRATEGIES_HERE.items()
+    ],
+)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES_HERE.values(), ids=STRATEGIES_HERE)
+@each_strategy
 @pytest.mark.parametrize("sizes", [BATCHES["every kind"], BATCHES["level 1 only"]], ids=["all", "level 1"])
 def test_recomputed_activations_give_the_same_bits(world, strategy, sizes):
     kept, again = world(strategy), world(strategy, recompute=True)
@@ -69,7 +76,7 @@ def test_predictions_are_the_same_with_recomputation(world):
 
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
-@pytest.mark.parametrize("strategy", STRATEGIES_HERE.values(), ids=STRATEGIES_HERE)
+@each_strategy
 def test_gradients_in_lower_precision_are_near_those_in_float32(world, strategy, dtype):
     exact, lower = world(strategy), world(strategy, precision=dtype)
     batch = tiny.batch(exact.corpora, *BATCHES["every kind"])

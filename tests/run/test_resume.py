@@ -71,7 +71,8 @@ def test_stopping_after_every_step_ends_in_the_same_digest(go, out, whole, engin
     assert len(checkpoint.steps(folder / "checkpoints")) <= 3
 
 
-@pytest.mark.parametrize("engine", ["merged", pytest.param("loop", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["merged", "loop"])
 def test_saved_at_every_step_and_resumed_from_every_one_the_whole_tail_is_equal(bert, data, warm, tmp_path, engine):
     """Thirty states of the real model, three passes over its data; every one is loaded, and every one after it made."""
     config = Config(

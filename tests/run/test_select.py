@@ -119,6 +119,7 @@ def test_stopped_at_every_step_it_chooses_the_same_state(go, out, best):
     assert untimed(folder) == untimed(best)
 
 
+@pytest.mark.slow
 def test_on_two_processes_it_chooses_the_same_state_and_scores_it(go, out, usual):
     """The chosen state is evaluated again, by both."""
     named = {**SPOILT, "select": "best", "engine": "loop", "threads": 1, "data_dir": make_data(out / "tested", test=5)}

@@ -31,6 +31,7 @@ HARD = {"engine": "loop", "weighting": "uncertainty", "lora_dropout": 0.2, "lear
 NAMED = {**HARD, "quick_eval_examples": 6, "save_every_steps": 3}
 
 
+@pytest.mark.slow
 def test_begun_on_two_and_ended_on_one_a_run_is_that_of_one_process(flags, go, alone, tmp_path):
     folder = tmp_path / "run"
     begun = ranks.start(tmp_path, 2, flags(folder, max_steps=4))

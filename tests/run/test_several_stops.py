@@ -186,6 +186,7 @@ def test_steps_that_are_not_finite_in_one_process_are_skipped_by_all(flags, tmp_
     assert untimed(folder) == untimed(whole)
 
 
+@pytest.mark.slow
 def test_a_loss_that_stays_not_finite_in_one_process_ends_all_with_a_checkpoint(flags, tmp_path):
     folder = tmp_path / "run"
     patch = partial(spoil, {("ddi", step) for step in range(2, 20)}, ())

@@ -26,6 +26,7 @@ def shell(line: str, command: list[str]) -> subprocess.CompletedProcess:
     return subprocess.run(["bash", "-c", line, "bash", *command], capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_does_not_end_a_training(command, tmp_path):
     ended = shell('"$@" | head -2; exit ${PIPESTATUS[0]}', command)
     assert ended.returncode == 0, ended.stderr
