@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,6 @@ def modules(root: Path) -> Iterator[Path]:
     yield from (root / name for name in BESIDE)
 
 
-@cache
 def canonical(source: str) -> str:
     """What a module does, as text that is the same in every Python that can run it; nothing where it does nothing."""
     out: list[str] = []
