@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -166,14 +166,22 @@ def python_lines() -> Iterator[str]:
     for name in sorted(mtlfn.__all__, key=str.lower):
         thing = getattr(mtlfn, name)
         yield f"\n## mtlfn.{name}\n"
+        if isinstance(thing, Mapping):
+            for key, function in thing.items():
+                yield from _entry(f'mtlfn.{name}["{key}"]', function)
+            continue
         yield f"```python\n{_signature(name, thing)}\n```\n"
         yield from _docstring(thing)
         if inspect.isclass(thing):
             for method, function in vars(thing).items():
                 if not method.startswith("_") and inspect.isfunction(function) and function.__doc__:
-                    yield f"\n### {name}.{method}\n"
-                    yield f"```python\n{_signature(method, function)}\n```\n"
-                    yield from _docstring(function)
+                    yield from _entry(f"{name}.{method}", function)
+
+
+def _entry(title: str, function: Callable[..., Any]) -> Iterator[str]:
+    yield f"\n### {title}\n"
+    yield f"```python\n{_signature(function.__name__, function)}\n```\n"
+    yield from _docstring(function)
 
 
 def _signature(name: str, thing: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import re
 import subprocess
@@ -64,6 +65,17 @@ def test_a_folder_that_is_no_site_is_not_replaced(tmp_path: Path):
     assert ended.returncode == 2
     assert "holds files that are no site" in ended.stderr
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_every_public_name_can_be_shown(site: ModuleType, monkeypatch: pytest.MonkeyPatch):
+    def told(thing: object) -> list[str]:
+        assert inspect.getdoc(thing), f"{thing} is public and says nothing"
+        return [str(inspect.getdoc(thing))]
+
+    monkeypatch.setattr(site, "_docstring", told)
+    page = "\n".join(site.python_lines())
+    assert set(re.findall(r"^## mtlfn\.(\w+)$", page, flags=re.MULTILINE)) == set(mtlfn.__all__)
+    assert {f'### mtlfn.ENGINES["{name}"]' for name in mtlfn.ENGINES} <= set(page.splitlines())
 
 
 @pytest.mark.slow
