@@ -167,6 +167,7 @@ def python_lines() -> Iterator[str]:
         thing = getattr(mtlfn, name)
         yield f"\n## mtlfn.{name}\n"
         if isinstance(thing, Mapping):
+            yield "By name:"
             for key, function in thing.items():
                 yield from _entry(f'mtlfn.{name}["{key}"]', function)
             continue
@@ -186,10 +187,20 @@ def _entry(title: str, function: Callable[..., Any]) -> Iterator[str]:
 
 def _signature(name: str, thing: Any) -> str:
     signature = inspect.signature(thing)
-    parts = [str(parameter).replace("'", "") for parameter in signature.parameters.values()]
-    answer = "" if inspect.isclass(thing) else f" -> {str(signature.return_annotation).strip(chr(39))}"
+    parts = [_parameter(each) for each in signature.parameters.values()]
+    answer = "" if inspect.isclass(thing) else f" -> {signature.return_annotation}"
     flat = f"{name}({', '.join(parts)}){answer}"
     return flat if len(flat) <= 100 else f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + f"){answer}"
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    """A parameter as its module writes it; a function by its name, and "..." for what is made anew each time."""
+    bare, default = parameter.replace(annotation=parameter.empty, default=parameter.empty), parameter.default
+    annotated = str(bare) if parameter.annotation is parameter.empty else f"{bare}: {parameter.annotation}"
+    if default is parameter.empty:
+        return annotated
+    shown = "..." if default is attrs.NOTHING else getattr(default, "__name__", repr(default))
+    return f"{annotated} = {shown}"
 
 
 def _docstring(thing: Any) -> Iterator[str]:
@@ -204,9 +215,13 @@ def _docstring(thing: Any) -> Iterator[str]:
         elif isinstance(section.value, list):
             yield f"\n**{section.kind.value.capitalize()}**\n"
             for item in section.value:
-                label = getattr(item, "name", "") or str(getattr(item, "annotation", "") or "")
+                annotation = str(getattr(item, "annotation", "") or "").strip("`")
+                label = getattr(item, "name", "") or annotation
+                if label.endswith(","):  # several at once: the reader takes all but the first for its type
+                    label = f"{label} {annotation}"
                 text = " ".join(item.description.split()).replace("``", "`")
                 yield f"- `{label}`: {text}" if label else f"- {text}"
+            yield ""
 
 
 def main() -> int:

@@ -76,6 +76,9 @@ def test_every_public_name_can_be_shown(site: ModuleType, monkeypatch: pytest.Mo
     page = "\n".join(site.python_lines())
     assert set(re.findall(r"^## mtlfn\.(\w+)$", page, flags=re.MULTILINE)) == set(mtlfn.__all__)
     assert {f'### mtlfn.ENGINES["{name}"]' for name in mtlfn.ENGINES} <= set(page.splitlines())
+    assert "device: str = 'auto'" in page
+    assert "engine: Engine = merged" in page
+    assert not re.search(r" at 0x[0-9a-f]+|NOTHING", page)
 
 
 @pytest.mark.slow
