@@ -15,7 +15,7 @@ import pytest
 
 from mtlfn.run.config import Config
 from mtlfn.run.errors import UsageError
-from mtlfn.run.many import array, launch, plan, slurm, together
+from mtlfn.run.many import array, execute, launch, lease, plan, slurm, together
 from tests.run import slurm as real
 from tests.run.studies import ended, write
 from tests.run.test_run import result
@@ -35,6 +35,20 @@ def text(path: Path, queue: slurm.Queue, **named: Any) -> str:
     return array.script(
         path, path.parent / "a folder", NODES, ["python", "study.toml"], machines, {"PYTHONPATH": "/x y"}
     )
+
+
+def test_a_run_that_a_gpu_was_asked_for_does_not_train_on_the_processor(tmp_path, monkeypatch):
+    path, told = tmp_path / "queue.sh", f"export {lease.LEASED}='{lease.QUEUED}'"
+    for gpus in (0, 1):
+        machines = together.Machines(jobs=1, queue=slurm.Queue(), gpus=gpus)
+        array.export(path, tmp_path, NODES, ["python", "study.toml"], machines)
+        assert (told in path.read_text().splitlines()) == bool(gpus)
+        given = together.launched(tmp_path, NODES, NODES, ["python", "study.toml"], machines).environment
+        assert given.get(lease.LEASED) == (lease.QUEUED if gpus else None)
+    monkeypatch.setattr(lease, "seen", lambda: 0)
+    monkeypatch.setenv(lease.LEASED, lease.QUEUED)
+    with pytest.raises(UsageError, match="--gpus: a GPU was asked of the cluster for this run, and PyTorch cannot use"):
+        execute.only(tmp_path / "out", NODES, ["a"], [])
 
 
 def test_runs_come_after_all_that_they_need():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mtlfn.run.disk import make_folder, write_file
 from mtlfn.run.errors import UsageError
-from mtlfn.run.many import estimate, launch, plan, snakemake
+from mtlfn.run.many import estimate, launch, lease, plan, snakemake
 from mtlfn.run.many.together import Machines, allotted
 
 LARGEST = 1000  # jobs of an array: what Slurm takes unless it is set up otherwise
@@ -69,7 +69,7 @@ def script(
 
 def export(path: Path, root: Path, nodes: Sequence[plan.Node], command: Sequence[str], machines: Machines) -> None:
     """Writes the script; UsageError where it cannot be written."""
-    text = script(path, root, nodes, command, machines, snakemake.ours())
+    text = script(path, root, nodes, command, machines, {**snakemake.ours(), **lease.queued(machines.gpus)})
     try:
         make_folder(path.parent)
         write_file(path, text.encode())

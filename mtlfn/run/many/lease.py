@@ -19,6 +19,7 @@ from mtlfn.run.errors import UsageError
 
 MODE = 0o700
 LEASED = "MTLFN_LEASED_GPU"  # in the environment of a run: the one that was leased for it
+QUEUED = "asked of the cluster"  # in its place where a scheduler chooses it
 
 
 @frozen
@@ -93,10 +94,16 @@ def visible(count: int) -> tuple[str, ...]:
     return tuple(ids[:count])
 
 
+def queued(count: int) -> dict[str, str]:
+    """What a run is told of the GPUs that a cluster was asked for."""
+    return {LEASED: QUEUED} if count else {}
+
+
 def check(device: str) -> None:
-    """UsageError in a run that a GPU was leased for, and that would train on the processor in its place."""
+    """UsageError in a run that is to have a GPU, and that would train on the processor in its place."""
     if (gpu := os.environ.get(LEASED)) is not None and device == "auto" and not seen():
+        whose = "a GPU was asked of the cluster" if gpu == QUEUED else f"GPU {gpu} was leased"
         raise UsageError(
-            f"--gpus: GPU {gpu} was leased for this run, and PyTorch cannot use it, so it would train on another "
-            "device than the other runs; see what `nvidia-smi` says, or leave --gpus out"
+            f"--gpus: {whose} for this run, and PyTorch cannot use it, so it would train on another device than the "
+            "other runs; see what `nvidia-smi` says there, or leave --gpus out"
         )

@@ -104,6 +104,7 @@ def launched(
     """What the processes of a start are told; ``left``: the nodes that are not finished, of all."""
     expected, queue = estimate.estimate(root, nodes), machines.queue
     numbers = {node.name: number for number, node in enumerate(left)}
+    cluster = {} if queue is None else lease.queued(machines.gpus)
     minutes = None if queue is None else queue.minutes
     memory = None if queue is None else queue.memory_mb
     jobs: dict[str, tuple[int, float, int]] = {}  # node -> number, minutes and memory of its job
@@ -115,7 +116,7 @@ def launched(
         root=str(root.resolve()),
         working=os.getcwd(),
         command=tuple(command),
-        environment={**snakemake.ours(), "OMP_NUM_THREADS": str(machines.threads)},
+        environment={**snakemake.ours(), **cluster, "OMP_NUM_THREADS": str(machines.threads)},
         gpus=lease.visible(machines.gpus) if queue is None else (),
         ends=machines.ends,
         waits=queue is not None,
