@@ -25,7 +25,6 @@ from attrs.validators import ge, gt, lt
 from mtlfn.analysis import looks, outcome, rules
 from mtlfn.analysis.reporting import report
 from mtlfn.analysis.runs import cells, matches
-from mtlfn.analysis.runs.records import get
 from mtlfn.analysis.statistics import planning, verdict
 from mtlfn.data import cache
 from mtlfn.run import documents
@@ -243,7 +242,7 @@ def check(study: Study, root: Path, *, more_seeds: bool) -> None:
     for path in names:
         if path == ("run",):
             continue
-        before, now = (get({**LATER, **document}, *path) for document in (there, here))
+        before, now = (documents.get({**LATER, **document}, *path) for document in (there, here))
         grown = path[0] in GROWING and set(_listed(before)) <= set(_listed(now))
         if before == now or grown or (path == ("seeds",) and more_seeds and now > before):
             continue

@@ -38,6 +38,7 @@ class StepConfig:
         weight_decay: on matrices; never on biases, gains, gates or sigma.
         clip_norm: largest norm of the update of adapters and heads together; 0 for none.
         scaling: losses are multiplied by the state's scale before they are differentiated (float16).
+        adamw: its betas and epsilon.
     """
 
     schedule: Schedule

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +73,6 @@ def of_study(study: cells.Study, root: Path) -> Runs:
         shuffled={(t, s): read(run.path, root) for (c, t, s), run in study.controls.items() if c == cells.SHUFFLED},
         trials=tuple(read(run.path, root) for run in study.trials),
     )
-
-
-def get(document: Any, *names: str) -> Any:
-    """What lies under the names, or None."""
-    return reduce(lambda node, name: node.get(name) if isinstance(node, Mapping) else None, names, document)
 
 
 def values(runs: Iterable[RunRecord], name: str) -> list[Any]:

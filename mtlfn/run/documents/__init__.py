@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ SEAL = "(sha256)"  # no task is called so
 
 class Altered(ValueError):
     """A document that is not what was written; the message says how."""
+
+
+def get(document: Any, *names: str) -> Any:
+    """What lies under the names, or None."""
+    return reduce(lambda node, name: node.get(name) if isinstance(node, Mapping) else None, names, document)
 
 
 def write(path: Path, document: Mapping[str, Any]) -> None:

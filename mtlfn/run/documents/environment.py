@@ -27,47 +27,39 @@ class Environment:
     @property
     def backbone_settings(self) -> str | None:
         """SHA-256 of the backbone's configuration; older versions have none."""
-        return _at(self.must_match, "hashes", "backbone_settings")
+        return documents.get(self.must_match, "hashes", "backbone_settings")
 
     @property
     def libraries(self) -> Mapping[str, str | None]:
         """Package that decides bits -> version."""
-        return _at(self.must_match, "packages") or {}
+        return documents.get(self.must_match, "packages") or {}
 
     @property
     def threads(self) -> int | None:
-        return _at(self.must_match, "threads")
+        return documents.get(self.must_match, "threads")
 
     @property
     def gpu(self) -> str | None:
         """The GPU that trained; None where the processor did."""
-        return _at(self.must_match, "gpu", "name")
+        return documents.get(self.must_match, "gpu", "name")
 
     @property
     def processor(self) -> str | None:
-        return _at(self.told, "processor") or _at(self.informational, "processor")
+        return documents.get(self.told, "processor") or documents.get(self.informational, "processor")
 
     @property
     def version(self) -> str | None:
         """Of mtlfn."""
-        return _at(self.informational, "packages", "mtlfn")
+        return documents.get(self.informational, "packages", "mtlfn")
 
     @property
     def commit(self) -> str | None:
-        return _at(self.informational, "commit")
+        return documents.get(self.informational, "commit")
 
     @property
     def python(self) -> str | None:
-        return _at(self.informational, "python")
+        return documents.get(self.informational, "python")
 
     @property
     def system(self) -> str | None:
-        return _at(self.informational, "system")
-
-
-def _at(tree: Mapping[str, Any], *names: str) -> Any:
-    """What lies under the names, or None."""
-    node: Any = tree
-    for name in names:
-        node = node.get(name) if isinstance(node, Mapping) else None
-    return node
+        return documents.get(self.informational, "system")
