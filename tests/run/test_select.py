@@ -187,16 +187,16 @@ def compared(bert, cache, tmp_path_factory) -> Path:
         "data_dir": str(data),
         "cache_dir": str(cache),
         "micro_batch_tokens": 32,
-        "budget_tokens": 1200,
+        "budget_tokens": 800,
     }
-    write(folder, places, select="best", keep=["ddi"], plain="updates")
+    write(folder, places, seeds=1, select="best", keep=["ddi"], plain="updates")
     assert command("A test.", [str(folder / "study.toml"), "--output-dir", str(folder / "out")]) == 0
     return folder
 
 
 def test_every_run_of_a_study_chooses_of_as_many_points(compared):
     runs = sorted(path.parent for path in (compared / "out").rglob("result.json"))
-    assert len(runs) == 14  # two seeds of one multi-task run, four S1 runs and two halves
+    assert len(runs) == 7  # one multi-task run, four S1 runs and two halves
     for run in runs:
         told = result(run)
         assert told["selected"]["points"] == 10, run
@@ -209,9 +209,8 @@ def test_every_run_of_a_study_chooses_of_as_many_points(compared):
 
 
 def test_the_second_half_of_the_exclusion_control_goes_on_from_the_chosen_state(compared):
-    for seed in (0, 1):
-        kept, excluded = (result(compared / f"out/seed-{seed}/exclusion" / half) for half in ("kept", "excluded"))
-        assert excluded["slots"]["shared"] == kept["slots"]["shared"]
+    kept, excluded = (result(compared / "out/seed-0/exclusion" / half) for half in ("kept", "excluded"))
+    assert excluded["slots"]["shared"] == kept["slots"]["shared"]
 
 
 def test_sides_that_are_scored_by_other_rules_are_not_compared(compared, tmp_path):
