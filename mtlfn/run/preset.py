@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -79,6 +80,7 @@ def _beyond(value: Any, key: str = "") -> str | None:
 def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
     """The configuration in a table of the file ``path``; UsageError names ``place`` and a wrong key or value."""
     from mtlfn.data.tables.mapping import structure
+    from mtlfn.data.tables.sources import HUB_ID, on_hub
 
     table = dict(table)
     if given := {"parent", "frozen_slots", "held_out_tasks", "shuffled_tasks", "updates", "trial"} & table.keys():
@@ -89,19 +91,25 @@ def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
     if tasks:
         check_names(tuple(tasks), place)
     mappings = {name: structure(value, name) for name, value in tasks.items()}
-    # What is named is looked for beside the file that names it; what is not there is a Hub id, or an error later on.
-    mappings = {
-        name: attrs.evolve(m, source=str((path.parent / m.source).resolve()))
-        if (path.parent / m.source).exists()
-        else m
-        for name, m in mappings.items()
-    }
+    mappings = {name: attrs.evolve(m, source=_from(path.parent, m.source, on_hub(m))) for name, m in mappings.items()}
     backbone = table.get("backbone")
-    if isinstance(backbone, str) and backbone not in ("", "minilm", "planted") and (path.parent / backbone).exists():
-        table["backbone"] = str(path.parent / backbone)
+    if isinstance(backbone, str) and backbone not in ("", "minilm", "planted"):
+        hub_id = HUB_ID.fullmatch(backbone) is not None and not backbone.endswith(".gguf")
+        table["backbone"] = _from(path.parent, backbone, hub_id)
     if isinstance(table.get("tasks"), list):
         table["tasks"] = ",".join(map(str, table["tasks"]))
     return attrs.evolve(typed(table, Config, path, place), task=mappings)
+
+
+def _from(folder: Path, name: str, hub_id: bool) -> str:
+    """What a file in this folder names: a path from there or, where nothing lies there, the Hub id that it may be.
+
+    What lies under that name in the working directory is never meant; a library would take it for the Hub id.
+    """
+    given = Path(os.path.expanduser(name))
+    if given != Path(name) or (hub_id and not (folder / name).exists() and not given.exists()):
+        return name
+    return str((folder / name).absolute())
 
 
 def typed(table: dict[str, Any], kind: type[T], path: Path, place: str) -> T:

@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtlfn.data.embedded import corpus as embedded
+from mtlfn.data.example import DataError
+from mtlfn.data.sources import resolve
 from mtlfn.data.tables.mapping import Columns, Mapping
+from mtlfn.models.backbone import BackboneError, load
 from mtlfn.run.commands.command import main, parse
 from mtlfn.run.config import NOT_IDENTITY, Config, Parent, digest, identity, micro_batch_slots, task_names
 from mtlfn.run.errors import UsageError
@@ -47,6 +50,37 @@ def test_paths_in_a_preset_start_from_its_folder(tmp_path):
     config = from_toml(write(tmp_path, 'data_dir = "corpora"\noutput_dir = "/elsewhere"\n'))
     assert config.data_dir == tmp_path / "corpora"
     assert config.output_dir == Path("/elsewhere")
+
+
+TASK = """[task.words]
+source = "{}"
+kind = "classification"
+level = 2
+labels = ["a", "b"]
+columns = {{ text = "text", label = "label" }}
+"""
+
+
+@pytest.mark.parametrize("name", ["b", "b/c", "../b", "b.csv", "some/way/to/b"])
+def test_what_is_not_beside_the_file_is_not_taken_from_the_working_directory(tmp_path, monkeypatch, name):
+    (file := write(tmp_path, TASK.format(name))).rename(tmp_path / "mine.toml")
+    working = tmp_path / "other/working"
+    (working / name).mkdir(parents=True)
+    monkeypatch.chdir(working)
+    config = from_toml(file.with_name("mine.toml"))
+    with pytest.raises(DataError, match=f"the (folder|file) {tmp_path}/{name} does not exist; correct source in"):
+        resolve(["words"], None, config.task)
+    (tmp_path / "mine.toml").write_text(f'backbone = "{name}"')
+    with pytest.raises(BackboneError, match=f"--backbone {tmp_path}/{name}: no such folder"):
+        load(from_toml(tmp_path / "mine.toml").backbone)
+
+
+def test_hub_ids_words_and_home_stay_as_they_are_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "minilm").mkdir()
+    for source, backbone in (("bigbio/ncbi_disease", "minilm"), ("imdb", "a/b-2.0"), ("~/mine", "~/mine")):
+        config = from_toml(write(tmp_path, f'backbone = "{backbone}"\n{TASK.format(source)}'))
+        assert (config.backbone, config.task["words"].source) == (backbone, source)
 
 
 @pytest.mark.parametrize(

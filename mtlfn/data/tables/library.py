@@ -43,13 +43,14 @@ def read_hub(name: str, mapping: Mapping, path: Path, files: dict[str, list[Path
     import datasets
 
     base = path.parents[mapping.source.count("/")]
+    where = "beside the TOML file that names it" if base == Path() else f"below {base}"
     try:
         tables = datasets.load_dataset(
             mapping.source, name=mapping.subset, revision=mapping.revision, data_dir=mapping.data_dir
         )
     except Exception as error:  # whatever the Hub client, its HTTP library or a parser raises
         raise DataError(
-            f"task {name}: {mapping.source!r} is no folder below {base} and cannot be loaded from the Hub "
+            f"task {name}: {mapping.source!r} is no folder {where} and cannot be loaded from the Hub "
             f"({type(error).__name__}: {error}); check the id, revision, subset, data_dir, network and access, or "
             "save the data set on a connected machine with save_to_disk and give its folder as source"
         ) from error

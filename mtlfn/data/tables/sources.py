@@ -23,9 +23,8 @@ def tables(name: str, mapping: Mapping, base: Path) -> dict[Any, Table]:
     """Split -> table. DataError where the source is not there, or is of no format that is known."""
     path = base / Path(os.path.expanduser(mapping.source))  # as it is where there is no such user
     if not path.exists():
-        a_file = any(mapping.source.endswith(endings) for _, endings in READERS.values() if endings)
-        if a_file or mapping.format not in (None, "hub", "bigbio") or not HUB_ID.fullmatch(mapping.source):
-            what = "file" if a_file else "folder"
+        if not on_hub(mapping):
+            what = "file" if _a_file(mapping) else "folder"
             raise DataError(f"task {name}: the {what} {path} does not exist; correct source in [task.{name}]")
         if Path(mapping.source).exists():
             # The library would take a folder of the working directory for a Hub id, although base names another place.
@@ -40,6 +39,16 @@ def tables(name: str, mapping: Mapping, base: Path) -> dict[Any, Table]:
     if form in ("disk", "hub", "bigbio"):
         return _reader("disk")(name, mapping, path, {})
     return _reader(form)(name, mapping, path, files_of(path, form, name))
+
+
+def on_hub(mapping: Mapping) -> bool:
+    """Whether the source may be an id of the Hub, where no folder has its name."""
+    fits = mapping.format in (None, "hub", "bigbio") and HUB_ID.fullmatch(mapping.source) is not None
+    return fits and not _a_file(mapping)
+
+
+def _a_file(mapping: Mapping) -> bool:
+    return any(mapping.source.endswith(endings) for _, endings in READERS.values() if endings)
 
 
 def _reader(form: str) -> Callable[[str, Mapping, Path, dict[str, list[Path]]], dict[Any, Table]]:
