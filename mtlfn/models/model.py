@@ -194,7 +194,7 @@ def active_adapter_parameters(model: Model) -> dict[str, int]:
         task.name: sum(
             shape.numel()
             for slot in dict.fromkeys(block_name(s, task.name) for s in model.strategy.slots)
-            for name, shape in model.shapes[slot].items()
+            for name, shape in model.shapes.get(slot, {}).items()  # --lora-targets may leave a level without any
             if name.endswith((".lora_A", ".lora_B")) and _passes(model, task, name)
         )
         for task in model.tasks

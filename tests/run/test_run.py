@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import mtlfn
 from mtlfn.data import metrics, sources, units
 from mtlfn.data.task import Task
 from mtlfn.run import documents
@@ -327,6 +328,26 @@ def test_a_ranking_with_grades_trains_beside_another_task(go, out):
     first = json.loads(path.read_text().splitlines()[0])
     assert set(first["gold"]) <= {0, 2, 3}
     assert len(first["prediction"]) == len(first["gold"])
+
+
+@pytest.mark.parametrize(
+    ("targets", "without"),
+    [("3.attention.self.query", "bc5cdr_disease"), ("0.attention.self.value", None)],
+    ids=["above alone", "below alone"],
+)
+def test_a_level_may_have_no_adapter(go, out, warm, monkeypatch, targets, without):
+    """Where the linears that are asked for all lie above the read-out layer, or below it, heads train all the same."""
+    monkeypatch.setenv("MTLFN_CACHE", str(warm))
+    folder = out / targets
+    ended = go(lora_targets=targets, budget_tokens=200, output_dir=folder)
+    assert ended.code == 0, ended.err
+    whole = 2 * 24 * tiny.WIDTH
+    # rows of level 2 pass the linears below, too
+    assert result(folder)["parameters"]["active_adapter"] == {
+        task: 0 if task == without else whole for task in ("bc5cdr_disease", "ddi")
+    }
+    assert go(lora_targets=targets, budget_tokens=200, output_dir=folder).code == 0
+    assert len(mtlfn.load(folder, "bc5cdr_disease", device="cpu")(["the patient had asthma"])) == 1
 
 
 def test_a_decoder_runs_too(go, llama, out):
