@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 import mtlfn
 from mtlfn.data.example import DataError, Example
-from mtlfn.data.task import Task
+from mtlfn.data.task import Dataset, Task
 from mtlfn.data.tokens import store
 from mtlfn.models import backbone, model
 from mtlfn.models.strategy import S1, S2, S3A, S3B, Strategy
@@ -40,7 +40,7 @@ def row(task: Task, example: Example) -> dict[str, Any]:
     ((text, second), *_) = example.texts
     if task.kind == "tagging":
         return {"tokens": [text[a:b] for a, b in example.words]}
-    if task.kind == "ranking":
+    if task.kind in ("ranking", "graded"):
         return {"query": text, "candidates": [candidate for _, candidate in example.texts]}
     if task.kind == "relation":
         return {"text": text, "head": [list(p) for p in example.head], "tail": [list(p) for p in example.tail]}
@@ -82,6 +82,46 @@ def test_predictions_from_an_export_are_the_models_own(request, cache, tmp_path,
         assert used == in_order, name
         varied += any(str(p) != str(used[0]) for p in used[1:])
     assert varied >= max(len(tasks) - 1, 1)  # of equal ones, any would do
+
+
+def graded() -> Dataset:
+    """The ranking of the tiny data, its labels as grades."""
+    answers = tiny.datasets()["answers"]
+    task = Task(name="grades", kind="graded", level=2)
+    made = {
+        split: tuple(
+            attrs.evolve(e, labels=tuple(str(2 * (label == "relevant")) for label in e.labels)) for e in answers[split]
+        )
+        for split in ("train", "dev")
+    }
+    return Dataset(task=task, **made)
+
+
+@pytest.mark.parametrize("strategy", [S1, S3B], ids=lambda strategy: strategy.name)
+@pytest.mark.parametrize("name", ["answers", "similarity", "grades"])
+def test_what_was_made_without_padding_predicts_without(bert, cache, tmp_path, monkeypatch, strategy, name):
+    """Numbers, in which every bit shows: attention over other groups of rows adds up in another order."""
+    monkeypatch.setenv("MTLFN_CACHE", str(cache))
+    made, own = {**tiny.datasets(), "grades": graded()}, {}
+    monkeypatch.setattr(tiny, "datasets", lambda: made)
+    for unpad in (False, True):
+        built, _ = tiny.build(bert, cache, (name,), strategy=strategy, unpad=unpad)
+        params = tiny.stirred(model.init_params(built, tiny.KEY), 0.3)
+        dataset, folder = tiny.datasets()[name], tmp_path / str(unpad)
+        tiny.export(built, params, folder)
+        corpus = store.load(dataset, "dev", built.backbone.tokenizer, 64, cache)
+        own[unpad] = evaluate.predictions(built, params, corpus, dataset.dev, range(len(dataset.dev)))
+        predictor = mtlfn.load(folder / name, backbone=str(bert), device="cpu")
+        assert predictor([row(dataset.task, e) for e in dataset.dev]) == own[unpad]
+    assert own[True] != own[False]  # else the test shows nothing
+
+
+def test_an_export_that_does_not_speak_of_padding_was_made_with_it(bert, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("MTLFN_CACHE", str(cache))
+    built, _ = tiny.build(bert, cache, ("similarity",), strategy=S1)
+    tiny.export(built, model.init_params(built, tiny.KEY), tmp_path)
+    assert "unpad" not in json.loads((tmp_path / "similarity/predict.json").read_text())
+    assert not mtlfn.load(tmp_path / "similarity", backbone=str(bert), device="cpu").model.unpad
 
 
 def test_a_run_predicts_what_it_predicted(go, out, tmp_path, capfd):

@@ -111,6 +111,7 @@ def _use(model: Model, max_length: int, usual: str | None, tokenizer: str, paire
         "tokenizer_digest": tokenizer,
         "usual_class": usual,
         **({"paired": True} if paired else {}),
+        **({"unpad": True} if model.unpad else {}),
     }
 
 

@@ -275,7 +275,8 @@ def described(folder: Path) -> dict[str, Any]:
             document = json.loads((folder / file).read_text())
             about |= {name: document[name] for name in names}
             if file == USE:
-                about["paired"] = document.get("paired") is True  # of older exports it is not known
+                # Of older exports it is not known.
+                about |= {name: document.get(name) is True for name in ("paired", "unpad")}
         except FileNotFoundError:
             raise UsageError(
                 f"{folder / file}: is missing; exports of older versions lack it: take the run's result.json away and "
@@ -316,6 +317,7 @@ def _assemble(
         read_out=about["read_out_layer"],
         device=device,
         precision=precision,
+        unpad=about["unpad"],
     )
     try:
         weights = load_file(next(path for name in ADAPTERS if (path := folder / name).is_file()))
