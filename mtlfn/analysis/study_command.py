@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+import mtlfn
 from mtlfn.analysis import study as studies
 from mtlfn.run.commands.command import again
 from mtlfn.run.commands.machines import set_flags
@@ -43,7 +44,8 @@ def run(asked: Asked, argv: Sequence[str]) -> int:
         studies.claim(study, root)
         return execute.only(root, nodes, asked.only.split(","), again("study", argv))
     if asked.plan and asked.json:
-        print(json.dumps(estimate.graph(root, nodes, node_command(asked, study, root)), indent=1))
+        apart = Path(mtlfn.__file__).parents[1] != Path.cwd()  # else it may be found in the working folder alone
+        print(json.dumps(estimate.graph(root, nodes, node_command(asked, study, root, apart)), indent=1))
         return OK
     if asked.conclude:
         studies.claim(study, root)
@@ -86,13 +88,16 @@ def _export(asked: Asked, path: Path, study: studies.Study, root: Path) -> None:
     say(f"to queue it: bash {path}")
 
 
-def node_command(asked: Asked, study: studies.Study, root: Path) -> list[str]:
-    """What runs a node of the study in another process, less ``--only NODE``."""
+def node_command(asked: Asked, study: studies.Study, root: Path, apart: bool = True) -> list[str]:
+    """What runs a node of the study in another process, less ``--only NODE``.
+
+    ``apart``: Python files of the working folder are not taken for modules.
+    """
     data = asked.data_dir and asked.data_dir.resolve()
     flags = set_flags(attrs.evolve(asked, threads=study.run.threads, data_dir=data), TO_NODES)
     own = ["--output-dir", str(root.resolve()), *flags]
     file = asked.study if str(asked.study).startswith(PRESET) else asked.study.resolve()  # a preset has no folder
-    return [sys.executable, "-m", "mtlfn.experiments.study", str(file), *own]
+    return [sys.executable, *(["-P"] if apart else []), "-m", "mtlfn.experiments.study", str(file), *own]
 
 
 Way = Callable[[Nodes], int]

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from mtlfn.analysis import looks, study
+from mtlfn.analysis.command import Study
+from mtlfn.analysis.study_command import node_command
 from mtlfn.run import documents
 from mtlfn.run.errors import UsageError
 from mtlfn.run.many import snakemake
@@ -108,12 +110,24 @@ def test_a_preset_is_named_to_every_node_as_it_was_named(tmp_path, capsys, monke
     monkeypatch.chdir(tmp_path)
     found = graph(capsys, Path("preset:study-demo"))
     commands = [node["command"] for node in found["nodes"]] + [found["conclude"]]
-    assert {command[3] for command in commands} == {"preset:study-demo"}
-    words = commands[0][3:]
+    words = commands[0][commands[0].index("preset:study-demo") :]
+    assert all("preset:study-demo" in command for command in commands)
     assert words[1] == "--output-dir"
     assert Path(words[2]).is_absolute()
     monkeypatch.chdir("/")
     assert ended(capsys, *words[:3], "--plan")[0] == 0
+
+
+def test_files_of_the_working_folder_are_no_modules_of_a_run(file, tmp_path, capsys, monkeypatch):
+    """A user may have written a tokenize.py or random.py; only a package that lies there itself is found there."""
+    alone = [sys.executable, "-m", "mtlfn.experiments.study"]
+    for folder, wanted in ((tmp_path, [sys.executable, "-P", *alone[1:]]), (ROOT, alone)):
+        monkeypatch.chdir(folder)
+        assert graph(capsys, file)["nodes"][0]["command"][: len(wanted)] == wanted
+    asked = Study(file)
+    made = study.read(file)
+    assert node_command(asked, made, tmp_path)[: len(wanted) + 1] == [sys.executable, "-P", *alone[1:]]
+    assert str(ROOT) in snakemake.ours()["PYTHONPATH"].split(os.pathsep)
 
 
 def test_the_plan_has_the_seeds_that_were_asked_for(file, capsys):
