@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from mtlfn.run.many import console, launch, lease, plan, snakemake, together
 from mtlfn.run.many import execute as one_after_the_other
 from mtlfn.run.many.launch import Item, Launch
 from mtlfn.run.storage import lock, notebook
+from tests.run.test_study_nodes import side_by_side
 
 SCRIPT = """
 import json, os, signal, sys, time
@@ -434,6 +436,57 @@ def test_snakemake_is_looked_for_where_it_was_named_and_then_where_the_script_pu
         snakemake.program(alone / "none")
     with pytest.raises(UsageError, match="is no Snakemake that runs"):
         snakemake.program(straw(alone / "odd", "hello"))
+
+
+def test_a_snakemake_that_was_named_from_here_is_found_from_anywhere(alone, monkeypatch):
+    """It is begun in the folder of its start."""
+    venv = straw(alone / "venv/bin/snakemake", "9.1.0").parents[1]
+    monkeypatch.chdir(alone)
+    assert snakemake.program(Path("venv/bin/snakemake")) == venv / "bin/snakemake"
+    monkeypatch.setenv(snakemake.ENVIRONMENT, "venv")
+    assert snakemake.program(None) == venv / "bin/snakemake"
+    monkeypatch.chdir(venv / "bin")
+    monkeypatch.setenv(snakemake.WHERE, "./snakemake")
+    assert snakemake.program(None) == venv / "bin/snakemake"
+    monkeypatch.chdir(alone)
+    monkeypatch.setattr(snakemake.shutil, "which", lambda name: str(venv / "bin/snakemake"))
+    monkeypatch.setenv(snakemake.WHERE, "snakemake")  # as a shell looks for it
+    assert snakemake.program(None) == venv / "bin/snakemake"
+
+
+@pytest.mark.parametrize("cache", [None, "/theirs"])
+def test_what_snakemake_keeps_lies_in_the_start_and_a_run_has_its_own_cache(tmp_path, monkeypatch, cache):
+    """The home may be one to read only; and the files of the working folder are no modules of a job."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if cache is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    program = straw(tmp_path / "snakemake", "9.9.9")
+    program.write_text(
+        f'{program.read_text()}[ "$1" = --version ] || cp resources.json {tmp_path}; echo $XDG_CACHE_HOME\n'
+    )
+    execute(tmp_path, program, [])
+    kept = Path((tmp_path / "out/logs/snakemake.log").read_text().splitlines()[-1])
+    assert kept.parents[1] == tmp_path / "out/.jobs"
+    words = shlex.split(json.loads((tmp_path / "resources.json").read_text())["command"])
+    assert words[:3] == (
+        ["env", "-u", "XDG_CACHE_HOME"] if cache is None else ["env", f"XDG_CACHE_HOME={cache}", words[2]]
+    )
+    assert words[-5:-1] == [sys.executable, "-P", "-m", "mtlfn.run.many.job"]
+
+
+@pytest.mark.slow
+@side_by_side
+def test_what_snakemake_cannot_do_is_in_its_log_and_a_brace_in_a_path_is_no_wildcard(tmp_path):
+    start = tmp_path / "st{a}rt"
+    (start / "done").mkdir(parents=True)
+    (start / "launch.json").write_text(json.dumps({"runs": [{"job": 0, "after": [], "memory_mb": 1, "minutes": 1}]}))
+    about = {"command": shlex.join(["ls", str(start / "none")]), "threads": 1, "gpu": 0, "slurm_extra": ""}
+    (start / "resources.json").write_text(json.dumps(about))
+    words = snakemake.command(snakemake.program(None), start, 1, None, "local")
+    ended = subprocess.run(words, env=snakemake.environment(start), capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "Error in rule one" in ended.stdout + ended.stderr
+    assert f"'{start}/none'" in ended.stdout + ended.stderr  # the command had begun
 
 
 def test_snakemake_is_not_given_what_is_meant_for_our_interpreter(monkeypatch):

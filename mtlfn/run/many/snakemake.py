@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import mtlfn
@@ -21,6 +21,7 @@ OLDEST = 9  # whose command line and profiles these are
 WORKFLOW = Path(__file__).parent / "workflow"
 # What is meant for the interpreter of the runs, and would reach into the one of Snakemake.
 OURS = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
+CACHE = "XDG_CACHE_HOME"  # below which it makes folders as soon as it begins; the home may be one to read only
 HELP = (
     "bash scripts/setup_cluster.sh makes an environment that has it, or pip install 'mtlfn[cluster]' into one of its "
     f"own; then name its program with --snakemake or {WHERE}. Without --jobs and --slurm a study needs none of it: its "
@@ -31,6 +32,9 @@ HELP = (
 def program(asked: Path | None) -> Path:
     """The program, of a version that takes our commands; UsageError says how to have one."""
     for path, flag in _places(asked):
+        if not path.exists():  # a name alone is looked for as a shell does
+            path = Path(shutil.which(path) or path)
+        path = path.absolute()  # it is begun in another folder
         if path.is_dir():
             path = path / "bin" / "snakemake"
         if flag or path.is_file():
@@ -68,9 +72,18 @@ def _check(path: Path, named: str) -> None:
         raise UsageError(f"{named}: is Snakemake {said.stdout.strip()}, expected {OLDEST} or newer. {HELP}")
 
 
-def environment() -> dict[str, str]:
-    """The variables that it gets: ours, less what is meant for our interpreter."""
-    return {name: value for name, value in os.environ.items() if name not in OURS}
+def environment(start: Path | None = None) -> dict[str, str]:
+    """The variables that it gets: ours, less what is meant for our interpreter; with the folder of a start, its cache
+    there."""
+    out = {name: value for name, value in os.environ.items() if name not in OURS}
+    return out if start is None else {**out, CACHE: str(start / "cache")}
+
+
+def given_back(words: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """What calls our code below it, with what of the environment was meant for that."""
+    named = [f"{name}={value}" for name, value in environment.items() if name in OURS]
+    cache = ["-u", CACHE] if CACHE not in os.environ else [f"{CACHE}={os.environ[CACHE]}"]
+    return ["env", *cache, *named, *words]
 
 
 def ours() -> dict[str, str]:

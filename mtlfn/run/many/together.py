@@ -179,8 +179,7 @@ def _hold(locks: ExitStack, path: Path, root: Path) -> None:
 
 def _resources(start: Path, what: Launch, machines: Machines) -> Mapping[str, object]:
     """What every job asks of Snakemake, and the command that it gives."""
-    ours = [f"{name}={value}" for name, value in what.environment.items() if name in snakemake.OURS]
-    words = ["env", *ours, sys.executable, "-m", job.__name__, str(start)]
+    words = snakemake.given_back([sys.executable, "-P", "-m", job.__name__, str(start)], what.environment)
     local = machines.queue is None
     extra = [] if machines.queue is None else [*machines.queue.extra]
     return {
@@ -211,7 +210,7 @@ def _watched(program: Path, start: Path, what: Launch, machines: Machines, view:
         process = subprocess.Popen(
             tied.command(words),
             cwd=start,
-            env=snakemake.environment(),
+            env=snakemake.environment(start),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
