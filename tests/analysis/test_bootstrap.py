@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mtlfn.analysis.statistics.bootstrap import combine, difference, interval, replicate, unit_weights
+from mtlfn.analysis.statistics.bootstrap import combine, difference, interval, replicate, skewed_t, unit_weights
 from mtlfn.analysis.statistics.equivalence import p_above, p_below
 from mtlfn.core.keys import fold, root
 from mtlfn.data import units
@@ -227,6 +227,43 @@ def test_what_seeds_do_on_units_is_no_part_of_the_units() -> None:
     common = np.broadcast_to(multi[0], multi.shape)
     found = difference(MEAN, means(common), means(np.zeros_like(multi)), root(0), 2000)
     assert found.unit_variance == pytest.approx(1 / 2000, rel=0.15)
+
+
+def test_seeds_that_tie_are_not_taken_for_seeds_that_cannot_differ() -> None:
+    """Accuracy of two seeds on 20 units, truth on the border: the seeds' differences are often the same number."""
+    rng = np.random.default_rng(0)
+    (weights,) = unit_weights(root(3), 20, 400)
+    studies, tied, above = 1500, 0, 0
+    for i in range(studies):
+        hits = (rng.random((2, 2, 20)) < np.array([0.96, 0.95])[:, None, None]).astype(float)
+        observed = hits[0].mean(1) - hits[1].mean(1)
+        replicated = replicate(MEAN, means(hits[0]), weights) - replicate(MEAN, means(hits[1]), weights)
+        found = combine(observed, replicated, 20, fold(root(0), i))
+        if observed[0] == observed[1] and (hits[0] - hits[1]).std(axis=0).any():
+            tied += 1
+            assert found.seed_variance == found.interaction > 0
+        above += p_above(found.replicates, 0.01) <= 0.01
+    assert tied > studies / 10
+    assert above / studies <= 0.01 + 2 * math.sqrt(0.01 * 0.99 / studies)
+
+
+def test_the_units_part_is_known_without_bias_from_few_units() -> None:
+    rng = np.random.default_rng(0)
+    (weights,) = unit_weights(root(5), 5, 400)
+    variances = []
+    for i in range(600):
+        score = np.repeat(rng.standard_normal((1, 5)), 2, axis=0)
+        variances.append(
+            combine(score.mean(1), replicate(MEAN, means(score), weights), 5, fold(root(0), i)).unit_variance
+        )
+    assert np.mean(variances) == pytest.approx(1 / 5, rel=0.08)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_the_farthest_tail_of_seeds_goes_on_as_that_of_a_t_statistic(seeds: int) -> None:
+    far, farther = skewed_t(seeds, np.array([1 - 1e-5, 1 - 1e-7]))
+    assert farther / far == pytest.approx(100 ** (1 / (seeds - 1)), rel=1e-6)
+    assert (farther / far) == pytest.approx(stats.t.isf(1e-7, seeds - 1) / stats.t.isf(1e-5, seeds - 1), rel=0.25)
 
 
 def test_noise_of_seeds_follows_the_key() -> None:
