@@ -78,6 +78,15 @@ def before(
     return [(len(own), claims) for own, claims in each if len(own) < len(seeds) and set(own) <= set(seeds)]
 
 
+def other_runs(taken: Sequence[Mapping[str, Any]], seeds: Sequence[int], digests: Collection[str]) -> bool:
+    """Whether the study's own look at these seeds was taken already, and at runs that are not among these.
+
+    Whoever trains them again until something is shown looks as often, each time with the whole level.
+    """
+    own = [look for look in taken if not look["exploratory"] and [*seeds] in [[*each] for each in look["seeds"]]]
+    return any(not set(look["digests"]) <= set(digests) for look in own)
+
+
 def words(looks: Sequence[Mapping[str, Any]]) -> str:
     """All looks at a study, in one sentence; empty where none is on record."""
     if not looks:

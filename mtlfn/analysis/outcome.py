@@ -15,7 +15,7 @@ import attrs
 from attrs import frozen
 
 from mtlfn.analysis import looks
-from mtlfn.analysis.rules import Declared, Rule, departures, exploratory
+from mtlfn.analysis.rules import Declared, Rule, departures, digests, exploratory
 from mtlfn.analysis.runs import cells, rates
 from mtlfn.analysis.statistics import bootstrap, learnt, planning, verdict
 from mtlfn.analysis.statistics.equivalence import p_above, p_below, p_within
@@ -155,7 +155,7 @@ def _study(
     """What ``verdict.json`` says of a study. ``level``: of a task's test at a look at so many seeds."""
     study, declared = compared.study, rule.of(number)
     why = exploratory(study, rule, number)
-    taken = [] if declared is None or why else looks.before(declared.taken, [*study.multi], _digests(study))
+    taken = [] if declared is None or why else looks.before(declared.taken, [*study.multi], digests(study))
     tasks = {}
     for task, said in decided.items():
         pair = compared.pairs[task]
@@ -182,10 +182,6 @@ def _study(
         "tasks": tasks,
         "missing": [attrs.asdict(each) for each in study.missing],
     }
-
-
-def _digests(study: cells.Study) -> set[str]:
-    return {run.digest for run in (*study.multi.values(), *study.controls.values(), *study.trials)}
 
 
 def _standing(said: verdict.Verdict, task: str, taken: Sequence[tuple[int, Mapping[str, Any]]]) -> dict[str, Any]:
@@ -381,4 +377,5 @@ def _cell(difference: Mapping[str, Any] | None) -> str:
         return "missing"
     low, high = difference["interval_95"]
     only = "\nunits only" if difference["units_only"] else ""
-    return f"{difference['estimate']:+.3f}\n{low:+.3f} to {high:+.3f}{only}"
+    estimate, low, high = (verdict.signed(value, 3) for value in (difference["estimate"], low, high))
+    return f"{estimate}\n{low} to {high}{only}"

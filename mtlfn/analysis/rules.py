@@ -30,6 +30,7 @@ class Declared:
         first_seed: a look at n seeds is at this one and the n - 1 after it.
         late: how many of its runs were finished when it was declared.
         taken: the looks on record, oldest first.
+        controls: kinds of S1 runs that it has beside every multi-task run.
         strategy, plain, rates, run: of the multi-task runs: strategy, what plain S1 has in common with them, the
             learning rates to choose from (none: that of ``run``), and all other settings.
     """
@@ -40,6 +41,7 @@ class Declared:
     first_seed: int
     late: int
     taken: tuple[Mapping[str, Any], ...]
+    controls: tuple[str, ...]
     strategy: str
     plain: str
     rates: tuple[float, ...]
@@ -81,6 +83,7 @@ def read(document: Mapping[str, Any], folder: Path) -> Declared:
         first_seed=document["run"].get("seed", 0),
         late=document.get(looks.LATE, 0),
         taken=tuple(document.get(looks.TAKEN, ())),
+        controls=tuple(document.get("controls", cells.CONTROLS)),
         strategy=document["strategy"],
         plain=document.get("plain", "tokens"),
         rates=tuple(document.get("learning_rates", ())),
@@ -155,9 +158,17 @@ def exploratory(study: cells.Study, rule: Rule, number: int = 0) -> list[str]:
         last = [declared.first_seed + n - 1 for n in declared.looks]
         said = " or ".join(f"{declared.first_seed} to {end}" for end in last) or "none"
         why.append(f"seeds {', '.join(map(str, seeds))} where the study declared {said}")
-    if study.missing:
-        why.append(f"{_are(len(study.missing))} missing, so that not every side has every seed")
+    declared_sides = {cells.CONTROLS[control] for control in declared.controls}
+    if missing := [each for each in study.missing if each.side in {*declared_sides, cells.MULTI}]:
+        why.append(f"{_are(len(missing))} missing, so that not every side has every seed")
+    if looks.other_runs(declared.taken, seeds, digests(study)):
+        why.append("other runs of these seeds were looked at before, and such a look is paid for once")
     return why
+
+
+def digests(study: cells.Study) -> set[str]:
+    """Of all runs that a verdict rests on."""
+    return {run.digest for run in (*study.multi.values(), *study.controls.values(), *study.trials)}
 
 
 def _inside(run: Path, folder: Path) -> bool:

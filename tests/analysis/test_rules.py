@@ -232,3 +232,52 @@ def test_a_look_at_runs_that_were_made_anew_does_not_stand() -> None:
     assert looks.before(taken, [0, 1, 2], {"a", "c"}) == []
     assert looks.before(taken, [0, 1], {"a", "b"}) == []
     assert looks.before([{**taken[0], "exploratory": ["why"]}], [0, 1, 2], {"a", "b"}) == []
+
+
+# Looks that were paid for
+
+
+def again(root: Path, attempt: str) -> None:
+    """As if all runs had been trained anew, and to other bits."""
+    for path in root.glob("*/result.json"):
+        document = json.loads(path.read_text())
+        document["digest"] += attempt
+        if document["match"]:
+            document["match"]["parent"]["digest"] += attempt
+        path.write_text(json.dumps(document))
+
+
+def test_a_look_at_runs_that_were_trained_again_is_not_the_studys_own(folder: Path) -> None:
+    """Else whoever trains until something is shown has as many tests, each at the whole level."""
+    own = studies.judge([folder])
+    assert own["studies"][0]["exploratory"] == []
+    assert studies.judge([folder]) == own  # the same runs again
+    said = "other runs of these seeds were looked at before, and such a look is paid for once"
+    for attempt in ("-b", "-c"):
+        again(folder, attempt)
+        assert studies.judge([folder])["studies"][0]["exploratory"] == [said]
+    assert looks.words(looks.taken(folder)).count("(exploratory)") == 2
+
+
+def test_runs_that_were_added_to_those_of_a_look_are_no_other_runs(folder: Path, tmp_path: Path) -> None:
+    last = [path for path in folder.iterdir() if path.name.endswith("-2")]
+    for path in last:
+        path.rename(tmp_path / path.name)
+    declare(folder, seeds=3, looks=(2, 3))
+    assert studies.judge([folder])["studies"][0]["exploratory"] == []
+    for path in last:
+        (tmp_path / path.name).rename(path)
+    assert studies.judge([folder])["studies"][0]["exploratory"] == []
+
+
+def test_a_study_of_one_side_is_judged_as_declared(folder: Path) -> None:
+    for control, others in (("total", "plain-*"), ("per-task", "total-*")):
+        root = folder.parent / control
+        shutil.copytree(folder, root)
+        for path in root.glob(others):
+            shutil.rmtree(path)
+        assert why(root) == ["6 runs are missing, so that not every side has every seed"]
+        declare(root, controls=(control,))
+        assert why(root) == []
+        shutil.rmtree(next(root.glob(f"{ {'total': 'total', 'per-task': 'plain'}[control] }-*-0")))
+        assert why(root) == ["1 run is missing, so that not every side has every seed"]
