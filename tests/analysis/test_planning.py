@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -87,6 +88,46 @@ def test_a_plan_says_what_helps_more() -> None:
     assert line.startswith("answers: 3 seeds show a difference of ")
     assert "0.02 is not above the margin" in line
     assert "no power is known" in planning.plan_lines({"answers": None}, MARGIN)[0]
+
+
+@pytest.mark.parametrize(
+    ("sd", "furthest", "said"),
+    [
+        (0.5, 1.0, "2 seeds show no difference that scores can have with a power"),
+        (0.03, 1.0, "2 seeds show a difference of 0.706 (0.436 to more than scores can differ by) with a power"),
+        (0.06, 2.0, "2 seeds show a difference of 1.392 (0.852 to more than scores can differ by) with a power"),
+    ],
+)
+def test_no_difference_is_told_that_scores_cannot_have(sd: float, furthest: float, said: str) -> None:
+    made = planning.plan(1e-6, sd**2, 2, MARGIN, 0.05, 1, furthest=furthest)
+    (line,) = planning.plan_lines({"answers": made}, MARGIN)
+    assert line.startswith(f"answers: {said}")
+    assert all(float(number) <= furthest for number in re.findall(r"\d+\.\d{3}", line))
+
+
+def test_more_units_lessen_what_seeds_do_on_them() -> None:
+    """All of the seeds' variance is of the units: with twice as many it is a half."""
+    made = planning.plan(1e-8, 0.02**2, 3, MARGIN, 0.05, interaction=0.02**2)
+    assert made["twice_the_units"] == planning.smallest_effect(0.5e-8, 0.02**2 / 2, 3, MARGIN, 0.05)
+    assert made["twice_the_units"] < made["smallest_effect"] - 0.01
+
+
+def test_differences_of_a_task_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They share a side: where one is large by chance the other mostly is, and both are shown at once more often."""
+    pair = Pair(*(found(0.05, unit=1e-6, seed=0.02**2) for _ in range(2)))
+
+    def shown() -> float:
+        return float(np.mean([planning._decided(pair, MARGIN, 0.05, 10, np.random.default_rng(i)) for i in range(8)]))
+
+    together = shown()
+    monkeypatch.setattr(planning, "CORRELATION", 0.0)
+    assert together > shown() + 0.01
+
+
+def test_what_is_judged_together_has_the_lowest_level_of_all() -> None:
+    level = planning.shared(lambda seeds: 0.05 * seeds, 2, (0.01, 0.2))
+    assert level(1) == 0.01 / 2
+    assert planning.shared(lambda seeds: 0.05 * seeds, 2, (0.2,))(1) == 0.05 / 2
 
 
 def test_a_pilot_of_one_seed_gives_no_plan() -> None:

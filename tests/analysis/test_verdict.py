@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from mtlfn.analysis.statistics.bootstrap import Difference
+from mtlfn.analysis.statistics.planning import advise
 from mtlfn.analysis.statistics.verdict import (
     CLAIMS,
     DILUTION,
@@ -25,6 +29,7 @@ from mtlfn.analysis.statistics.verdict import (
     Pair,
     decide,
     decide_families,
+    signed,
 )
 
 MARGIN = 0.02
@@ -113,9 +118,27 @@ def test_what_shows_a_cell_shows_its_row() -> None:
 
 def test_why_names_the_intervals() -> None:
     why = decide({"task": Pair(found(0.05), found(0.06))}, MARGIN, 0.05)["task"].why
-    assert "+0.0500 (95% interval +0.0422 to +0.0578): above 0.02" in why
+    assert "+0.0500 (90% interval +0.0434 to +0.0566): above 0.02" in why
     why = decide({"task": Pair(found(0.0), found(0.0))}, MARGIN, 0.05)["task"].why
     assert "(90% interval -0.0066 to +0.0066): within ±0.02" in why
+
+
+def test_the_interval_that_is_told_does_not_hold_what_was_excluded() -> None:
+    """A one-sided test at 5 % looks at the interval of 90 %."""
+    rng = np.random.default_rng(2)
+    told = 0
+    for _ in range(200):
+        made = decide({"task": Pair(*(found(rng.normal(0.03, 0.01), 0.005) for _ in range(2)))}, MARGIN, 0.05)["task"]
+        for low, high, place in re.findall(r"interval ([^ ]+) to ([^)]+)\): ((?:above|below) [^;]+)", made.why):
+            border = float(place.split()[1])
+            assert float(low) >= border if place.startswith("above") else float(high) <= border
+            told += 1
+    assert told > 50
+
+
+@pytest.mark.parametrize(("value", "said"), [(0.00004, "0.0000"), (-0.00004, "0.0000"), (-0.02, "-0.0200")])
+def test_what_rounds_to_nothing_has_no_sign(value: float, said: str) -> None:
+    assert signed(value) == said
 
 
 def test_one_seed_or_one_unit_decides_nothing() -> None:
@@ -191,8 +214,27 @@ def test_models_that_learnt_nothing_are_not_said_to_be_equivalent() -> None:
     assert decide({"task": Pair(found(0.05), nothing)}, MARGIN, 0.05)["task"].row == GENUINE
 
 
+def alike(units: int) -> Pair:
+    nothing = Difference((0.0, 0.0, 0.0), units, np.zeros(1000), 0.0, 0.0)
+    return Pair(nothing, nothing, "ceiling")
+
+
+@given(st.floats(0.005, 0.2), st.integers(2, 400))
+def test_units_that_agree_show_equivalence_no_more_often_than_they_would_by_chance(margin: float, units: int) -> None:
+    """Accuracies that differ by the margin: with a probability of (1 - m)^U no unit says so, which must not be shown
+    more often than the level."""
+    p = decide({"task": alike(units)}, margin, 0.05)["task"].p[NO_EFFECT]
+    assert p is not None
+    assert p >= stats.binom.pmf(0, units, margin) - 1e-12
+    assert p == pytest.approx(max(stats.binom.pmf(0, units, margin), 1 / 1001))
+
+
 def test_equal_sides_are_at_the_ceiling_or_not_learnt() -> None:
-    nothing = Difference((0.0, 0.0, 0.0), 100, np.zeros(1000), 0.0, 0.0)
+    nothing = Difference((0.0, 0.0, 0.0), 200, np.zeros(1000), 0.0, 0.0)
+    few = alike(100)
+    made = decide({"task": few}, MARGIN, 0.05)["task"]
+    assert (made.verdict, made.row) == (INCONCLUSIVE, INCONCLUSIVE)
+    assert "alike on each of 100 units, which are too few" in advise(few, MARGIN, 0.05).text
     made = decide({"task": Pair(nothing, nothing, "ceiling")}, MARGIN, 0.05)["task"]
     assert (made.verdict, made.qualifier, made.row) == (NO_EFFECT, "ceiling", EXPOSURE)
     for pair in (Pair(nothing, nothing, "floor"), Pair(found(0.0), found(0.0), "floor")):

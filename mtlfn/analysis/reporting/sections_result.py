@@ -352,7 +352,7 @@ def difference(effect: Mapping[str, Any] | None) -> Cell:
 
 def signed(value: float) -> str:
     """With three decimals and a real minus; what rounds to zero has no sign."""
-    return f"{value:+.3f}".replace("-", "−") if round(value, 3) else "0.000"
+    return verdict.signed(value, 3).replace("-", "−")
 
 
 def count(number: int, what: str) -> str:

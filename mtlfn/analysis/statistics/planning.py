@@ -95,9 +95,15 @@ def _blocked(pair: Pair) -> str | None:
         return "run the token-controlled S1"
     one = "at least 2 seeds are needed: with one, the variance between seeds is unknown"
     for difference, name in ((controlled, SIDES["controlled"]), (plain, SIDES["plain"])):
-        if difference is not None and idle(difference) and pair.level != "ceiling":
+        if difference is not None and idle(difference):
             alike = f"multi-task and {name} score alike on every unit, which says nothing of how far they may differ"
             mend = "test on more units, or train on more tokens where both learnt little"
+            if pair.level == "ceiling":
+                alike = (
+                    f"multi-task and {name} score alike on each of {difference.units} units, which are too few to say "
+                    "that they differ by less than the margin"
+                )
+                mend = "test on more units"
             return f"{alike}: {mend}" + (f"; {one}" if difference.seeds == 1 else "")
     if plain is None:
         return "run the plain S1"
@@ -122,8 +128,10 @@ def _near(pair: Pair, margin: float) -> str:
     assert pair.plain is not None
     sides = {name: side for name, side in (("controlled", pair.controlled), ("plain", pair.plain))}
     name, side = min(sides.items(), key=lambda item: abs(abs(item[1].estimate) - margin))
-    units = math.sqrt(side.unit_variance)
-    seeds = math.sqrt((side.seed_variance or 0.0) / side.seeds)
+    seed_variance = side.seed_variance or 0.0
+    interaction = min(side.interaction, seed_variance)
+    units = math.sqrt(side.unit_variance + interaction / side.seeds)
+    seeds = math.sqrt((seed_variance - interaction) / side.seeds)
     much = "the test units: more of them are needed" if units > seeds else "the seeds"
     return f"nearest to a border is the difference to {SIDES[name]}, and most of its error comes from {much}"
 
@@ -212,12 +220,22 @@ def seeds_for(effect: float, unit_variance: float, seed_variance: float, margin:
 
 
 def plan(
-    unit_variance: float, seed_variance: float, seeds: int, margin: float, alpha: Level, freedom: int | None = None
+    unit_variance: float,
+    seed_variance: float,
+    seeds: int,
+    margin: float,
+    alpha: Level,
+    freedom: int | None = None,
+    *,
+    interaction: float = 0.0,
+    furthest: float = 1.0,
 ) -> dict[str, Any]:
     """What a study of so many seeds can show of a task, as it stands in ``verdict.json``.
 
     Args:
         freedom: degrees of freedom that the seed variance is known with; None: exactly.
+        interaction: what of the seed variance goes with the number of test units.
+        furthest: what two scores of the metric can differ by.
     """
     variances = [seed_variance]
     if freedom:
@@ -226,13 +244,15 @@ def plan(
     level = at(alpha, seeds)
     effects = [smallest_effect(unit_variance, each, seeds, margin, level) for each in variances]
     doubled = smallest_effect(unit_variance, seed_variance, 2 * seeds, margin, at(alpha, 2 * seeds))
-    more_units = smallest_effect(unit_variance / 2, seed_variance, seeds, margin, level)
+    of_seeds = seed_variance - min(interaction, seed_variance) / 2
+    more_units = smallest_effect(unit_variance / 2, of_seeds, seeds, margin, level)
     return {
         "seeds": seeds,
         "unit_sd": math.sqrt(unit_variance),
         "seed_sd": math.sqrt(seed_variance),
         "smallest_effect": effects[0],
         "range": effects[1:],
+        "furthest": furthest,
         "seeds_for": {f"{e:g}": seeds_for(e, unit_variance, seed_variance, margin, alpha) for e in EFFECTS},
         "twice_the_seeds": doubled,
         "twice_the_units": more_units,
@@ -247,7 +267,9 @@ def plan_of(pair: Pair, seeds: int, margin: float, alpha: Level) -> dict[str, An
         return None
     units = max(side.unit_variance for side in sides)
     seed = max(side.seed_variance or 0.0 for side in sides)
-    return plan(units, seed, max(seeds, 2), margin, alpha, min(side.seeds for side in sides) - 1)
+    of_both = max(min(side.interaction, side.seed_variance or 0.0) for side in sides)
+    freedom, furthest = min(side.seeds for side in sides) - 1, max(side.furthest for side in sides)
+    return plan(units, seed, max(seeds, 2), margin, alpha, freedom, interaction=of_both, furthest=furthest)
 
 
 def plan_lines(plans: Mapping[str, Mapping[str, Any] | None], margin: float) -> list[str]:
@@ -257,12 +279,16 @@ def plan_lines(plans: Mapping[str, Mapping[str, Any] | None], margin: float) -> 
         if each is None:
             out.append(f"{task}: no power is known: a pilot needs two seeds of the multi-task run and of a control")
             continue
-        spread = f" ({each['range'][0]:.3f} to {each['range'][1]:.3f})" if each["range"] else ""
         needs = ", ".join(_needed(float(effect), n, margin) for effect, n in each["seeds_for"].items())
-        out.append(
-            f"{task}: {each['seeds']} seeds show a difference of {each['smallest_effect']:.3f}{spread} with a power of "
-            f"{POWER:.0%}; {needs}; {_help(each)}"
-        )
+        furthest = each.get("furthest", 1.0)
+        low, high = each["range"] or (0.0, 0.0)
+        spread = f" ({low:.3f} to {high:.3f})" if high else ""
+        if high > furthest:
+            spread = f" ({low:.3f} to more than scores can differ by)" if low <= furthest else ""
+        shown = f"a difference of {each['smallest_effect']:.3f}{spread}"
+        if each["smallest_effect"] > furthest:
+            shown = "no difference that scores can have"
+        out.append(f"{task}: {each['seeds']} seeds show {shown} with a power of {POWER:.0%}; {needs}; {_help(each)}")
     return out
 
 
@@ -275,5 +301,10 @@ def _needed(effect: float, seeds: int | None, margin: float) -> str:
 def _help(each: Mapping[str, Any]) -> str:
     sides = {"seeds": each["twice_the_seeds"], "units": each["twice_the_units"]}
     first: Sequence[str] = ("seeds", "units") if each["helps_more"] == "seeds" else ("units", "seeds")
-    said = [f"twice as many {name if name == 'seeds' else 'test units'} {sides[name]:.3f}" for name in first]
+    furthest = each.get("furthest", 1.0)
+    said = [
+        f"twice as many {name if name == 'seeds' else 'test units'} "
+        + (f"{sides[name]:.3f}" if sides[name] <= furthest else "none")
+        for name in first
+    ]
     return f"{said[0]}, {said[1]}; more tokens change the difference itself"

@@ -19,8 +19,10 @@ and Holm's correction keeps their order.
 Holm's correction runs over the tasks, of all strategies that are judged together; one family a claim, so that at most
 alpha of all studies say a claim of a task where it is false. There is no correction over the claims of one task, since
 they exclude each other: the tests against ±m together still err in at most alpha (Goeman, Solari & Stijnen 2010,
-Statistics in Medicine 29). A task whose runs are missing stays in the family with p = 1: what was not finished must not
-make the other tasks' tests easier.
+Statistics in Medicine 29) where the margin is no less than about a third of the difference's standard error. With a
+narrower one "above" and "below" are both near, each with the whole level, and 2 Φ(-1.645) = 10 % is the limit. A task
+whose runs are missing stays in the family with p = 1: what was not finished must not make the other tasks' tests
+easier. (A strategy without a single control is no part of what is judged, which is told.)
 """
 
 from __future__ import annotations
@@ -172,8 +174,10 @@ def row_p_values(pair: Pair, margin: float) -> dict[str, float | None]:
 
 def zones(difference: Difference | None, margin: float, level: Level = "") -> dict[str, float] | None:
     """Zone -> p-value of one difference, "not above" (within or below) too; None where there is nothing to test."""
-    if difference is None or difference.seeds < 2 or difference.units < 2 or (idle(difference) and level != "ceiling"):
+    if difference is None or difference.seeds < 2 or difference.units < 2:
         return None
+    if idle(difference):
+        return _alike(difference, margin) if level == "ceiling" else None
     replicates = difference.replicates
     return {
         "above": p_above(replicates, margin),
@@ -181,6 +185,16 @@ def zones(difference: Difference | None, margin: float, level: Level = "") -> di
         "below": p_below(replicates, -margin),
         "not above": p_below(replicates, margin),
     }
+
+
+def _alike(difference: Difference, margin: float) -> dict[str, float]:
+    """The same where two models agree on every unit, of which resampling has nothing to tell.
+
+    Means that differ by the margin differ on a share of the units that is no smaller, so that U units without one have
+    a probability of (1 - m)^U at most. That is exact for means over units, such as accuracy.
+    """
+    p = max((1 - min(margin / difference.furthest, 1.0)) ** difference.units, 1 / (len(difference.replicates) + 1))
+    return {"above": 1.0, "within": p, "below": 1.0, "not above": p}
 
 
 def idle(difference: Difference) -> bool:
@@ -194,25 +208,32 @@ def _not_learnt(pair: Pair) -> bool:
 
 
 def _why(verdict: str, row: str, pair: Pair, margin: float) -> str:
-    """One sentence; intervals of 90 % where equivalence is said, which is what two one-sided tests at 5 % look at."""
+    """One sentence; intervals of 90 % where a place is said, which is what one-sided tests at 5 % look at."""
 
-    def said(difference: Difference | None, zone: Zone | None) -> str:
+    def said(difference: Difference | None, zone: Zone | Literal["not above"] | None) -> str:
         if difference is None:
             return "nothing to compare with"
-        level = 0.90 if zone == "within" else 0.95
+        level = 0.95 if zone is None else 0.90
         low, high = interval(difference, level)
         only = ", over units alone" if difference.seeds == 1 else ""
         place = {None: "", "above": f": above {margin:g}", "within": f": within ±{margin:g}",
-                 "below": f": below -{margin:g}"}[zone]  # fmt: skip
-        return f"{difference.estimate:+.4f} ({level:.0%} interval {low:+.4f} to {high:+.4f}{only}){place}"
+                 "below": f": below -{margin:g}", "not above": f": not above {margin:g}"}[zone]  # fmt: skip
+        around = f"{level:.0%} interval {signed(low)} to {signed(high)}{only}"
+        return f"{signed(difference.estimate)} ({around}){place}"
 
     if verdict == NOT_LEARNT:
         return "no side scores above the simple baselines: models that learnt nothing cannot be compared"
     c, p = next((cell for cell, claim in CELLS.items() if claim == verdict), (ROWS.get(row), None))
     shown = f"against {SIDES['controlled']} {said(pair.controlled, c)}; against {SIDES['plain']} "
     if verdict == OVER_TRAINED:
-        return f"{shown}{said(pair.plain, None)}: not above {margin:g}"
+        return shown + said(pair.plain, "not above")
     if verdict in CLAIMS:
         return shown + said(pair.plain, p)
     known = "no cell was shown" if row == INCONCLUSIVE else "against plain S1 nothing was shown"
     return f"{known} at margin {margin:g}: {shown}{said(pair.plain, None)}"
+
+
+def signed(value: float, digits: int = 4) -> str:
+    """A difference with its sign, and without one where it rounds to nothing."""
+    rounded = round(value, digits)
+    return f"{rounded:+.{digits}f}" if rounded else f"{0:.{digits}f}"
