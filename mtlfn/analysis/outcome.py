@@ -321,11 +321,20 @@ def called(row: Mapping[str, Any], study: Mapping[str, Any]) -> str:
 
 
 def show(document: Mapping[str, Any]) -> None:
-    """Prints a table a study, what is missing and what takes no part."""
+    """Prints a table a study, what is missing and what takes no part.
+
+    Nothing of it is cut: on a narrow terminal cells are folded, elsewhere lines are as long as they come.
+    """
     from rich.console import Console
     from rich.table import Table
 
     console = Console(markup=False, emoji=False)  # a name is no markup
+    if not console.is_terminal:
+        console.width = 10_000
+    widths: tuple[int | None, ...] = (None,) * 6  # of columns: what rich folds them to
+    if 80 <= console.width < 160:  # so that one word of a verdict is a line
+        words = len(verdict.INCONCLUSIVE)
+        widths = (console.width - 2 * words - 45, 5, 10, 10, words + 1, words)
 
     def tell(line: str) -> None:
         console.print(shown(line), soft_wrap=True)
@@ -335,11 +344,9 @@ def show(document: Mapping[str, Any]) -> None:
         seeds = ", ".join(map(str, study["seeds"]))
         tests = f"level {settings['level']:.3g} over {settings['tasks']} tasks"
         table = Table(title=f"{shown(study['name'])}: seeds {seeds}; margin {settings['margin']:g}, {tests}")
-        table.add_column("task", no_wrap=True)
-        for column in ("multi", "− controlled", "− plain"):
-            table.add_column(column)
-        table.add_column("verdict", min_width=len(verdict.INCONCLUSIVE))
-        table.add_column("RQ5, controlled alone", min_width=len(verdict.INCONCLUSIVE))
+        names = ("task", "multi", "− controlled", "− plain", "verdict", "RQ5, controlled alone")
+        for column, width in zip(names, widths, strict=True):
+            table.add_column(column, overflow="fold", max_width=width)
         for task, row in study["tasks"].items():
             mean = learnt.mean(row["scores"][cells.MULTI])
             score = "" if mean is None else f"{mean:.3f}"
