@@ -252,6 +252,32 @@ def test_another_cadence_from_the_middle_on_is_on_record_and_replays(go, tmp_pat
     assert code == 0, said
 
 
+OFTEN, SELDOM = ({"save_every_steps": n, "quick_eval_examples": 6} for n in (1, 200))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(SELDOM, OFTEN), (OFTEN, SELDOM), (OFTEN, {**SELDOM, "quick_eval_examples": 0})],
+    ids=["more often", "less often", "no longer"],
+)
+def test_the_state_that_a_run_went_on_from_is_evaluated_at_the_cadence_of_its_step(go, tmp_path, again, before, after):
+    """Its quick evaluation is made when the run goes on, and the cadence may be another by then."""
+    folder, owed = tmp_path / "run", before is OFTEN
+    assert go(micro_batch_tokens=16, output_dir=folder, **before, max_steps=1).code == 75
+    assert go(micro_batch_tokens=16, output_dir=folder, **after).code == 0
+    lines = list(record.lines(folder / "metrics.jsonl"))
+    assert sum(line.get("event") == "watch" for line in lines) == 1
+    first = [line for line in lines if line["step"] == 1 and line.get("event") == "quick"]
+    assert [line["examples"] for line in first] == [3] * owed
+    code, said = again(folder, "--all")
+    assert code == 0, said
+    if owed:
+        written_again(folder / "metrics.jsonl", [line for line in lines if line not in first])
+        code, said = again(folder, "--to", 1, "--from", 0)
+        assert code == 4
+        assert "step 1 (its quick evaluation, missing)" in said
+
+
 def test_a_run_whose_arithmetic_changed_is_told_by_step_and_tensor(finished, again, monkeypatch):
     """From its third step on the optimiser does something else."""
     from mtlfn.core import step

@@ -24,7 +24,7 @@ from mtlfn.run.one.fingerprint import environment
 from mtlfn.run.one.loop import load
 from mtlfn.run.one.prepare import Prepared
 from mtlfn.run.one.start import signals
-from mtlfn.run.one.surroundings import quick_examples
+from mtlfn.run.one.surroundings import of_each
 from mtlfn.run.one.training import Hooks, train
 from mtlfn.run.one.walk import Walk, cadence
 
@@ -48,8 +48,8 @@ def follow(strategy: str, config: Config, processes: Processes) -> NoReturn:
         limit = deadline.Deadline(deadline.began(), config.max_hours)  # asked by the first process alone
         evaluations = Evaluations(Path(), limit, lambda *_: lambda _: None, stop, processes)
         walk, hooks = _surroundings(prepared, evaluations, processes)
-        if not walk.finished(state):
-            hooks.look(state, state)
+        if not walk.finished(state) and (owed := processes.share_json(None)):
+            prepared.predicted(state, "dev", of_each(owed, prepared), side_by_side(processes))
         ended = train(walk, state, hooks)
         if ended.why is None:
             _conclude(prepared, ended.state, evaluations, evaluated=ended.evaluation is not None)
@@ -59,7 +59,8 @@ def follow(strategy: str, config: Config, processes: Processes) -> NoReturn:
 
 def _surroundings(prepared: Prepared, evaluations: Evaluations, processes: Processes) -> tuple[Walk, Hooks]:
     """The walk on all processes, and the hooks that answer to those of the first."""
-    config, count, quickly = prepared.config, quick_examples(prepared), side_by_side(processes)
+    config, quickly = prepared.config, side_by_side(processes)
+    count = of_each(config.quick_eval_examples, prepared)
 
     def nothing(state: State, of: object) -> None:
         """The first process does it."""

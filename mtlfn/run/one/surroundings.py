@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 from attrs import frozen
@@ -16,7 +17,7 @@ from mtlfn.run import documents
 from mtlfn.run.config import Config
 from mtlfn.run.machine import deadline, memory
 from mtlfn.run.machine.processes import Processes
-from mtlfn.run.one import evaluate, together
+from mtlfn.run.one import directory, evaluate, together
 from mtlfn.run.one.evaluations import Evaluations, side_by_side
 from mtlfn.run.one.prepare import Prepared
 from mtlfn.run.one.training import Hooks, diverged
@@ -103,6 +104,7 @@ def surround(
 
     evaluations = Evaluations(folder, limit, report.evaluating, lambda: stop(stopping.before_task()), processes)
     quick = _quick(prepared, report, limit, clock, write, side_by_side(processes))
+    began = directory.recorded(folder).settings
 
     def due(before: int, after: State) -> bool:
         return cadence(before, after, prepared.budget, config.save_every_steps)
@@ -110,10 +112,15 @@ def surround(
     def saving(before: State, after: State) -> bool:
         return due(before.input_tokens, after) or processes.agree(deadline.asked(folder, "SAVE"))
 
-    def look(before: int | None, state: State) -> None:
-        wanted = before is not None and config.quick_eval_examples and state.step and due(before, state)
+    def look(before: State, state: State) -> None:
+        wanted = config.quick_eval_examples and due(before.input_tokens, state)
         if processes.agree(bool(wanted and stopping.before_step(state, False) is None)):
-            quick(state)
+            quick(state, config.quick_eval_examples)
+
+    def make_up(state: State) -> None:
+        examples = owed(lines, began, state, prepared.budget)
+        if count := processes.share_json(examples if stopping.before_step(state, False) is None else 0):
+            quick(state, count)
 
     hooks = Hooks(
         stop=lambda state, evaluates: stop(stopping.before_step(state, evaluates)),
@@ -121,11 +128,11 @@ def surround(
         observe=_observe(prepared, report, clock, write, probe, lines),
         evaluated=lambda state, full: write({"step": state.step, "event": "full", "scores": full.scores}),
         due=saving,
-        look=lambda before, after: look(before.input_tokens, after),
+        look=look,
         save=_saving(storage, metrics, limit, clock, processes),
     )
     walk = _timed(prepared, limit, clock, evaluations, processes)
-    return Surroundings(walk, hooks, partial(_make_up, look, lines), evaluations)
+    return Surroundings(walk, hooks, make_up, evaluations)
 
 
 def _saving(
@@ -199,12 +206,12 @@ def _quick(
     clock: observers.TrainingClock,
     write: Write,
     through: evaluate.Through,
-) -> Callable[[State], None]:
-    """A quick evaluation, put on record and said."""
+) -> Callable[[State, int], None]:
+    """A quick evaluation on so many examples of all tasks together, put on record and said."""
 
-    def quick(state: State) -> None:
+    def quick(state: State, examples: int) -> None:
         with clock.paused(), limit.timing("quick"):
-            count = quick_examples(prepared)
+            count = of_each(examples, prepared)
             scores = prepared.evaluate(state, count, through).scores
         write({"step": state.step, "event": "quick", "examples": count, "scores": scores})
         shown = "  ".join(f"{t} {v:.3f}" for t, v in evaluate.primary(prepared.tasks, scores).items())
@@ -213,14 +220,21 @@ def _quick(
     return quick
 
 
-def quick_examples(prepared: Prepared) -> int:
-    """Examples of each task in a quick evaluation."""
-    return -(-prepared.config.quick_eval_examples // len(prepared.tasks))
+def of_each(examples: int, prepared: Prepared) -> int:
+    """Examples of each task, where there are to be so many of all."""
+    return -(-examples // len(prepared.tasks))
 
 
-def _make_up(look: Callable[[int | None, State], None], lines: Sequence[record.Line], state: State) -> None:
-    """Looks at a state that is gone on from, where no evaluation of it is on record."""
+def owed(lines: Sequence[record.Line], began: Mapping[str, Any], state: State, budget: int) -> int:
+    """Examples of the quick evaluation that a state which is gone on from lacks on record; 0 where none is due.
+
+    It is due by the cadence at which its step was taken, whatever is asked for from here on: so a record says of each
+    step whether it has to have one. ``began``: the settings that the run began with.
+    """
     here = [line for line in lines if line["step"] == state.step]
-    earlier = [line["tokens"] for line in lines if "event" not in line and line["step"] < state.step]
-    evaluated = any(line.get("event") in ("quick", "full") for line in here)
-    look(None if evaluated else earlier[-1] if earlier else 0, state)
+    earlier = [line for line in lines if line["step"] < state.step]
+    if not state.step or any(line.get("event") in ("quick", "full") for line in here):
+        return 0
+    watched = record.watching(earlier, began)
+    before = next((line["tokens"] for line in reversed(earlier) if "event" not in line), 0)
+    return watched["quick_eval_examples"] * cadence(before, state, budget, watched["save_every_steps"])
