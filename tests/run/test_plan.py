@@ -150,6 +150,7 @@ def test_what_cannot_be_matched_is_refused_by_name(multi, tmp_path, capsys, data
 
     assert "has no config.json" in refused(run=tmp_path / "nothing")
     assert "ranking is none of that run's, bc5cdr_disease, ddi, hoc, pubmedqa" in refused("--tasks", "ddi,ranking")
+    assert "--tasks ddi,hoc,ddi: the task 'ddi' is named twice; name every" in refused("--tasks", "ddi,hoc,ddi")
     moved = tmp_path / "moved"
     shutil.copytree(data, moved)
     path = moved / "ddi" / "train.jsonl"

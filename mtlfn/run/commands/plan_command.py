@@ -14,7 +14,7 @@ from attrs.validators import optional
 
 from mtlfn.run.commands.command import again, cli, parse_with
 from mtlfn.run.commands.guard import guarded
-from mtlfn.run.config import Config, listed, task_names
+from mtlfn.run.config import Config, check_names, listed, task_names
 from mtlfn.run.errors import UsageError
 
 PUBLIC = "semeval2017_t3,semeval2021_t6"  # the tasks of the five that have no clinical text
@@ -100,6 +100,7 @@ def token_controlled(description: str, argv: Sequence[str] | None = None) -> int
         tasks = listed(asked.tasks) or tuple(run.tokens)
         if unknown := [task for task in tasks if task not in run.tokens]:
             raise UsageError(f"--tasks {asked.tasks}: {unknown[0]} is none of that run's, {', '.join(run.tokens)}")
+        check_names(tasks, f"--tasks {asked.tasks}")
         if len(run.tokens) == 1:
             raise UsageError(f"--match {asked.match}: it has one task; match a multi-task run")
         total, changes = sum(run.tokens.values()), asked.machine.changes()
