@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtlfn.run import config as configs
 from mtlfn.run.documents.configuration import Configuration
 from mtlfn.run.documents.result import Result, Tokens
+from mtlfn.run.errors import UsageError
 from mtlfn.run.one import matched
 
 LOGS = st.dictionaries(
@@ -60,3 +62,21 @@ def test_the_halves_of_the_exclusion_control_share_out_the_tokens_of_the_full_ru
     assert set(first.tasks.split(",")) | set(second.tasks.split(",")) == set(log)
     assert not set(first.tasks.split(",")) & set(second.tasks.split(","))
     assert second.frozen_slots == ("shared",)
+
+
+@pytest.mark.parametrize(
+    "child",
+    [
+        lambda run: matched.kept(run, ["ddi", "hoc"]),
+        lambda run: matched.kept(run, ["bc5cdr_disease"]),
+        lambda run: matched.excluded(run, run, ["bc5cdr_disease"], ("shared",)),
+        lambda run: matched.pair(run, ["ddi", "hoc"]),
+    ],
+    ids=["kept", "excluded, before the first half", "excluded", "pair"],
+)
+def test_a_group_that_was_given_no_token_is_told(child):
+    """Random sampling may have drawn none of its tasks."""
+    run = finished({"bc5cdr_disease": 100, "ddi": 0, "hoc": 0}, 100)
+    with pytest.raises(UsageError, match=r"^there: it gave no token to ddi, hoc, .*; leave the task out, or"):
+        child(run)
+    assert matched.pair(run, ["bc5cdr_disease", "ddi"]).budget_tokens == 100

@@ -131,7 +131,11 @@ def _drawn(run: Finished, task: str, settings: Config, count: int) -> int:
 
 
 def kept(run: Finished, keep: Collection[str], **changes: Any) -> Config:
-    """The first half of the exclusion control: the strategy on the kept tasks, with the tokens they had."""
+    """The first half of the exclusion control: the strategy on the kept tasks, with the tokens they had.
+
+    UsageError where it or the second half would have no token: before either is trained.
+    """
+    _group(run, [t for t in run.tokens if t not in keep])
     group = _group(run, [t for t in run.tokens if t in keep], **changes)
     return attrs.evolve(group, parent=run.parent("kept"))
 
@@ -155,8 +159,13 @@ def shuffled(run: Finished, task: str, **changes: Any) -> Config:
 
 
 def _group(run: Finished, tasks: Sequence[str], **changes: Any) -> Config:
-    """The strategy on some of the tasks, with the tokens that they had."""
-    return _like(run, tasks, sum(run.tokens[t] for t in tasks), **changes)
+    """The strategy on some of the tasks, with the tokens that they had; UsageError where they had none."""
+    if not (tokens := sum(run.tokens[t] for t in tasks)):
+        raise UsageError(
+            f"{run.path}: it gave no token to {', '.join(tasks)}, and a run on as many needs one; leave the task out, "
+            "or draw it more often (--sampling, --temperature, --micro-batches)"
+        )
+    return _like(run, tasks, tokens, **changes)
 
 
 def _like(run: Finished, tasks: Sequence[str], tokens: int, **changes: Any) -> Config:
