@@ -10,6 +10,7 @@ import pytest
 
 from mtlfn.analysis import study
 from mtlfn.analysis.command import study as command
+from mtlfn.analysis.reporting import run_page
 from mtlfn.analysis.runs import cells
 from mtlfn.core.state import digest
 from mtlfn.run import documents
@@ -106,6 +107,17 @@ def test_by_default_nothing_is_chosen_and_the_identity_does_not_name_it(go, out,
     assert products(folder) != products(best)
     assert "select" not in identity(Config())
     assert identity(Config(select="best"))["select"] == "best"
+
+
+def test_the_page_says_which_state_its_scores_are_of(go, out, best):
+    last = out / "last"
+    assert go(**SPOILT, output_dir=last).code == 0
+    pages = {run: run_page.write(run).read_text(encoding="utf-8") for run in (best, last)}
+    chosen = result(best)["selected"]
+    assert f"of the best state on dev: that of step {chosen['step']:,}, after {chosen['tokens']:,} " in pages[best]
+    assert chosen["digest"] in pages[best]
+    assert "of the last state." not in pages[best]
+    assert "The primary metric of each task, of the last state." in pages[last]
 
 
 def test_stopped_at_every_step_it_chooses_the_same_state(go, out, best):

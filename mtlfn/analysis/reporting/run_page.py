@@ -73,8 +73,18 @@ def _scores(result: Result) -> Section:
         both = [Cell("none", "missing") if v is None else Cell(f"{v:.4f}") for v in (score.dev, score.test)]
         rows.append((task, score.metric, *both, trivial or "none"))
     columns = ("task", "metric", "dev", "test", "predictions that read nothing (dev)")
-    caption = "The primary metric of each task, of the last state."
+    caption = f"The primary metric of each task, of {_scored(result)}."
     return Section("scores", "Scores", (Table(columns, tuple(rows), caption, numeric=(2, 3), cards=True),))
+
+
+def _scored(result: Result) -> str:
+    """The state that the scores are of."""
+    if (chosen := result.selected) is None:
+        return "the last state"
+    return (
+        f"the best state on dev: that of step {chosen.step:,}, after {chosen.tokens:,} input tokens, chosen of "
+        f"{chosen.points} points of the budget (mean {chosen.dev:.4f})"
+    )
 
 
 def _curves(run: RunRecord) -> Section:
@@ -141,6 +151,8 @@ def _tokens(result: Result) -> Section:
 def _facts(run: RunRecord) -> Section:
     result, configuration = run.result, run.configuration
     facts = [("digest of the last state", result.digest), ("identity", result.identity or "unknown")]
+    if result.selected is not None:
+        facts.append(("digest of the tensors of the selected state", result.selected.digest))
     facts += [("smoke test", result.smoke_test), ("training", f"{result.training_seconds / 60:.1f} minutes")]
     facts += [("steps that were not finite", f"{result.nonfinite_steps:,}")]
     facts += [("environment changed", change) for change in result.environment_breaks]
