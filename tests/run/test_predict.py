@@ -257,6 +257,18 @@ def test_a_model_of_pairs_wants_both_texts(bert, cache, tmp_path, monkeypatch):
         predictor([{"text": "a", "text_pair": ""}, "a"])
 
 
+@pytest.mark.parametrize(("task", "paired"), [("pubmedqa", True), ("pubmedqa", False), ("ddi", False)])
+def test_the_example_on_a_card_runs(bert, cache, tmp_path, monkeypatch, task, paired):
+    monkeypatch.setenv("MTLFN_CACHE", str(cache))
+    built, _ = tiny.build(bert, cache, (task,), strategy=S1)
+    params, tokenizer = model.init_params(built, tiny.KEY), store.tokenizer_digest(built.backbone.tokenizer)
+    export.export(built, params, tmp_path, 64, {task: "none"}, tokenizer, paired=(task,) if paired else ())
+    monkeypatch.chdir(tmp_path / task)
+    code = Path("README.md").read_text().partition("```python\nimport mtlfn")[2].partition("```")[0]
+    assert ("text_pair" in code) == paired
+    exec("import mtlfn" + code.replace("FOLDER", str(bert)), {})
+
+
 def test_a_null_is_no_second_text(bert, cache, tmp_path, monkeypatch):
     monkeypatch.setenv("MTLFN_CACHE", str(cache))
     built, _ = tiny.build(bert, cache, ("pubmedqa",), strategy=S1)

@@ -29,6 +29,8 @@ CALLS = {  # kind -> rows that a model of it is called with
     "ranking": '[{"query": "What eases pain?", "candidates": ["Aspirin does.", "Rain does not."]}]',
     "graded": '[{"query": "What eases pain?", "candidates": ["Aspirin does.", "Rain does not."]}]',
 }
+ONE_TEXT = '["Aspirin eased pain."]'
+TWO_TEXTS = '[{"text": "Aspirin eased pain.", "text_pair": "Pain went away."}]'
 
 
 @frozen(kw_only=True)
@@ -61,8 +63,8 @@ class Facts:
     control: str
 
 
-def card(model: Model, task: Task, layer: int, max_length: int, facts: Facts | None) -> str:
-    """The text. ``layer``: whose hidden states the head reads."""
+def card(model: Model, task: Task, layer: int, max_length: int, facts: Facts | None, paired: bool) -> str:
+    """The text. ``layer``: whose hidden states the head reads; ``paired``: whether it was trained on pairs of texts."""
     base, depth = model.backbone, len(model.backbone.layers)
     at = f", revision {base.revision}" if base.revision else ""
     where = f"[{base.hub_id}](https://huggingface.co/{base.hub_id}){at}" if base.hub_id else "a local folder or file"
@@ -94,7 +96,7 @@ def card(model: Model, task: Task, layer: int, max_length: int, facts: Facts | N
         digest=base.digest,
         source=base.hub_id or "FOLDER",
         named="" if base.hub_id else ', backbone="FOLDER"',
-        rows=CALLS.get(task.kind, '["Aspirin eased pain."]'),
+        rows=CALLS.get(task.kind, TWO_TEXTS if paired else ONE_TEXT),
         options=options,
         reads=reads,
         auto=" (`AutoPeftModelForFeatureExtraction` takes the right one.)" if base.hub_id else "",

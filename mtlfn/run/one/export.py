@@ -57,9 +57,9 @@ def export(
         try:
             _write_adapter(model, task, params, scratch)
             _write_head(model, task, params, scratch)
-            use = _use(model, max_length, usual[task.name], tokenizer, task.name in paired)
-            write_json(scratch / USE, use)
-            written = card(model, task, reads_layer(model, task), max_length, (facts or {}).get(task.name))
+            own, pairs = (facts or {}).get(task.name), task.name in paired
+            write_json(scratch / USE, _use(model, max_length, usual[task.name], tokenizer, pairs))
+            written = card(model, task, reads_layer(model, task), max_length, own, pairs)
             write_file(scratch / CARD, written.encode())
             shutil.rmtree(target, ignore_errors=True)
             os.rename(scratch, target)
