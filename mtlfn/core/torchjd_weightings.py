@@ -14,6 +14,7 @@ and PCGrad and Sum, which are here already.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -46,17 +47,31 @@ def method(text: str) -> Method:
         _weights(weighting, np.eye(2), "00")
     except ImportError as error:
         raise ValueError(f'{error}; or pip install "mtlfn[methods]"') from None
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name} refuses {', '.join(words) or 'to begin without arguments'}: {error}") from None
+    except (TypeError, *_failures()) as error:
+        what, why = ", ".join(words) or "to begin without arguments", str(error).splitlines() or [""]
+        raise ValueError(f"{name} refuses {what}: {why[0]}") from None
 
     def weigh(measured: Measured, orders: Orders, key: Key) -> pcgrad.Surgery:
         plain = pcgrad.plain(measured.gram)
         if len(measured.tasks) == 1:
             return plain
-        weights = _weights(weighting, measured.alike, fold(key, "method", *measured.tasks))
+        try:
+            weights = _weights(weighting, measured.alike, fold(key, "method", *measured.tasks))
+        except _failures():  # the step is then skipped and counted, as where gradients are not finite
+            weights = np.full(len(measured.tasks), np.nan)
         return pcgrad.Surgery(np.diag(weights * len(measured.tasks)), plain.negative)
 
     return weigh
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What the solvers behind weightings raise where they come to nothing."""
+    usual = (ArithmeticError, RuntimeError, ValueError)
+    try:
+        from cvxpy import error
+    except ImportError:
+        return usual
+    return (*usual, error.DCPError, error.SolverError)
 
 
 def _weights(weighting: Callable[[Tensor], Tensor], gram: np.ndarray, key: Key) -> np.ndarray:
@@ -99,7 +114,8 @@ def _arguments(name: str, kind: type, words: list[str]) -> Mapping[str, float]:
 def _number(name: str, argument: str, value: str) -> float:
     for kind in (int, float):
         try:
-            return kind(value)
-        except ValueError:
+            if math.isfinite(number := kind(value)):
+                return number
+        except (ValueError, OverflowError):
             continue
-    raise ValueError(f"{name}: {argument} is {value!r}, expected a number")
+    raise ValueError(f"{name}: {argument} is {value!r}, expected a finite number")

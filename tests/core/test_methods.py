@@ -157,15 +157,36 @@ def test_conflicts_are_counted_for_every_method(name):
         ("torchjd:Constant", "no weighting 'Constant' that could be used"),
         ("torchjd:upgrad", "no weighting 'upgrad'"),
         ("torchjd:CAGrad", "CAGrad needs c: torchjd:CAGrad:c=NUMBER"),
-        ("torchjd:CAGrad:c=x", "CAGrad: c is 'x', expected a number"),
+        ("torchjd:CAGrad:c=x", "CAGrad: c is 'x', expected a finite number"),
+        ("torchjd:CAGrad:c=nan", "CAGrad: c is 'nan', expected a finite number"),
+        ("torchjd:FairGrad:alpha=-inf", "FairGrad: alpha is '-inf', expected a finite number"),
+        (f"torchjd:CAGrad:c=1{'0' * 400}", "expected a finite number"),
+        ("torchjd:CAGrad:c=1e300", "CAGrad refuses c=1e300: "),  # its solver comes to nothing
         ("torchjd:CAGrad:c=-1", "CAGrad refuses c=-1"),
         ("torchjd:CAGrad:d=1", "CAGrad takes no 'd'; expected c, norm_eps"),
         ("torchjd:IMTLG:c=1", "IMTLG takes no 'c'; expected no argument"),
     ],
 )
 def test_another_name_is_refused_with_what_was_expected(name, told):
-    with pytest.raises(ValueError, match=re.escape(told)):
+    with pytest.raises(ValueError, match=re.escape(told)) as raised:
         methods.method(name)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("failure", ["SolverError", "ValueError"])
+def test_a_solver_that_comes_to_nothing_gives_no_update(monkeypatch, failure):
+    """Weights that are not finite: the step counts as one that was not, as any such step."""
+    from cvxpy import error
+
+    taken = methods.method("torchjd:CAGrad:c=0.4")
+    _, measured = grouped(jacobian(0, 3))
+
+    def fail(*_: object) -> None:
+        raise {"SolverError": error.SolverError, "ValueError": ValueError}[failure]("no solution")
+
+    monkeypatch.setattr(torchjd_weightings, "_weights", fail)
+    surgery = taken(measured, combine.orders(root(0), measured.tasks), root(0))
+    assert np.isnan(combine.row_weights(surgery, measured)).all()
 
 
 def test_what_is_not_installed_is_said(monkeypatch):
