@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -15,8 +16,9 @@ import mtlfn
 from mtlfn.data import metrics, sources, units
 from mtlfn.data.task import Task
 from mtlfn.run import documents
+from mtlfn.run.commands.command import main
 from tests import tiny
-from tests.run.conftest import contents
+from tests.run.conftest import contents, words
 
 
 def result(folder: Path) -> dict:
@@ -348,6 +350,23 @@ def test_a_level_may_have_no_adapter(go, out, warm, monkeypatch, targets, withou
     }
     assert go(lora_targets=targets, budget_tokens=200, output_dir=folder).code == 0
     assert len(mtlfn.load(folder, "bc5cdr_disease", device="cpu")(["the patient had asthma"])) == 1
+
+
+@pytest.mark.parametrize(("fusion", "said"), [("sum", "(PEFT adapters)"), ("gated", "(adapters with gated fusion, ")])
+def test_the_end_says_whose_adapters_it_left(usual, out, capfd, fusion, said):
+    folder = out / fusion
+    settings = {**usual, "fusion": fusion, "budget_tokens": 60, "output_dir": folder}
+    assert main("s3a", "A test.", ["--skip-smoke-test", *words(settings)]) == 0
+    assert f"export/<task>/ {said}" in capfd.readouterr().out
+    assert (folder / "export/ddi/adapter_config.json").is_file() == (fusion == "sum")
+
+
+def test_the_banner_promises_a_budget_only_where_nothing_ends_the_run_before(go, out):
+    assert "schedule  60 input tokens exactly · learning rate" in go(budget_tokens=60, output_dir=out / "exactly").out
+    early = {"max_epochs": 6, "patience": 1, "learning_rate": 1e-12, "budget_tokens": None, "micro_batch_tokens": 512}
+    ended = go(**early, output_dir=out / "early")
+    assert re.search(r"schedule  up to [\d,]+ input tokens \(6 epochs\), fewer where --patience 1 runs out", ended.out)
+    assert "tokens exactly" not in ended.out
 
 
 def test_a_decoder_runs_too(go, llama, out):

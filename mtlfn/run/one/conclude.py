@@ -72,7 +72,9 @@ def conclude(
     write_file(folder / documents.RESULT, data)
     evaluations.forget()
     report.say("\n" + texts.summary(result))
-    report.say(f"\neverything is in {folder}: result.json, metrics.jsonl, predictions/, export/<task>/ (PEFT adapters)")
+    joins = prepared.model.strategy.fusion
+    adapters = "PEFT adapters" if joins == "sum" else f"adapters with {joins} fusion, which mtlfn loads and PEFT cannot"
+    report.say(f"\neverything is in {folder}: result.json, metrics.jsonl, predictions/, export/<task>/ ({adapters})")
     report.say("next: another --seed, or the same on your own data: see README.md")
     return OK
 

@@ -64,9 +64,17 @@ def banner(strategy: str, prepared: Prepared, folder: Path) -> list[str]:
         *said,
         f"batch     {config.sampling} sampling · micro-batches of up to {config.micro_batch_tokens} slots · "
         f"sequences of up to {config.max_length} tokens",
-        f"schedule  {prepared.budget:,} input tokens exactly · learning rate {config.learning_rate:g}, "
+        f"schedule  {_until(prepared)} · learning rate {config.learning_rate:g}, "
         f"warm-up {config.warmup_ratio:.0%}, {config.decay} decay over {schedule.schedule_tokens:,} tokens",
     ]
+
+
+def _until(prepared: Prepared) -> str:
+    """When the run ends."""
+    config, budget = prepared.config, f"{prepared.budget:,} input tokens"
+    if config.max_epochs is None:
+        return f"{budget} exactly"
+    return f"up to {budget} ({config.max_epochs} epochs), fewer where --patience {config.patience} runs out"
 
 
 def _faster(model: Model) -> list[str]:
