@@ -14,7 +14,9 @@ from mtlfn.data.example import DataError
 from mtlfn.data.sources import resolve
 from mtlfn.data.tables.mapping import Columns, Mapping
 from mtlfn.models.backbone import BackboneError, load
+from mtlfn.run.commands import options
 from mtlfn.run.commands.command import main, parse
+from mtlfn.run.commands.plan_command import mimic_exclusion
 from mtlfn.run.config import NOT_IDENTITY, Config, Parent, digest, identity, micro_batch_slots, task_names
 from mtlfn.run.errors import UsageError
 from mtlfn.run.preset import from_table, from_toml
@@ -287,3 +289,19 @@ def test_a_task_that_no_file_can_be_called_after_is_refused_before_anything_is_r
     table = {"task": {name: {}}}
     with pytest.raises(UsageError, match=r"^--config x: the task name "):
         from_table(table, tmp_path / "x", "--config x")
+
+
+@pytest.mark.parametrize("strategy", ["s1", "s2", "s3a"])
+@pytest.mark.parametrize("flag", ["--read-out-layer 2", "--detach-level1"])
+def test_what_only_levels_have_is_refused_by_strategies_without(strategy, flag, tmp_path, capsys):
+    """Else it would stand in the record of a run that it changed nothing of."""
+    folder = tmp_path / "run"
+    asked = [*flag.split(), "--output-dir", str(folder), "--tasks", "ddi"]
+    assert main(strategy, "A test.", asked) == 2
+    said = f"{flag}: {strategy} has no levels; it means something for s3b only, leave it out"
+    assert said in capsys.readouterr().err
+    if strategy == "s3a":
+        assert mimic_exclusion("A test.", ["--strategy", strategy, *asked]) == 2
+        assert said in capsys.readouterr().err
+    assert not folder.exists()
+    options.check_levels("s3b", Config(read_out_layer=2, detach_level1=True))

@@ -41,6 +41,7 @@ def main(
         config = parse(f"mtlfn.experiments.{strategy}", description, argv)
         if isinstance(config, int):
             return config
+        options.check_levels(strategy, config)
         command = again(strategy, argv)
         if everyone.size > 1:
             from mtlfn.run.one import together

@@ -17,7 +17,9 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import attrs
 import tyro
 
+from mtlfn.models.strategy import STRATEGIES
 from mtlfn.run.config import Config
+from mtlfn.run.errors import UsageError
 
 T = TypeVar("T")
 
@@ -127,3 +129,16 @@ def config_of(parsed: Any, preset: Config) -> Config:
 def own_of(parsed: Any, kind: type[T]) -> T:
     """The options of a command alone, in a value of ``flags(kind)``."""
     return kind(**{a.name: getattr(parsed, a.name) for a in attrs.fields(kind)})  # pyright: ignore[reportArgumentType]
+
+
+def check_levels(strategy: str, config: Config) -> None:
+    """UsageError where a command asks a strategy without levels for what only one with levels has.
+
+    Of commands alone: what is matched with a run has that run's settings, whether they mean something to it or not.
+    """
+    asked = {
+        f"--read-out-layer {config.read_out_layer}": config.read_out_layer != 0,
+        "--detach-level1": config.detach_level1,
+    }
+    if not STRATEGIES[strategy].hierarchical and (flag := next((flag for flag, given in asked.items() if given), None)):
+        raise UsageError(f"{flag}: {strategy} has no levels; it means something for s3b only, leave it out")

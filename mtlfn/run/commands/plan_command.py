@@ -12,6 +12,7 @@ import tyro
 from attrs import field, frozen
 from attrs.validators import optional
 
+from mtlfn.run.commands import options
 from mtlfn.run.commands.command import again, cli, parse_with
 from mtlfn.run.commands.guard import guarded
 from mtlfn.run.config import Config, check_names, listed, task_names
@@ -120,6 +121,7 @@ def mimic_exclusion(description: str, argv: Sequence[str] | None = None) -> int:
         if isinstance(parsed, int):
             return parsed
         asked, run = parsed
+        options.check_levels(asked.strategy, run)
         from mtlfn.run.many import execute, plan
 
         tasks, keep = task_names(run), listed(asked.keep)
