@@ -6,12 +6,15 @@ folder fsynced. A name that holds ``TEMPORARY`` is never read; ``sweep`` removes
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
+# What refuses a write now, and not once there is room or the disk is mended.
+PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE)
 Buffer = bytes | memoryview
 
 
@@ -62,8 +65,9 @@ def write_file(path: Path, data: bytes, disk: Disk = REAL) -> None:
     try:
         _write(scratch, [data], disk)
         disk.rename(scratch, path)
-    except OSError:
+    except OSError as error:
         _forget(scratch)
+        error.filename, error.filename2 = os.fspath(path), None  # a write names none, and the others one that is gone
         raise
     sync(path.parent, disk)
 

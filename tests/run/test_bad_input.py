@@ -309,7 +309,7 @@ def test_a_cache_that_cannot_be_written(go, folder, tmp_path):
     place = tmp_path / "file"
     refused(go(output_dir=folder, cache_dir=place), 2, "--cache-dir", str(place))
     embedded = {"tasks": "semeval2017_t3", "data_dir": None}
-    refused(go(output_dir=folder, cache_dir=place, **embedded), 2, f"--cache-dir {place}: cannot be used (")
+    refused(go(output_dir=folder, cache_dir=place, **embedded), 2, f"the cache {place}: cannot be used (")
     assert not folder.exists()
 
 

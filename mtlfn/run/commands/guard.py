@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from mtlfn.data.example import DataError
 from mtlfn.run import terminal
+from mtlfn.run.disk import PASSING
 from mtlfn.run.errors import RESUMABLE, USAGE, UsageError
 from mtlfn.run.machine import processes
 
@@ -49,6 +50,9 @@ def _answer(error: BaseException) -> tuple[str, int] | None:
         return str(error), USAGE
     if isinstance(error, KeyboardInterrupt):
         return STOPPED, RESUMABLE
+    if isinstance(error, OSError) and error.errno in PASSING:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror}; free some space or mend the disk, and give the same command again", RESUMABLE
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}; mend it, or move it away", USAGE
     if (code := getattr(error, "exit_code", None)) is not None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtlfn.run import terminal
-from mtlfn.run.disk import make_folder
+from mtlfn.run.disk import make_folder, write_file
 from mtlfn.run.errors import OK, UsageError
 from mtlfn.run.one import predictor
 from mtlfn.run.one.export import FILES
@@ -48,9 +47,17 @@ def push(asked: Push, say: Callable[[str], None] = terminal.say) -> int:
 def _copied(folder: Path, files: list[str], target: Path) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"--dry-run {target}: exists, and is not written over; name another folder")
-    make_folder(target)
-    for name in files:
-        shutil.copyfile(folder / name, target / name)
+    made = not target.exists()
+    try:
+        make_folder(target)
+        for name in files:
+            write_file(target / name, (folder / name).read_bytes())  # whose errors name the one that is meant
+    except BaseException:  # the next try would find half of it
+        for name in files:
+            (target / name).unlink(missing_ok=True)
+        if made and target.is_dir():
+            target.rmdir()
+        raise
 
 
 def _uploaded(folder: Path, files: list[str], asked: Push) -> str:

@@ -15,6 +15,7 @@ import attrs
 from mtlfn.data.example import DataError
 from mtlfn.models.families import first_line
 from mtlfn.run import documents, terminal
+from mtlfn.run.disk import PASSING
 from mtlfn.run.errors import BUG, OK, RESUMABLE, UsageError
 from mtlfn.run.many import launch, lease, plan
 from mtlfn.run.one import directory, loop
@@ -54,8 +55,8 @@ def execute(
             failed[node.name] = str(error)
         except Exception as error:
             code = getattr(error, "exit_code", None)
-            if code == RESUMABLE:
-                raise
+            if code == RESUMABLE or (isinstance(error, OSError) and error.errno in PASSING):
+                raise  # the next run would meet the same
             if code is None:  # a bug; one run's bug is not the end of the others
                 traceback.print_exc()
             failed[node.name] = first_line(error) if code is None else str(error)

@@ -22,7 +22,7 @@ from pathlib import Path
 from attrs import frozen
 
 from mtlfn.run import terminal
-from mtlfn.run.disk import make_folder
+from mtlfn.run.disk import make_folder, write_file
 from mtlfn.run.documents import typed
 from mtlfn.run.errors import BUG, OK, RESUMABLE, USAGE, UsageError
 from mtlfn.run.many import console, estimate, job, launch, lease, packs, plan, slurm, snakemake, tied
@@ -150,13 +150,13 @@ def _started(root: Path, what: Launch, machines: Machines) -> Iterator[Path]:
             if before.is_dir():
                 shutil.rmtree(before, ignore_errors=True)
         start = place / f"{os.getpid()}-{os.urandom(4).hex()}"
-        for folder in (start, start / launch.DONE, start / launch.RUNNING):
-            make_folder(folder)
-        (start / launch.LOCK).touch()
-        _hold(locks, start / launch.LOCK, root)
-        typed.write(start, what)
-        (start / "resources.json").write_text(json.dumps(_resources(start, what, machines)), encoding="utf-8")
         try:
+            for folder in (start, start / launch.DONE, start / launch.RUNNING):
+                make_folder(folder)
+            (start / launch.LOCK).touch()
+            _hold(locks, start / launch.LOCK, root)
+            typed.write(start, what)
+            write_file(start / "resources.json", json.dumps(_resources(start, what, machines)).encode())
             yield start
         finally:
             shutil.rmtree(start, ignore_errors=True)

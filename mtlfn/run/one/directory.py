@@ -13,7 +13,7 @@ import attrs
 from mtlfn.data.task import SPLITS
 from mtlfn.run import documents
 from mtlfn.run.config import DEFAULTS, LABELS, Config, folder_name, identity, listed, settings, task_names
-from mtlfn.run.disk import TEMPORARY, make_folder
+from mtlfn.run.disk import PASSING, TEMPORARY, make_folder
 from mtlfn.run.documents import Altered, typed
 from mtlfn.run.documents.configuration import SCHEMA, Configuration
 from mtlfn.run.documents.environment import Environment
@@ -22,7 +22,7 @@ from mtlfn.run.one import describe
 from mtlfn.run.one.prepare import Prepared
 from mtlfn.run.storage import archive, checkpoint, kaggle, ledger, lock
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+DISK_ERRORS = (*PASSING, errno.EROFS, errno.EACCES, errno.EPERM)
 BEGUN = (lock.LOCK, documents.DATA)  # what a run that was killed while it began has left at most
 
 
@@ -178,7 +178,10 @@ def broken(error: ledger.Broken) -> Mismatch:
     return Mismatch(f"{error}. To go on without it, move {documents.LEDGER} away: the next checkpoint begins a new one")
 
 
-def _unwritable(folder: Path, error: OSError) -> UsageError:
+def _unwritable(folder: Path, error: OSError) -> Exception:
+    """What to say where a run cannot begin: that another folder is needed, or only more room in this one."""
+    if error.errno in PASSING:
+        return stopped(folder, error)
     return UsageError(f"--output-dir {folder}: cannot be written ({error.strerror}); name another folder")
 
 

@@ -27,7 +27,7 @@ from mtlfn.models.families import KNOWN, first_line
 from mtlfn.models.proof import Proof
 from mtlfn.models.strategy import STRATEGIES, Strategy
 from mtlfn.run.config import Config, default_cache, digest, identity, listed, micro_batch_slots, task_names
-from mtlfn.run.errors import UsageError
+from mtlfn.run.errors import UsageError, unusable_cache
 from mtlfn.run.machine import batch_size, cublas
 from mtlfn.run.machine.proven import proven
 from mtlfn.run.one import evaluate, extent, matched
@@ -161,7 +161,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
         budget, wanted, horizon = _amounts(config, corpora["train"], per_step)
         proof = proven(base, length, extent.largest_pass(corpora, wanted, per_step), cache)
     except OSError as error:
-        raise _unusable(cache, error) from None
+        raise unusable_cache(cache, error) from None
     built = _model(config, base, strategy, datasets, device, precision)
     data = {t: {split: of[t].digest for split, of in corpora.items() if t in of} for t in corpora["train"]}
     facts = {"strategy": strategy_name, "backbone_digest": base.digest, "tokenizer_digest": tokenizer, "data": data}
@@ -215,7 +215,7 @@ def read_tasks(config: Config, cache: Path) -> tuple[Dataset, ...]:
         beside = listed(config.held_out_tasks)
         return sources.resolve(task_names(config), config.data_dir, config.task, cache=cache, beside=beside)
     except CacheError as error:
-        raise _unusable(cache, error) from None
+        raise unusable_cache(cache, error) from None
 
 
 def _datasets(config: Config, strategy: Strategy, cache: Path) -> dict[str, Dataset]:
@@ -331,10 +331,6 @@ def _try(
             f"--lora-targets {config.lora_targets} and --engine {config.engine} ({why}); try fp32, other targets or "
             "another backbone"
         ) from None
-
-
-def _unusable(cache: Path, error: OSError) -> UsageError:
-    return UsageError(f"--cache-dir {cache}: cannot be used ({error.strerror}); name another folder")
 
 
 def _strategy(name: str, config: Config) -> Strategy:
