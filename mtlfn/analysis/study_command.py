@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,6 +40,8 @@ def run(asked: Asked, argv: Sequence[str]) -> int:
         threads = asked.machines.threads(study.run.threads)
         study = attrs.evolve(study, run=attrs.evolve(study.run, threads=threads))
     nodes, root = studies.nodes(study), studies.folder(study)
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"--output-dir {root}: is a file; name a folder")
     studies.check(study, root, more_seeds=asked.seeds is not None)
     if asked.only is not None:
         studies.claim(study, root)
@@ -156,7 +159,9 @@ def _conclude(study: studies.Study, root: Path) -> int:
 
 def _tell(study: studies.Study, root: Path, nodes: Nodes, graph: Nodes, of: str) -> bool:
     """Verdict and report at a look whose runs are ``nodes`` of the graph; whether every task is decided."""
-    own = {node.name for node in nodes}
+    own, place = {node.name for node in nodes}, root / studies.REPORT
+    if not os.access(place if place.exists() else root, os.W_OK):
+        raise UsageError(f"{place}: cannot be written; mtlfn report {root} --output DIR writes a report elsewhere")
     document = studies.conclude(study, root, nodes, [node for node in graph if node.name not in own])
     say(f"everything is in {root / studies.REPORT}{of}")
     return studies.all_decided(document)

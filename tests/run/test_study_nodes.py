@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from mtlfn.analysis import looks, study
+from mtlfn.analysis import looks, study, study_command
 from mtlfn.analysis.command import Study
 from mtlfn.analysis.study_command import node_command
 from mtlfn.run import documents
@@ -166,6 +166,25 @@ def test_what_cannot_be_is_told_in_a_line(file, tmp_path, capsys, flags, wanted)
     assert code == 2
     assert wanted in said
     assert not list(tmp_path.rglob("config.json"))[1:]  # that of the tiny backbone may lie there; no run began
+
+
+def test_a_file_is_no_folder_of_a_study(file, capsys):
+    code, said = ended(capsys, file, "--output-dir", file)
+    assert (code, said) == (2, f"mtlfn: --output-dir {file}: is a file; name a folder")
+
+
+def test_a_report_that_cannot_be_written_names_what_writes_it_elsewhere(file, tmp_path, capsys, monkeypatch):
+    made = study.read(file)
+    for folder in (tmp_path / "out", tmp_path / "out/report"):
+        folder.mkdir()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "access", lambda path, _, folder=folder: path != folder)
+            with pytest.raises(UsageError) as told:
+                study_command._tell(made, tmp_path / "out", [], [], "")
+        assert str(told.value) == (
+            f"{tmp_path / 'out/report'}: cannot be written; mtlfn report {tmp_path / 'out'} --output DIR writes a "
+            "report elsewhere"
+        )
 
 
 def test_a_node_at_a_time_is_the_study(file, tmp_path, capsys):
