@@ -24,7 +24,7 @@ from mtlfn.run.config import Config
 from mtlfn.run.documents import typed
 from mtlfn.run.errors import UsageError
 from mtlfn.run.machine import deadline
-from mtlfn.run.many import console, launch, lease, plan, snakemake, together
+from mtlfn.run.many import console, job, launch, lease, plan, snakemake, together
 from mtlfn.run.many import execute as one_after_the_other
 from mtlfn.run.many.launch import Item, Launch
 from mtlfn.run.storage import lock, notebook
@@ -390,6 +390,32 @@ def test_a_folder_of_leases_that_others_can_write_is_refused(monkeypatch, tmp_pa
     folder.chmod(0o777)
     with pytest.raises(UsageError, match="is not a folder of yours alone"):
         lease.place()
+
+
+def test_why_a_run_is_left_is_what_it_said_and_not_the_command_that_goes_on(tmp_path):
+    """That one is of a run; the start says its own."""
+    log = tmp_path / "run.log"
+    log.write_text("stopped: asked to stop · step 10\nto go on: python -m mtlfn.experiments.study --only run-0\n")
+    assert job._last(log, 0) == "stopped: asked to stop · step 10"
+
+
+def test_what_a_killed_start_left_goes_with_the_next_one_whatever_is_left_and_stays_beside_one_that_is_under_way(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(plan, "progress", lambda root, nodes: {node.name: "finished" for node in nodes})
+    place = tmp_path / "out" / launch.FOLDER
+    machines = together.Machines(jobs=2)
+    serial = lambda: one_after_the_other.execute(tmp_path / "out", nodes(2), ["again"])  # noqa: E731
+    beside = lambda: together.execute(tmp_path / "out", nodes(2), ["again"], [], machines)  # noqa: E731
+    assert serial() == 0
+    assert not place.exists()
+    for way in (serial, beside):
+        (place / "1-dead/done").mkdir(parents=True)
+        with lock.held(place / launch.LOCK, print):
+            assert way() == 0
+            assert (place / "1-dead/done").is_dir()
+        assert way() == 0
+        assert [path.name for path in place.iterdir()] == [launch.LOCK]
 
 
 # Snakemake

@@ -33,6 +33,7 @@ def execute(
         Mismatch: a folder of the plan holds something else.
     """
     check_folder(root, nodes)
+    launch.sweep(root)
     far = plan.progress(root, nodes)
     done = {name for name, state in far.items() if state == "finished"}
     beside = next((root / node.name for node in nodes if node.name in done and not node.needs), None)
@@ -137,4 +138,4 @@ def tell(
     say(f"mtlfn: {len(failed)} of {len(nodes)} runs failed:")
     for why in dict.fromkeys(failed.values()):
         say(f"  {', '.join(name for name, said in failed.items() if said == why)}: {why}")
-    say(f"to go on: {going_on(command)}")
+    say(f"{launch.GOING_ON}{going_on(command)}")

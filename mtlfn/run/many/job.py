@@ -252,7 +252,7 @@ def _lines(log: Path, at: int) -> list[str]:
 
 def _last(log: Path, at: int) -> str:
     """What a run said last: its complaint where there is one."""
-    lines = [line for line in _lines(log, at) if not line.startswith(MARK)]
+    lines = [line for line in _lines(log, at) if not line.startswith((MARK, launch.GOING_ON))]
     said = [line for line in lines if line.startswith("mtlfn: ")] or lines or ["it said nothing"]
     return said[-1].removeprefix("mtlfn: ")[:1000]
 

@@ -7,19 +7,23 @@ killed, the next start begins with what is left, and processes of one before fin
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from attrs import field, frozen
 
 from mtlfn.run import documents
+from mtlfn.run.storage import lock
 
 FOLDER, LOGS = ".jobs", "logs"  # in the folder of the plan
 DONE, RUNNING, TRIES = "done", "running", "tries"  # in that of a start: one file a run, named by its number
 MARGIN_MINUTES = 1  # of an allocation, that are left to its end
 STOP, LOCK = "STOP", "lock"
 FINISHED = "{}: finished"  # what the command of nodes says of each that is
+GOING_ON = "to go on: "  # begins the line with the command, which is no reason
 State = Literal["finished", "failed", "left", "not begun"]
 
 
@@ -78,6 +82,17 @@ class Outcome:
     code: int
     why: str = ""
     seconds: float = 0.0
+
+
+def sweep(root: Path) -> None:
+    """Removes what starts that were killed have left, unless one is under way; as far as that can be done."""
+    place = root / FOLDER
+    with suppress(OSError, lock.Busy):
+        if any(path.is_dir() for path in place.iterdir()):
+            with lock.held(place / LOCK, lambda _: None):
+                for path in place.iterdir():
+                    if path.is_dir():
+                        shutil.rmtree(path, ignore_errors=True)
 
 
 def name(number: int) -> str:

@@ -82,6 +82,7 @@ def execute(
     left = [node for node in nodes if far[node.name] != "finished"]
     say(f"{len(nodes) - len(left)} of {len(nodes)} runs are finished")
     if not left:
+        launch.sweep(root)
         return OK
     program = snakemake.program(machines.snakemake)
     if machines.queue is not None:
@@ -288,5 +289,5 @@ def _concluded(
         raise UsageError(next(iter(failed.values())))
     tell(failed, nodes, command, say)
     if left and not failed:
-        say(f"to go on: {going_on(command)}")
+        say(f"{launch.GOING_ON}{going_on(command)}")
     return RESUMABLE if left else BUG if failed else OK
