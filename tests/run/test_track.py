@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import struct
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mtlfn.run.commands.command import track as command
+from mtlfn.run.disk import Disk
 from mtlfn.run.storage import record, seal
 from mtlfn.run.track import follow, points, trackers
 from tests.run.conftest import contents
@@ -213,6 +215,17 @@ def test_wrong_use_is_told(finished, tmp_path, capfd, to, said):
     assert said in capfd.readouterr().err
     assert go_track(tmp_path / "no") == 2
     assert "is no run (with config.json), and no study with one" in capfd.readouterr().err
+
+
+def test_a_run_that_cannot_be_written_beside_names_output(tmp_path, monkeypatch, capsys):
+    def read_only(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr(Disk, "mkdir", read_only)
+    assert go_track(tmp_path) == 2
+    said = "cannot be written (Read-only file system); name another folder with --output"
+    assert capsys.readouterr().err == f"mtlfn: {tmp_path / 'track'}: {said}\n"
 
 
 def test_a_tracker_that_is_not_installed_is_told(finished, monkeypatch, capfd):

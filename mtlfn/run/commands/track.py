@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import define, evolve
 
 from mtlfn.run import documents, terminal
-from mtlfn.run.disk import make_folder
+from mtlfn.run.disk import PASSING, make_folder
 from mtlfn.run.documents import Altered, typed
 from mtlfn.run.documents.configuration import Configuration
 from mtlfn.run.errors import OK, UsageError
@@ -43,12 +43,18 @@ def track(asked: Track, say: Say = terminal.say) -> int:
     if not _runs(asked.run):
         raise UsageError(f"{asked.run}: is no run (with {documents.CONFIG}), and no study with one")
     folder = asked.output or asked.run / FOLDER
-    make_folder(folder)
     with ExitStack() as stack:
         try:
+            make_folder(folder)
             stack.enter_context(lock.held(folder / "lock", say))
         except lock.Busy:
             raise UsageError(f"{folder}: is in use by another mtlfn track; wait for it, or stop it") from None
+        except OSError as error:
+            if error.errno in PASSING:
+                raise
+            raise UsageError(
+                f"{folder}: cannot be written ({error.strerror}); name another folder with --output"
+            ) from None
         _follow(asked, names, folder, stack, say)
     return OK
 
