@@ -225,6 +225,10 @@ class Config:
     trial: Annotated[bool, tyro.conf.Suppress] = field(default=False, metadata=LATER)
     """Whether the run is there to choose a learning rate by, and takes no part in a verdict."""
 
+    drawn_among: Annotated[str, tyro.conf.Suppress] = field(default="", metadata=LATER)
+    """Tasks of the whole run, NAME=TOKENS each, that steps draw from at random: a run on some of them takes those that
+    are drawn and leaves the others out, so that each is drawn as often, and as far, as in the whole run."""
+
     shuffled_tasks: Annotated[str, tyro.conf.Suppress] = field(default="", metadata=LATER)
     """Tasks whose training labels are shuffled among their examples, by the seed."""
 
@@ -300,6 +304,11 @@ def micro_batch_slots(budget: int, micro_batches: int) -> int:
 def listed(names: str) -> tuple[str, ...]:
     """Names separated by commas."""
     return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def sizes(text: str) -> dict[str, int]:
+    """NAME=NUMBER,... as a mapping, in that order."""
+    return {name: int(number) for name, _, number in (each.rpartition("=") for each in listed(text))}
 
 
 def task_names(config: Config) -> tuple[str, ...]:

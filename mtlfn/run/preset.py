@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 
 PRESET = "preset:"
+INTERNAL = {"parent", "frozen_slots", "held_out_tasks", "shuffled_tasks", "drawn_among", "updates", "trial"}
 
 
 def presets() -> list[str]:
@@ -83,7 +84,7 @@ def from_table(table: dict[str, Any], path: Path, place: str) -> Config:
     from mtlfn.data.tables.sources import HUB_ID, on_hub
 
     table = dict(table)
-    if given := {"parent", "frozen_slots", "held_out_tasks", "shuffled_tasks", "updates", "trial"} & table.keys():
+    if given := INTERNAL & table.keys():
         raise UsageError(f"{place}: {', '.join(sorted(given))} cannot be set; mtlfn's experiments do")
     tasks = table.pop("task", {})
     if not isinstance(tasks, dict):

@@ -157,6 +157,30 @@ def test_the_budget_is_met_to_the_token_and_only_the_last_batch_is_cut(run):
     assert streams.build(config, tasks)(end).micro_batches == ()
 
 
+@given(runs, st.data())
+def test_some_of_the_tasks_are_drawn_as_far_as_in_the_whole_run(run, data):
+    """The same micro-batches of each of them in the same order, whatever is drawn of the others between them."""
+    config, tasks, seed = run
+    steps, end = walk(config, tasks, seed)
+    seen = {task: end.tokens[task].input for task in tasks}
+    names = data.draw(st.lists(st.sampled_from(sorted(tasks)), min_size=1, unique=True))
+    group = {task: tasks[task] for task in tasks if task in names}
+    if not (budget := sum(seen[task] for task in group)):
+        return
+    among = {} if config.sampling == "uniform" else {task: corpus.tokens for task, corpus in tasks.items()}
+    of_group = attrs.evolve(config, budget_tokens=budget, among=among)
+    alone, last = walk(of_group, group, seed)
+    assert {task: last.tokens[task].input for task in group} == {task: seen[task] for task in group}
+
+    def drawn(walked: Walk) -> list[tuple[str, list[tuple[int, int]]]]:
+        each = [m for _, batch in walked for m in batch.micro_batches if m.task in group]
+        return [(m.task, rows_of(tasks[m.task], m)) for m in each]
+
+    assert drawn(alone) == drawn(steps)
+    middle, batch = data.draw(st.sampled_from(alone))
+    assert_equal_batches(streams.build(of_group, group)(middle), batch)  # and goes on from anywhere
+
+
 @given(runs)
 def test_counts_per_task_are_those_of_the_rows(run):
     config, tasks, seed = run

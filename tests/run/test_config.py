@@ -183,6 +183,7 @@ OTHER = {
     "parent": Parent(role="total", path="there", experiment="s3b", seed=0, identity="a", digest="b"),
     "held_out_tasks": "hoc",
     "shuffled_tasks": "ddi",
+    "drawn_among": "ddi=40,hoc=60",
     "updates": 3,
     "trial": True,
     "task": {"answers": MAPPING},

@@ -12,7 +12,7 @@ import pytest
 from mtlfn.core import state
 from mtlfn.data.screening import apart
 from mtlfn.run import documents
-from mtlfn.run.commands.command import main
+from mtlfn.run.commands.command import main, replay
 from mtlfn.run.commands.plan_command import mimic_exclusion, token_controlled
 from mtlfn.run.config import Config
 from mtlfn.run.errors import UsageError
@@ -217,6 +217,20 @@ def test_the_shared_slot_of_the_exclusion_control_never_sees_an_excluded_task(fl
     assert moved == set(after) - {"shared"}
 
 
+def test_with_random_sampling_each_task_has_the_tokens_of_the_full_run(flags, tmp_path):
+    """And not only all of a group together, which would confound the control with exposure."""
+    out, keep = tmp_path / "exclusion", ("ddi", "hoc")
+    argv = ["--keep", ",".join(keep), *flags(output_dir=out, sampling="proportional", micro_batches=1)]
+    assert mimic_exclusion("A test.", argv) == 0
+    shares = result(out / "full/seed-0")["tokens"]["per_task"]
+    assert len(set(shares.values())) > 1
+    for half in ("kept", "excluded"):
+        run = out / "exclusion/seed-0" / half
+        found = result(run)["tokens"]["per_task"]
+        assert found == {task: shares[task] for task in found}
+        assert replay([str(run), "--all"]) == 0
+
+
 def test_the_kept_tasks_are_some_of_the_tasks(flags, tmp_path, capsys):
     for keep, wanted in (
         ("ddi,other", "other is none of the tasks"),
@@ -229,8 +243,6 @@ def test_the_kept_tasks_are_some_of_the_tasks(flags, tmp_path, capsys):
 
 
 def test_an_exclusion_run_resumes_and_replays_from_its_parents_state(flags, tmp_path, capsys):
-    from mtlfn.run.commands.command import replay
-
     out = tmp_path / "exclusion"
     argv = ["--keep", "ddi,hoc", *flags(output_dir=out)]
     assert mimic_exclusion("A test.", argv) == 0

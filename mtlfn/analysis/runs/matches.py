@@ -122,6 +122,13 @@ def check_parity(run: Run, parent: Run) -> None:
             f"RUN {run.path}: trained on {there:,} {of}, the {match.control} control of RUN {parent.path} for task "
             f"{', '.join(match.tasks)} needs {needed}"
         )
+    if match.control not in (TOTAL, PLAIN, UPDATES):
+        for task, there in run.tokens.per_task.items():
+            if there != (needed := parent.tokens.per_task[task]):
+                raise UsageError(
+                    f"RUN {run.path}: trained on {there:,} tokens of {task}, RUN {parent.path}, which it is compared "
+                    f"with, on {needed:,}; older versions held only their sum equal: train it again, or leave it out"
+                )
     rules = [each.setting("select") or "last" for each in (run, parent)]
     if run.settings and parent.settings and rules[0] != rules[1]:
         raise UsageError(

@@ -22,7 +22,8 @@ RATE = "learning_rate"  # the one setting that a study may choose for every side
 # What the data or the model decide where the study leaves them open.
 OPEN: Mapping[str, Any] = {"max_length": None, "micro_batch_tokens": None, "read_out_layer": 0}
 # In what a matched run differs from its multi-task run by definition (``run.one.matched``) ...
-MATCHED = {"tasks", "budget_tokens", "schedule_tokens", "max_epochs", "parent", "frozen_slots", "data", "experiment"}
+MATCHED = {"tasks", "budget_tokens", "schedule_tokens", "max_epochs", "parent", "frozen_slots", "data", "experiment",
+           "drawn_among"}  # fmt: skip
 # ... and S1, which has one task and a strategy of its own, besides.
 SINGLE = {"strategy", "gradients", "fusion", "detach_level1", "sampling", "micro_batches", "updates"}
 LABELLED = {"shuffled_tasks"}

@@ -7,7 +7,8 @@ shuffled again. A cursor is (pass, micro-batch); nothing before it is replayed. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from attrs import Factory, evolve, field, frozen
@@ -34,6 +35,8 @@ class StreamConfig:
         micro_batch_tokens: padded slots a micro-batch may have (one longer example still makes one of its own).
         sampling, temperature: which tasks a step draws.
         micro_batches: micro-batches a step for random sampling; 0: as many as tasks.
+        among: task -> size, of all tasks that random sampling draws from where only some have a corpus: what is drawn
+            of the others is left out, and so is a step of nothing else. Empty: the corpora and their tokens.
         window: examples of the shuffled order that are grouped by length together; more where micro-batches are
             larger, so that a window makes enough of them to choose neighbours of equal length.
         unpad: the model computes no padding, so none is counted.
@@ -44,6 +47,7 @@ class StreamConfig:
     sampling: Sampling = "uniform"
     temperature: float = 2.0
     micro_batches: int = 0
+    among: Mapping[str, int] = field(factory=dict)
     window: int = field(default=Factory(lambda self: max(256, 2 * self.micro_batch_tokens), takes_self=True))
     unpad: bool = False
 
@@ -112,7 +116,9 @@ def _choice(config: StreamConfig, corpora: Mapping[str, Corpus]) -> Choice:
     The newest plans are kept, for speed alone: they are functions of key, task and pass.
     """
     sizes = {task: example_sizes(corpus) for task, corpus in corpora.items()}
-    volumes = {task: corpus.tokens for task, corpus in corpora.items()}
+    volumes = config.among or {task: corpus.tokens for task, corpus in corpora.items()}
+    count = per_step(config.sampling, config.micro_batches, len(volumes))
+    found: dict[Key, tuple[list[tuple[str, ...]], Iterator[int]]] = {}
     newest: dict[str, tuple[tuple[Key, int], tuple[np.ndarray, ...]]] = {}
 
     def planned(key: Key, task: str, epoch: int) -> tuple[np.ndarray, ...]:
@@ -121,10 +127,20 @@ def _choice(config: StreamConfig, corpora: Mapping[str, Corpus]) -> Choice:
             newest[task] = (key, epoch), batches
         return newest[task][1]
 
+    def drawn(key: Key, step: int) -> tuple[str, ...]:
+        return draw(config.sampling, volumes, config.temperature, count, key, step)
+
+    def own(key: Key, step: int) -> tuple[str, ...]:
+        """What is drawn of the corpora's tasks, in the step of that number among those that draw any."""
+        steps, beyond = found.setdefault(key, ([], itertools.count()))
+        while len(steps) <= step:
+            if tasks := tuple(task for task in drawn(key, next(beyond)) if task in corpora):
+                steps.append(tasks)
+        return steps[step]
+
     def choose(key: Key, step: int, cursors: Cursors) -> tuple[list[tuple[str, np.ndarray]], dict[str, Cursor]]:
-        count = per_step(config.sampling, config.micro_batches, len(corpora))
         after, chosen = dict(cursors), []
-        for task in draw(config.sampling, volumes, config.temperature, count, key, step):
+        for task in (own if config.among else drawn)(key, step):
             examples, after[task] = _next(planned, key, task, after[task])
             chosen.append((task, examples))
         return chosen, after

@@ -7,7 +7,8 @@ each with as many micro-batches of its task as the parent's steps had, on averag
 sampling that is plain S1 but for the cut at the end, and with random sampling it mostly sees more text than that.
 Controls of a hierarchical strategy have its layers too: level-1 heads read the same layer and level-2 heads look back
 at it, so that a task meets as many adapter parameters on both sides. In the exclusion control some tasks are kept in
-the shared slot and the others are tuned beside it, each group with the tokens that it had in the full run. With
+the shared slot and the others are tuned beside it, each task with the tokens that it had in the full run, as in a run
+on a pair of them: with random sampling its micro-batches are those of the full run, in the same order. With
 shuffled labels the whole run is trained again, and of all tasks but one only the texts are what they were.
 """
 
@@ -121,13 +122,17 @@ def _drawn(run: Finished, task: str, settings: Config, count: int) -> int:
     """How many micro-batches of a task a step of the run had where it had one: the mean, rounded."""
     if settings.sampling == "uniform":
         return 1
-    tasks = typed.read(run.path, Data).tasks
-    volumes = {t: tasks[t].splits["train"].tokens or 0 for t in run.tokens}
-    key, of = keys.root(run.result.seed), settings.temperature
+    sizes, key, of = _sizes(run), keys.root(run.result.seed), settings.temperature
     drawn = [
-        sampler.draw(settings.sampling, volumes, of, count, key, step).count(task) for step in range(run.result.steps)
+        sampler.draw(settings.sampling, sizes, of, count, key, step).count(task) for step in range(run.result.steps)
     ]
     return max(1, round(sum(drawn) / max(1, sum(n > 0 for n in drawn))))
+
+
+def _sizes(run: Finished) -> dict[str, int]:
+    """Task -> tokens of its training split, which random sampling goes by."""
+    tasks = typed.read(run.path, Data).tasks
+    return {t: tasks[t].splits["train"].tokens or 0 for t in run.tokens}
 
 
 def kept(run: Finished, keep: Collection[str], **changes: Any) -> Config:
@@ -165,7 +170,10 @@ def _group(run: Finished, tasks: Sequence[str], **changes: Any) -> Config:
             f"{run.path}: it gave no token to {', '.join(tasks)}, and a run on as many needs one; leave the task out, "
             "or draw it more often (--sampling, --temperature, --micro-batches)"
         )
-    return _like(run, tasks, tokens, **changes)
+    like = _like(run, tasks, tokens, **changes)
+    if like.sampling == "uniform" or len(tasks) == len(run.tokens):
+        return like
+    return attrs.evolve(like, drawn_among=",".join(f"{task}={size}" for task, size in _sizes(run).items()))
 
 
 def _like(run: Finished, tasks: Sequence[str], tokens: int, **changes: Any) -> Config:

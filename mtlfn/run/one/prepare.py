@@ -26,7 +26,7 @@ from mtlfn.models import backbone, lora, model
 from mtlfn.models.families import KNOWN, first_line
 from mtlfn.models.proof import Proof
 from mtlfn.models.strategy import STRATEGIES, Strategy
-from mtlfn.run.config import Config, default_cache, digest, identity, listed, micro_batch_slots, task_names
+from mtlfn.run.config import Config, default_cache, digest, identity, listed, micro_batch_slots, sizes, task_names
 from mtlfn.run.errors import UsageError, unusable_cache
 from mtlfn.run.machine import batch_size, cublas
 from mtlfn.run.machine.proven import proven
@@ -153,7 +153,7 @@ def prepare(strategy_name: str, config: Config) -> Prepared:
     length = _max_length(config, base, datasets)
     config = attrs.evolve(config, max_length=length)
     tokenizer = store.tokenizer_digest(base.tokenizer)
-    per_step = sampler.per_step(config.sampling, config.micro_batches, len(datasets))
+    per_step = sampler.per_step(config.sampling, config.micro_batches, len(sizes(config.drawn_among) or datasets))
     try:
         corpora = _corpora(base, datasets, length, cache, tokenizer)
         whole = {t: unshuffled[t] for t in listed(config.shuffled_tasks)}
@@ -310,6 +310,7 @@ def _stream_config(config: Config, budget: int, slots: int) -> stream.StreamConf
         sampling=config.sampling,
         temperature=config.temperature,
         micro_batches=config.micro_batches,
+        among=sizes(config.drawn_among),
         unpad=config.unpad,
     )
 
