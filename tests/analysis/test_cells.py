@@ -196,6 +196,7 @@ def beside(folder: Path, name: str, control: str, trained: dict[str, int], **mat
         ("shuffled", {"answers": 5, "mentions": 5}, {"shuffled_tasks": ["mentions"]}, "needs 1000"),
         ("shuffled", {"answers": 5, "mentions": 5}, {"shuffled_tasks": ["mentions"], "tokens": 1000}, "not a control"),
         ("pair", {"answers": 500, "mentions": 400}, {}, "the pair control of RUN"),
+        ("pair", {"answers": 600, "mentions": 400}, {}, "tokens of answers, RUN"),
         ("kept", {"mentions": 501}, {}, "task mentions needs 500"),
         ("kept", {"mentions": 500}, {"tokens": 7}, "trained on 500 tokens, its match says 7"),
     ],
