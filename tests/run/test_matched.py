@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtlfn.run import config as configs
+from mtlfn.run import documents
 from mtlfn.run.documents.configuration import Configuration
 from mtlfn.run.documents.result import Result, Tokens
 from mtlfn.run.errors import UsageError
@@ -80,3 +82,21 @@ def test_a_group_that_was_given_no_token_is_told(child):
     with pytest.raises(UsageError, match=r"^there: it gave no token to ddi, hoc, .*; leave the task out, or"):
         child(run)
     assert matched.pair(run, ["bc5cdr_disease", "ddi"]).budget_tokens == 100
+
+
+def with_data(run: matched.Finished, folder: Path, sizes: dict[str, int | None]) -> matched.Finished:
+    """The run in a folder, whose data.json has training splits of these tokens."""
+    said = {task: {"train": {"examples": 9, **({} if n is None else {"tokens": n})}} for task, n in sizes.items()}
+    documents.write(folder / documents.DATA, said)
+    return attrs.evolve(run, path=folder)
+
+
+def test_with_random_sampling_a_group_is_drawn_among_all_tasks(tmp_path):
+    log, sizes = {"ddi": 10, "hoc": 20, "pubmedqa": 30}, {"ddi": 100, "hoc": 300, "pubmedqa": 200}
+    run = with_data(finished(log, 60, sampling="proportional"), tmp_path, sizes)
+    assert configs.sizes(matched.pair(run, ["ddi", "hoc"]).drawn_among) == sizes
+    assert matched.pair(with_data(finished(log, 60), tmp_path, sizes), ["ddi", "hoc"]).drawn_among == ""
+    assert matched.shuffled(run, "ddi").drawn_among == ""  # all tasks are there
+    older = with_data(run, tmp_path, {**sizes, "hoc": None})
+    with pytest.raises(UsageError, match="does not say how many tokens hoc has, as it is of an older version; train"):
+        matched.pair(older, ["ddi", "hoc"])

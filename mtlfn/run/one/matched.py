@@ -130,9 +130,16 @@ def _drawn(run: Finished, task: str, settings: Config, count: int) -> int:
 
 
 def _sizes(run: Finished) -> dict[str, int]:
-    """Task -> tokens of its training split, which random sampling goes by."""
+    """Task -> tokens of its training split, which random sampling goes by; UsageError where an older version made it,
+    which did not say."""
     tasks = typed.read(run.path, Data).tasks
-    return {t: tasks[t].splits["train"].tokens or 0 for t in run.tokens}
+    found = {t: n for t in run.tokens if (n := tasks[t].splits["train"].tokens) is not None}
+    if missing := [t for t in run.tokens if t not in found]:
+        raise UsageError(
+            f"{run.path}: its {documents.DATA} does not say how many tokens {missing[0]} has, as it is of an older "
+            "version; train that run again"
+        )
+    return found
 
 
 def kept(run: Finished, keep: Collection[str], **changes: Any) -> Config:
