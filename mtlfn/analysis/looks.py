@@ -78,13 +78,20 @@ def before(
     return [(len(own), claims) for own, claims in each if len(own) < len(seeds) and set(own) <= set(seeds)]
 
 
-def other_runs(taken: Sequence[Mapping[str, Any]], seeds: Sequence[int], digests: Collection[str]) -> bool:
-    """Whether the study's own look at these seeds was taken already, and at runs that are not among these.
+def other_runs(
+    taken: Sequence[Mapping[str, Any]], seeds: Sequence[int], tested: Collection[str], digests: Collection[str]
+) -> bool:
+    """Whether the study's own look at these seeds was taken already, and at other runs.
 
-    Whoever trains them again until something is shown looks as often, each time with the whole level.
+    Whoever trains them again until something is shown looks as often, each time with the whole level. What is added
+    later, or stands beside the verdict and is trained again, is no reason.
+
+    Args:
+        tested: digests of the runs that the verdict tests.
+        digests: of all runs of the study.
     """
     own = [look for look in taken if not look["exploratory"] and [*seeds] in [[*each] for each in look["seeds"]]]
-    return any(not set(look["digests"]) <= set(digests) for look in own)
+    return any(not (set(look["digests"]) <= set(digests) or set(tested) <= set(look["digests"])) for look in own)
 
 
 def words(looks: Sequence[Mapping[str, Any]]) -> str:

@@ -161,7 +161,9 @@ def exploratory(study: cells.Study, rule: Rule, number: int = 0) -> list[str]:
     declared_sides = {cells.CONTROLS[control] for control in declared.controls}
     if missing := [each for each in study.missing if each.side in {*declared_sides, cells.MULTI}]:
         why.append(f"{_are(len(missing))} missing, so that not every side has every seed")
-    if looks.other_runs(declared.taken, seeds, digests(study)):
+    controls = [run for (control, *_), run in study.controls.items() if control in cells.CONTROLS]
+    tested = {run.digest for run in (*study.multi.values(), *controls)}
+    if looks.other_runs(declared.taken, seeds, tested, digests(study)):
         why.append("other runs of these seeds were looked at before, and such a look is paid for once")
     return why
 

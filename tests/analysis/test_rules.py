@@ -19,7 +19,8 @@ from mtlfn.run import documents
 from mtlfn.run.config import identity
 from mtlfn.run.errors import UsageError
 from tests.analysis import study_folder
-from tests.analysis.made import edit, write_study
+from tests.analysis.made import edit, write_study, write_units
+from tests.analysis.test_cells import beside
 from tests.analysis.test_looks import RUN, declare, judged
 from tests.analysis.test_verdict import found
 
@@ -268,6 +269,18 @@ def test_runs_that_were_added_to_those_of_a_look_are_no_other_runs(folder: Path,
     for path in last:
         (tmp_path / path.name).rename(path)
     assert studies.judge([folder])["studies"][0]["exploratory"] == []
+
+
+def test_what_stands_beside_the_verdict_may_be_trained_again(folder: Path) -> None:
+    """The runs of the two sides are those that were looked at; one with shuffled labels is another."""
+    kind = {"shuffled_tasks": ["mentions"]}
+    for attempt in ("", "-b"):
+        shutil.rmtree(folder / "beside", ignore_errors=True)
+        beside(folder, "beside", "shuffled", {"answers": 500, "mentions": 500}, **kind)
+        write_units(folder / "beside", "answers", 0.0, 1, "shuffled")
+        edit(folder / "beside" / "result.json", digest=f"shuffled{attempt}")
+        assert studies.judge([folder])["studies"][0]["exploratory"] == []
+    assert {"shuffled", "shuffled-b"} == {d for look in looks.taken(folder) for d in look["digests"] if d[0] == "s"}
 
 
 def test_a_study_of_one_side_is_judged_as_declared(folder: Path) -> None:
