@@ -192,7 +192,7 @@ def test_a_single_task_run_is_nothing_to_match(flags, tmp_path, capsys):
 # The exclusion control
 
 
-@pytest.mark.parametrize("strategy", ["s3a", "s3b"])
+@pytest.mark.parametrize("strategy", [pytest.param("s3a", marks=pytest.mark.slow), "s3b"])
 def test_the_shared_slot_of_the_exclusion_control_never_sees_an_excluded_task(flags, tmp_path, strategy):
     keep, out = ("ddi", "hoc"), tmp_path / "exclusion"
     own = ["--strategy", strategy, "--keep", ",".join(keep)]

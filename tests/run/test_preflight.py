@@ -178,6 +178,7 @@ except RuntimeError:
 """
 
 
+@pytest.mark.slow
 def test_a_try_after_one_that_found_too_little_memory_is_measured_too():
     """With several threads the C library then maps what is large and keeps nothing of it; the peak before is higher."""
     argv, env = [sys.executable, "-c", AFTER_TOO_LITTLE], {**os.environ, "OMP_NUM_THREADS": "2"}

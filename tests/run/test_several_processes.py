@@ -108,7 +108,8 @@ def test_a_signal_ends_all_with_75_after_the_same_step(flags, go, alone, tmp_pat
     assert result(folder)["digest"] == result(alone)["digest"]
 
 
-@pytest.mark.parametrize("victim", [1, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [1, 0])
 def test_a_process_that_is_killed_ends_all_and_the_run_goes_on(flags, alone, tmp_path, victim):
     folder = tmp_path / "run"
     begun = ranks.start(tmp_path, 2, flags(folder), patch=slowed)
