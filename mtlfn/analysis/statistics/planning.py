@@ -280,7 +280,7 @@ def plan_lines(plans: Mapping[str, Mapping[str, Any] | None], margin: float) -> 
             out.append(f"{task}: no power is known: a pilot needs two seeds of the multi-task run and of a control")
             continue
         needs = ", ".join(_needed(float(effect), n, margin) for effect, n in each["seeds_for"].items())
-        furthest = each.get("furthest", 1.0)
+        furthest = each["furthest"]
         low, high = each["range"] or (0.0, 0.0)
         spread = f" ({low:.3f} to {high:.3f})" if high else ""
         if high > furthest:
@@ -301,7 +301,7 @@ def _needed(effect: float, seeds: int | None, margin: float) -> str:
 def _help(each: Mapping[str, Any]) -> str:
     sides = {"seeds": each["twice_the_seeds"], "units": each["twice_the_units"]}
     first: Sequence[str] = ("seeds", "units") if each["helps_more"] == "seeds" else ("units", "seeds")
-    furthest = each.get("furthest", 1.0)
+    furthest = each["furthest"]
     said = [
         f"twice as many {name if name == 'seeds' else 'test units'} "
         + (f"{sides[name]:.3f}" if sides[name] <= furthest else "none")

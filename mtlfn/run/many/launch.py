@@ -90,9 +90,14 @@ def sweep(root: Path) -> None:
     with suppress(OSError, lock.Busy):
         if any(path.is_dir() for path in place.iterdir()):
             with lock.held(place / LOCK, lambda _: None):
-                for path in place.iterdir():
-                    if path.is_dir():
-                        shutil.rmtree(path, ignore_errors=True)
+                clear(place)
+
+
+def clear(place: Path) -> None:
+    """Removes the folders of all starts; for who holds the lock beside them."""
+    for path in place.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def name(number: int) -> str:

@@ -147,9 +147,7 @@ def _started(root: Path, what: Launch, machines: Machines) -> Iterator[Path]:
     make_folder(place)
     with ExitStack() as locks:
         _hold(locks, place / launch.LOCK, root)
-        for before in place.iterdir():
-            if before.is_dir():
-                shutil.rmtree(before, ignore_errors=True)
+        launch.clear(place)
         start = place / f"{os.getpid()}-{os.urandom(4).hex()}"
         try:
             for folder in (start, start / launch.DONE, start / launch.RUNNING):
